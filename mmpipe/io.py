@@ -1,0 +1,190 @@
+"""Durable file operations and canonical bytes: the one place that knows how a write survives a crash.
+
+Faults can be injected for tests through `MMPIPE_FAULT="operation:count:action"`, where operation is one of
+write, fsync, link, replace, unlink; action is `kill`, or the name of an errno such as ENOSPC.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import signal
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mmpipe.errors import ConfigError, TransientError
+
+_ESCAPED = re.compile(rb"%([0-9A-F]{2})")
+_fault_counts: Counter[str] = Counter()
+
+
+# --------------------------------------------------------------------------- names
+
+
+def escape_name(name: str | bytes) -> str:
+    """Return a file name as valid, printable UTF-8 text that `unescape_name` turns back into the exact bytes."""
+    out: list[str] = []
+    for character in os.fsencode(name).decode("utf-8", "surrogateescape"):
+        code = ord(character)
+        if 0xDC80 <= code <= 0xDCFF:
+            out.append(f"%{code - 0xDC00:02X}")
+        elif character == "%" or not character.isprintable():
+            out.extend(f"%{byte:02X}" for byte in character.encode())
+        else:
+            out.append(character)
+    return "".join(out)
+
+
+def unescape_name(name: str) -> bytes:
+    """Return the file-system bytes of an escaped name."""
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), name.encode())
+
+
+# --------------------------------------------------------------------------- canonical bytes
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON form of a value: sorted keys, no spaces lost to taste, no NaN, one final newline."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    return text.encode() + b"\n"
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --------------------------------------------------------------------------- durable writes
+
+
+def write_durable(path: Path, data: bytes) -> None:
+    """Write a new file and make its bytes durable; the name is durable only after `sync_directory`."""
+    with open(path, "xb") as file:
+        _fault("write", path)
+        file.write(data)
+        file.flush()
+        _fault("fsync", path)
+        os.fsync(file.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of an already written file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _fault("fsync", path)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _fault("fsync", path)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def put_if_absent(source: Path, target: Path) -> bool:
+    """Give durable `source` the name `target`; return False, changing nothing, where the name is taken.
+
+    A hard link, because a rename would overwrite: one creator of a name wins on every POSIX file system.
+    """
+    try:
+        _fault("link", target)
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    _fault("linked", target)  # the commit that landed but reports failure
+    sync_directory(target.parent)
+    return True
+
+
+def replace_with_link(source: Path, target: Path) -> None:
+    """Make `target` show the bytes of `source`: a hard link where the file system has them, else a copy.
+
+    Renaming a link over another link of the same inode does nothing and leaves the temporary name, so ask first.
+    """
+    try:
+        if os.path.samefile(source, target):
+            return
+    except FileNotFoundError:
+        pass
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        _fault("link", target)
+        os.link(source, temporary)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
+            raise
+        write_durable(temporary, source.read_bytes())
+    _fault("replace", target)
+    os.replace(temporary, target)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Replace a small mutable file atomically and durably."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    write_durable(temporary, data)
+    _fault("replace", path)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> Path:
+    """Make a directory and its parents; say what to do where the place is not writable."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise ConfigError(
+            f"cannot make the folder {path}: {error.strerror}. Choose another `store`, or make this one writable."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise ConfigError(f"cannot make the folder {path}: the file system is read-only.") from error
+        raise
+    return path
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a folder that cannot be written, before any work is done."""
+    make_directory(path)
+    probe = path / f".probe-{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        os.link(probe, probe.with_suffix(".link"))
+    except OSError as error:
+        raise ConfigError(
+            f"the store {path} cannot be written ({error.strerror}). "
+            "Choose another `store`, free some space, or make this one writable; it also needs hard links."
+        ) from error
+    finally:
+        for name in (probe, probe.with_suffix(".link")):
+            name.unlink(missing_ok=True)
+
+
+def _fault(operation: str, path: Path) -> None:
+    """Fail here if the environment asks for it: how the tests make crashes happen, not imagine them."""
+    wish = os.environ.get("MMPIPE_FAULT")
+    if not wish:
+        return
+    wanted, count, action = wish.split(":")
+    if wanted not in (operation, "any"):
+        return
+    _fault_counts[wanted] += 1
+    if _fault_counts[wanted] != int(count):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if action == "transient":
+        raise TransientError(f"injected at {operation} of {path}")
+    number = getattr(errno, action)
+    raise OSError(number, os.strerror(number), str(path))

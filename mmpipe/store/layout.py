@@ -1,0 +1,150 @@
+"""Where everything lies in a store.
+
+STORE/format.json                         version of this layout
+STORE/CORPUS/DATASET/_meta/dt=D/000003.json   manifests, put-if-absent; the highest number is the head
+STORE/CORPUS/DATASET/objects/ab/<sha256>      immutable bytes
+STORE/CORPUS/DATASET/data/dt=D/000000.tar     a view of the head for other tools
+STORE/CORPUS/DATASET/index/dt=D/000000.parquet
+STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _runs/  _leases/  _staging/
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpipe.errors import ConfigError, StoreError
+from mmpipe.io import canonical_json, make_directory, put_if_absent, require_writable, write_durable
+from mmpipe.types import PARTITION_PATTERN
+
+FORMAT_VERSION = 1
+CLIPS = "clips"
+ASSETS = "assets"
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLayout:
+    """Every path of a store, from its root."""
+
+    root: Path
+
+    def dataset(self, corpus: str, name: str) -> DatasetLayout:
+        """Return the paths of one dataset: `clips`, `assets`, `quarantine` or a feature such as `audio-logmel@1`."""
+        return DatasetLayout(root=self.root / corpus / name, corpus=corpus, name=name)
+
+    def dataset_names(self, corpus: str) -> tuple[str, ...]:
+        """Return the datasets of a corpus that have at least one manifest folder."""
+        return tuple(sorted(path.parent.name for path in (self.root / corpus).glob("*/_meta")))
+
+    def corpora(self) -> tuple[str, ...]:
+        """Return the corpora that were ever ingested."""
+        return tuple(sorted(path.parent.name for path in self.root.glob(f"*/{CLIPS}")))
+
+    @property
+    def format_file(self) -> Path:
+        """Return the file that names the layout's version."""
+        return self.root / "format.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """Return the folder of snapshots."""
+        return self.root / "snapshots"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return the folder of training checkpoints."""
+        return self.root / "checkpoints"
+
+    @property
+    def models(self) -> Path:
+        """Return the folder of published models."""
+        return self.root / "models"
+
+    @property
+    def reports(self) -> Path:
+        """Return the folder of HTML reports."""
+        return self.root / "reports"
+
+    @property
+    def runs(self) -> Path:
+        """Return the folder of run records: the only place with clock times and run ids."""
+        return self.root / "_runs"
+
+    @property
+    def leases(self) -> Path:
+        """Return the folder of leases."""
+        return self.root / "_leases"
+
+    @property
+    def staging(self) -> Path:
+        """Return the folder of unfinished work; no reader ever looks here."""
+        return self.root / "_staging"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetLayout:
+    """Every path of one dataset."""
+
+    root: Path
+    corpus: str
+    name: str
+
+    def meta(self, partition: str) -> Path:
+        """Return the folder of a partition's manifests."""
+        return self.root / "_meta" / f"dt={check_partition(partition)}"
+
+    def data(self, partition: str) -> Path:
+        """Return the folder of a partition's data view."""
+        return self.root / "data" / f"dt={check_partition(partition)}"
+
+    def index(self, partition: str) -> Path:
+        """Return the folder of a partition's index view."""
+        return self.root / "index" / f"dt={check_partition(partition)}"
+
+    def object(self, sha256: str) -> Path:
+        """Return the path of an immutable object."""
+        return self.root / "objects" / sha256[:2] / sha256
+
+    def partitions(self) -> tuple[str, ...]:
+        """Return the partitions that have a manifest folder, oldest first."""
+        return tuple(sorted(path.name.removeprefix("dt=") for path in (self.root / "_meta").glob("dt=*")))
+
+
+def check_partition(partition: str) -> str:
+    """Return a partition's date, or refuse what is not one."""
+    if not PARTITION_PATTERN.match(partition):
+        raise ConfigError(f"a partition is a date like 2026-11-20, got {partition!r}")
+    return partition
+
+
+def open_store(root: Path) -> StoreLayout:
+    """Open an existing store for reading; refuse one of a newer layout."""
+    layout = StoreLayout(root)
+    try:
+        version = json.loads(layout.format_file.read_bytes())["format"]
+    except FileNotFoundError as error:
+        raise ConfigError(f"no store at {root}: it has no format.json. `mmpipe run` makes one.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{layout.format_file} is damaged: {error}") from error
+    if version != FORMAT_VERSION:
+        raise ConfigError(
+            f"the store at {root} has layout version {version}, this mmpipe reads {FORMAT_VERSION}. Upgrade mmpipe."
+        )
+    return layout
+
+
+def create_store(root: Path) -> StoreLayout:
+    """Open a store for writing, and make it first where there is none."""
+    layout = StoreLayout(root)
+    if layout.format_file.exists():
+        return open_store(root)
+    require_writable(root)
+    staging = make_directory(layout.staging)
+    temporary = staging / "format.json"
+    temporary.unlink(missing_ok=True)
+    write_durable(temporary, canonical_json({"format": FORMAT_VERSION}))
+    put_if_absent(temporary, layout.format_file)
+    temporary.unlink(missing_ok=True)
+    return open_store(root)

@@ -1,0 +1,278 @@
+"""The nouns of mmpipe as frozen values, and the digests that give them their identity.
+
+Axes in names: N items, B batch, T time, D feature dimension, H height, W width, C channel.
+Times are integer nanoseconds on the asset's own clock, which starts at 0.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+NANOSECONDS_PER_SECOND = 1_000_000_000
+KEY_LENGTH = 24
+PARTITION_PATTERN = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+
+
+class Modality(StrEnum):
+    """What kind of signal a stream carries."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+    IMAGE = "image"
+    TEXT = "text"
+
+
+class Split(StrEnum):
+    """Which part of the work a clip may be used for."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+# --------------------------------------------------------------------------- raw material
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFile:
+    """One regular file of a corpus; `name` is corpus-relative, escaped to valid UTF-8 (see `io.escape_name`)."""
+
+    name: str
+    nbytes: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cue:
+    """A timed text."""
+
+    start_ns: int
+    end_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One video, audio, image or text track of an asset, with a digest of its own content."""
+
+    role: str  # "video", "audio", "image", "text"; a second one of a kind is "audio.1"
+    modality: Modality
+    digest: str  # sha256 of the track's content: a new audio track leaves the video's digest alone
+    file: str  # escaped corpus-relative name of the file that holds the track
+    file_sha256: str
+    file_nbytes: int
+    track: int  # index among the container's streams; 0 for images and text
+    start_ns: int  # of the first sample, on the file's clock
+    duration_ns: int  # 0 for images and text without cues
+    codec: str
+    width_px: int = 0
+    height_px: int = 0
+    frame_rate: float = 0.0
+    sample_rate_hz: int = 0
+    channels: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One recording: the streams of one stem in their roles."""
+
+    asset_id: str
+    source_id: str  # corpus-relative logical name without the extension
+    streams: tuple[Stream, ...]  # sorted by role
+    cues: tuple[Cue, ...] = ()
+
+    def stream(self, modality: Modality) -> Stream | None:
+        """Return the first stream of a modality, in the order of roles."""
+        return next((stream for stream in self.streams if stream.modality is modality), None)
+
+    @property
+    def duration_ns(self) -> int:
+        """Return the length of the longest timed stream."""
+        return max((stream.duration_ns for stream in self.streams), default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A time range `[start_ns, end_ns)` of an asset: the sample."""
+
+    key: str
+    asset_id: str
+    start_ns: int
+    end_ns: int
+    text: str = ""  # the cue that cut the clip, if one did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Something that cannot be used, and why: a row of the quarantine."""
+
+    stage: str  # "list", "probe", "segment", "decode", "extract"
+    code: str  # snake_case reason
+    detail: str  # one sentence for a person
+    file: str = ""  # escaped name
+    file_sha256: str = ""
+    source_id: str = ""
+    asset_id: str = ""
+    clip_key: str = ""
+    feature: str = ""
+
+
+# --------------------------------------------------------------------------- what an extractor sees and gives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoNeeds:
+    """The frames that an extractor wants: scaled to an exact size, at most `frame_rate` per second."""
+
+    width_px: int
+    height_px: int
+    gray: bool = False
+    frame_rate: float | None = None  # None: every frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioNeeds:
+    """The waveform that an extractor wants: mono float32 at this rate."""
+
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNeeds:
+    """The still that an extractor wants: upright, scaled to an exact size."""
+
+    width_px: int
+    height_px: int
+    gray: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextNeeds:
+    """The clip's text: the cues that overlap it, or the whole text where there are none."""
+
+
+Needs = VideoNeeds | AudioNeeds | ImageNeeds | TextNeeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoClip:
+    """Frames of a clip: `frames` is uint8 THW (gray) or THWC (RGB), T >= 1; times on the asset's clock."""
+
+    frames: np.ndarray
+    times_ns: np.ndarray  # int64 [T], the true time stamp of every frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioClip:
+    """Sound of a clip: float32 mono [N] in [-1, 1], N >= 1."""
+
+    wave_N: np.ndarray
+    sample_rate_hz: int
+    start_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageClip:
+    """A still: uint8 HW (gray) or HWC (RGB)."""
+
+    image: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextClip:
+    """The text of a clip, NFC."""
+
+    text: str
+
+
+ClipMedia = VideoClip | AudioClip | ImageClip | TextClip
+
+
+class FeatureKind(StrEnum):
+    """The shape of a feature's values."""
+
+    SEQUENCE = "sequence"  # [T, D] with a time base
+    VECTOR = "vector"  # [D]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSchema:
+    """What the values of a feature look like; frozen for the life of the feature's version."""
+
+    feature: str  # e.g. "audio-logmel@1"
+    modality: Modality
+    kind: FeatureKind
+    dim: int
+    dtype: str = "float32"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureValue:
+    """One clip's value: float32 [T, D] with int64 times [T], or [D] with times None."""
+
+    array: np.ndarray
+    times_ns: np.ndarray | None = None
+
+
+# --------------------------------------------------------------------------- batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalityBatch:
+    """Padded values of one feature: x [B, T, D]; mask [B, T], True = real; an all-False row is a missing modality."""
+
+    x_BTD: np.ndarray
+    mask_BT: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Aligned clips: row b of every part speaks of clip `keys[b]`."""
+
+    keys: tuple[str, ...]
+    features: Mapping[str, ModalityBatch]
+    labels_B: np.ndarray  # int64 class index, -1 where there is none
+    groups: tuple[str, ...] = field(default=())
+
+
+# --------------------------------------------------------------------------- identity
+
+
+def digest_of(*parts: str | bytes | int) -> str:
+    """Return the sha256 over the parts, each with its length, so that no two lists of parts meet."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        hasher.update(len(data).to_bytes(8, "big"))
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def asset_id_of(streams: Iterable[tuple[str, str]]) -> str:
+    """Return the identity of an asset from its (role, stream digest) pairs: never from a name."""
+    flat = [part for pair in sorted(streams) for part in pair]
+    if not flat:
+        raise ValueError("an asset needs at least one stream")
+    return digest_of("asset", *flat)
+
+
+def clip_key_of(asset_id: str, start_ns: int, end_ns: int) -> str:
+    """Return the 24 characters `[a-z2-7]` that name a clip everywhere (120 bits of sha256)."""
+    if not 0 <= start_ns < end_ns:
+        raise ValueError(f"a clip needs 0 <= start_ns < end_ns, got [{start_ns}, {end_ns})")
+    digest = bytes.fromhex(digest_of("clip", asset_id, start_ns, end_ns))
+    return base64.b32encode(digest[:15]).decode().lower()
+
+
+def fraction_of(*parts: str | bytes | int) -> float:
+    """Return a number in [0, 1) that depends on the parts alone: the hash behind splits and folds."""
+    return int(digest_of(*parts)[:13], 16) / 16**13
