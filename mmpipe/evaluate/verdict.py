@@ -1,0 +1,105 @@
+"""What goes into the gate, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.leaks import Leak
+from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.significance import GroupTest, McNemar
+
+NOTHING = "nothing"
+
+
+class Status(StrEnum):
+    """What an evaluated version may become."""
+
+    CANDIDATE = "candidate"
+    REFUSED = "refused"
+
+
+class Evidence(StrEnum):
+    """How much a difference over this many groups can say."""
+
+    STRONG = "strong"
+    WEAK = "weak"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """A trained network with what it said about clips it never learnt from."""
+
+    name: str  # "early_weighted", or the one feature that it reads
+    fused: bool  # False: it reads a single modality
+    validation_scores: tuple[float, ...]  # accuracy on the validation part, one per fold
+    predictions: Predictions  # out-of-fold or test, at temperature 1
+    temperature: float = 1.0  # fitted on validation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far the exported graph strays from the network it was exported from."""
+
+    max_difference: float  # largest absolute difference of a probability
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateCheck:
+    """One condition of a release: `value` was measured, `limit` is what it had to keep."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    detail: str  # one sentence for a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one candidate fared: validation chooses, the test only measures."""
+
+    name: str
+    fused: bool
+    chosen: bool  # the best of its kind by validation
+    validation_score: float
+    accuracy: Interval
+    macro_f1: Interval
+    calibration_before: float
+    calibration_after: float
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """What the judged model has over its reference on the same clips."""
+
+    reference: str
+    accuracy: Interval
+    macro_f1: Interval
+    groups: GroupTest
+    mcnemar: McNemar  # reported, never decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the judged model may be released, why, and every number behind it."""
+
+    status: Status
+    judged: str  # the fused model that validation chose; the single modality where nothing is fused
+    best_single: str
+    offered: str  # what may be used: the judged model, the best single modality, or "nothing"
+    evidence: Evidence
+    sentence: str
+    checks: tuple[GateCheck, ...]
+    not_checked: tuple[str, ...]  # what could not be asked, and why
+    gain: Gain
+    standings: tuple[Standing, ...]
+    leaks: tuple[Leak, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the verdict as plain JSON values."""
+        return asdict(self)

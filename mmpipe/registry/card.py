@@ -1,0 +1,242 @@
+"""The model card: what a stranger must know before using a version, generated from plain values."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|^[-+#=>]|(?<=:)/|(?<=www)\.)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardMetric:
+    """One measured number with its interval; `low` and `high` equal `value` where there is none."""
+
+    name: str  # as the hub spells it: "accuracy", "f1"
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardContribution:
+    """What a candidate reached: alone, fused, or with one modality hidden."""
+
+    name: str
+    kind: str  # "fused", "single modality", "without it", ...
+    accuracy: float
+    low: float
+    high: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardCheck:
+    """One row of the gate's verdict."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardSource:
+    """One thing that the model was made from, by digest."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """Everything that the card says; nothing in it depends on a clock or a version number."""
+
+    name: str
+    corpus: str
+    target: str
+    classes: tuple[str, ...]
+    inputs: tuple[str, ...]  # "audio-logmel@1"
+    architecture: str  # the fusion's name, or "single modality"
+    status: str
+    sentence: str  # the verdict in a person's words
+    evaluation: str  # how it was measured: "5 folds by speaker", "held-out test split"
+    num_clips: int
+    num_groups: int
+    confidence: float
+    metrics: tuple[CardMetric, ...]
+    contributions: tuple[CardContribution, ...] = ()
+    checks: tuple[CardCheck, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    sources: tuple[CardSource, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def render_card(card: ModelCard) -> str:
+    """Return the README.md of a version: front matter that the Hugging Face hub reads, then Markdown for people."""
+    parts = [
+        _front_matter(card),
+        f"# {_text(card.name)}\n",
+        _opening(card),
+        _measured(card),
+        _contributions(card),
+        _gate(card),
+        _limits(card),
+        _loading(card),
+        _sources(card),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+# --------------------------------------------------------------------------- front matter
+
+
+def _front_matter(card: ModelCard) -> str:
+    """Return YAML whose every scalar is a JSON string or number, and so safe whatever a name holds."""
+    lines = [
+        "---",
+        "library_name: mmpipe",
+        "pipeline_tag: other",
+        "tags:",
+        *(f"- {_scalar(tag)}" for tag in ("multimodal", f"mmpipe-{card.status}", *card.inputs)),
+        "model-index:",
+        f"- name: {_scalar(card.name)}",
+        "  results:",
+        "  - task:",
+        '      type: "other"',
+        f"      name: {_scalar(f'classification of {card.target}')}",
+        "    dataset:",
+        f"      type: {_scalar(card.corpus)}",
+        f"      name: {_scalar(card.corpus)}",
+        f"      split: {_scalar(card.evaluation)}",
+        "    metrics:",
+    ]
+    for metric in card.metrics:
+        lines += [
+            f"    - type: {_scalar(metric.name)}",
+            f"      name: {_scalar(metric.label)}",
+            f"      value: {metric.value:.6g}",
+        ]
+    return "\n".join([*lines, "---", ""])
+
+
+def _scalar(text: str) -> str:
+    return json.dumps(_visible(text), ensure_ascii=False)
+
+
+# --------------------------------------------------------------------------- sections
+
+
+def _opening(card: ModelCard) -> str:
+    warning = "> **This version was refused by the gate.** It is kept for its report, not for use.\n>\n"
+    return (
+        f"{warning if card.status == 'refused' else ''}> {_text(card.sentence)}\n\n"
+        f"Names one of {len(card.classes)} classes of *{_text(card.target)}* for a clip of the corpus "
+        f"*{_text(card.corpus)}*. It reads {_list(card.inputs)} and joins them by {_text(card.architecture)}.\n\n"
+        f"Classes, in the order of the outputs: {_list(card.classes)}.\n"
+    )
+
+
+def _measured(card: ModelCard) -> str:
+    rows = [(_text(m.label), f"{m.value:.3f}", _range(m.low, m.high, m.value)) for m in card.metrics]
+    return (
+        "## Measured\n\n"
+        f"On {card.num_clips} clips of {card.num_groups} groups that the model had not learnt from "
+        f"({_text(card.evaluation)}). Intervals hold {card.confidence:.0%} and resample groups, not clips.\n\n"
+        + _table(("measure", "value", "interval"), rows)
+    )
+
+
+def _contributions(card: ModelCard) -> str:
+    if not card.contributions:
+        return ""
+    rows = [
+        (_text(c.name) + (" (chosen)" if c.chosen else ""), _text(c.kind), f"{c.accuracy:.3f}", _range(c.low, c.high))
+        for c in card.contributions
+    ]
+    return (
+        "## What each modality brings\n\nChosen by validation; the numbers are those of the clips above.\n\n"
+        + _table(("model", "kind", "accuracy", "interval"), rows)
+    )
+
+
+def _gate(card: ModelCard) -> str:
+    if not card.checks:
+        return ""
+    rows = [
+        (_text(c.name), "holds" if c.passed else "**fails**", f"{c.value:.4g}", f"{c.limit:.4g}", _text(c.detail))
+        for c in card.checks
+    ]
+    skipped = "".join(f"- Not checked: {_text(reason)}\n" for reason in card.not_checked)
+    return (
+        f"## The gate: {_text(card.status)}\n\n"
+        + _table(("check", "result", "measured", "limit", "meaning"), rows)
+        + (f"\n{skipped}" if skipped else "")
+    )
+
+
+def _limits(card: ModelCard) -> str:
+    weakest = min(card.contributions, key=lambda c: c.accuracy, default=None)
+    said = list(card.limits)
+    if weakest and weakest.kind == "single modality":
+        said.append(f"The weakest modality is {weakest.name}: alone it reaches {weakest.accuracy:.3f}.")
+    if card.num_groups < 10:
+        said.append(f"Only {card.num_groups} group(s) were tested: expect other groups to differ more than shown.")
+    said.append("It was measured on this corpus alone; other recordings, languages or devices were not tested.")
+    said.append("It always answers with one of its classes, also for clips that belong to none of them.")
+    return "## Limits\n\n" + "".join(f"- {_text(line)}\n" for line in said)
+
+
+def _loading(card: ModelCard) -> str:
+    return (
+        "## Loading it\n\nNothing here is pickled. Check the files, then read them with the `safetensors` package:\n\n"
+        "```sh\nsha256sum -c SHA256SUMS\n```\n\n"
+        "```python\nimport json\n\nfrom safetensors.numpy import load_file\n\n"
+        'config = json.load(open("config.json"))\nweights = load_file("model.safetensors")  # name -> array\n```\n\n'
+        f"With mmpipe: `mmpipe predict {_code(card.name)}@production FILE`\n"
+        + (f"\nFiles: {_list(card.files)}.\n" if card.files else "")
+    )
+
+
+def _sources(card: ModelCard) -> str:
+    if not card.sources:
+        return ""
+    rows = [(_text(source.name), f"`{_code(source.digest)}`") for source in card.sources]
+    return "## Made from\n\n" + _table(("what", "sha256"), rows)
+
+
+# --------------------------------------------------------------------------- safe text
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _range(low: float, high: float, value: float | None = None) -> str:
+    return "" if low == high == value else f"{low:.3f} to {high:.3f}"
+
+
+def _list(names: tuple[str, ...], most: int = 30) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(_text(name) for name in names[:most]) + more
+
+
+def _code(text: str) -> str:
+    return _visible(text).replace("`", "'")
+
+
+def _text(text: str) -> str:
+    """Return text that Markdown shows as it is: no markup, no HTML, no invisible characters."""
+    return _MARKDOWN.sub(r"\\\1", html.escape(_visible(text), quote=False))
+
+
+def _visible(text: str) -> str:
+    """Return text whose control, bidirectional and other unprintable characters are spelt out."""
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in text)

@@ -1,0 +1,240 @@
+"""Immutable versions of a model: a folder of files that its name and its SHA256SUMS pin down.
+
+MODELS/NAME/versions/<n>-<digest8>/     n counts up; digest8 is the start of the sha256 of SHA256SUMS
+    SHA256SUMS                          every other file; `sha256sum -c SHA256SUMS` checks it without mmpipe
+    version.json                        status and recipe, no clock, no run
+    ...                                 model.safetensors, config.json, README.md, metrics.json, ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock, Timeout
+
+from mmpipe.config import NAME_PATTERN
+from mmpipe.errors import ConfigError, StoreError, TransientError
+from mmpipe.io import canonical_json, make_directory, sha256_file, sync_directory, sync_file, write_durable
+
+SUMS_NAME = "SHA256SUMS"
+VERSION_NAME = "version.json"
+FORMAT = 1
+LOCK_WAIT_S = 60.0
+_FOLDER = re.compile(r"^(?P<number>[1-9]\d*)-(?P<digest8>[0-9a-f]{8})$")
+_FILE = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")
+_SUM_LINE = re.compile(r"^(?P<sha256>[0-9a-f]{64})  (?P<name>.+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A published version; its content never changes."""
+
+    name: str  # of the model
+    number: int
+    digest: str  # sha256 of SHA256SUMS, and so of all content
+    status: str  # "candidate" or "refused": what the gate said
+    recipe_digest: str  # of everything that decided the training
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """Return the version's own name, as in `12-0a1b2c3d`."""
+        return f"{self.number}-{self.digest[:8]}"
+
+    def read(self, file: str) -> bytes:
+        """Return a file's bytes, checked against SHA256SUMS."""
+        return _read_checked(self.path, self.digest, file)
+
+
+def publish_version(
+    models_root: Path, name: str, files: Mapping[str, bytes | Path], *, status: str, recipe_digest: str
+) -> Version:
+    """Publish files as the model's next version, or return the version that already has this very content.
+
+    The files are staged, made durable and put in place by one rename: a version is there whole, or not at all.
+    """
+    _require_name(name)
+    for file in files:
+        _require_file_name(file)
+    about = canonical_json({"format": FORMAT, "status": status, "recipe_digest": recipe_digest})
+    folder = make_directory(models_root / name / "versions")
+    with lock_model(models_root, name):
+        staging = _fresh_staging(models_root / name)
+        digest = _stage(staging, {**files, VERSION_NAME: about})
+        for match in _folders(folder):
+            if match["digest8"] == digest[:8] and (version := _open(name, folder / match[0])).digest == digest:
+                shutil.rmtree(staging)
+                return version
+        number = 1 + max((int(match["number"]) for match in _folders(folder)), default=0)
+        target = folder / f"{number}-{digest[:8]}"
+        staging.rename(target)
+        sync_directory(folder)
+    return _open(name, target)
+
+
+def list_models(models_root: Path) -> tuple[str, ...]:
+    """Return the names of all models that have a version."""
+    if not models_root.is_dir():
+        return ()
+    return tuple(sorted(path.name for path in models_root.iterdir() if any(_folders(path / "versions"))))
+
+
+def list_versions(models_root: Path, name: str) -> tuple[Version, ...]:
+    """Return the versions of a model, oldest first, without reading their large files."""
+    folder = models_root / name / "versions"
+    return tuple(_open(name, folder / match[0]) for match in sorted(_folders(folder), key=lambda m: int(m["number"])))
+
+
+def find_recipe(models_root: Path, name: str, recipe_digest: str) -> Version | None:
+    """Return the newest version made by this recipe: there is then nothing to train."""
+    made = [version for version in list_versions(models_root, name) if version.recipe_digest == recipe_digest]
+    return made[-1] if made else None
+
+
+def pick_version(models_root: Path, name: str, label: str) -> Version:
+    """Return a version by its number or its label `n-digest8`."""
+    folder = models_root / name / "versions"
+    published = sorted(_folders(folder), key=lambda match: int(match["number"]))
+    for match in published:
+        if label in (match["number"], match[0]):
+            return _open(name, folder / match[0])
+    if not published:
+        known = ", ".join(list_models(models_root)) or "none"
+        raise ConfigError(f"no model {name!r} in {models_root}; known models: {known}. Publish one: mmpipe train")
+    known = ", ".join(match[0] for match in published[-10:])
+    raise ConfigError(f"{name} has no version {label!r}; the newest are: {known}. See them all: mmpipe models {name}")
+
+
+def verify_version(version: Version) -> None:
+    """Check every byte of a version, and that nothing was added; raise StoreError that names what differs."""
+    sums = _read_sums(version.path, version.digest)
+    found = {path.relative_to(version.path).as_posix() for path in version.path.rglob("*") if not path.is_dir()}
+    for file in sorted(sums):
+        if file not in found:
+            raise _tampered(version.path, f"{file} is missing")
+        path = version.path / file
+        if path.is_symlink() or sha256_file(path) != sums[file]:
+            raise _tampered(version.path, f"{file} has other content than published")
+    if extra := sorted(found - set(sums) - {SUMS_NAME}):
+        raise _tampered(version.path, f"{extra[0]} was not published with it")
+
+
+@contextmanager
+def lock_model(models_root: Path, name: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Hold the one lock of a model; it is free again as soon as its holder ends, however that ends."""
+    path = make_directory(models_root / name) / ".lock"
+    try:
+        with FileLock(path, timeout=wait_s):
+            yield
+    except Timeout as error:
+        raise TransientError(
+            f"another process has been changing the model {name} for {wait_s:.0f} s ({path}); try again"
+        ) from error
+
+
+# --------------------------------------------------------------------------- writing
+
+
+def _fresh_staging(model: Path) -> Path:
+    """Return an empty staging folder; others there were left by killed processes, as we hold the lock."""
+    shutil.rmtree(model / ".staging", ignore_errors=True)
+    return make_directory(model / ".staging" / uuid.uuid4().hex)
+
+
+def _stage(staging: Path, files: Mapping[str, bytes | Path]) -> str:
+    """Write files and their sums durably; return the sha256 of the sums."""
+    lines = []
+    for file in sorted(files):
+        target = staging / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = files[file]
+        if isinstance(source, Path):
+            shutil.copyfile(source, target)
+            sync_file(target)
+        else:
+            write_durable(target, source)
+        lines.append(f"{sha256_file(target)}  {file}\n")
+    sums = "".join(lines).encode()
+    write_durable(staging / SUMS_NAME, sums)
+    for folder, _, _ in os.walk(staging):
+        sync_directory(Path(folder))
+    return hashlib.sha256(sums).hexdigest()
+
+
+def _require_name(name: str) -> None:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(f"{name!r} cannot name a model: lower-case letters, digits, - and _, at most 63 of them")
+
+
+def _require_file_name(file: str) -> None:
+    if not _FILE.fullmatch(file) or ".." in PurePosixPath(file).parts or file in (SUMS_NAME, VERSION_NAME):
+        raise ValueError(f"{file!r} cannot be a file of a version: a plain relative name, not {SUMS_NAME}")
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def _folders(folder: Path) -> Iterator[re.Match[str]]:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if match := _FOLDER.match(path.name):
+                yield match
+
+
+def _open(name: str, path: Path) -> Version:
+    digest = hashlib.sha256(_read(path / SUMS_NAME)).hexdigest()
+    number, digest8 = path.name.split("-")
+    if digest[:8] != digest8:
+        raise _tampered(path, f"{SUMS_NAME} has other content than published")
+    about = json.loads(_read_checked(path, digest, VERSION_NAME))
+    if about["format"] != FORMAT:
+        raise ConfigError(f"{path} has format {about['format']}, this mmpipe reads {FORMAT}; use a newer mmpipe")
+    return Version(
+        name=name,
+        number=int(number),
+        digest=digest,
+        status=about["status"],
+        recipe_digest=about["recipe_digest"],
+        path=path,
+    )
+
+
+def _read_checked(path: Path, digest: str, file: str) -> bytes:
+    sums = _read_sums(path, digest)
+    if file not in sums:
+        raise StoreError(f"the version {path.name} has no file {file!r}; it has: {', '.join(sorted(sums))}")
+    data = _read(path / file)
+    if hashlib.sha256(data).hexdigest() != sums[file]:
+        raise _tampered(path, f"{file} has other content than published")
+    return data
+
+
+def _read_sums(path: Path, digest: str) -> dict[str, str]:
+    data = _read(path / SUMS_NAME)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise _tampered(path, f"{SUMS_NAME} has other content than published")
+    matches = [_SUM_LINE.match(line) for line in data.decode().splitlines()]
+    return {match["name"]: match["sha256"] for match in matches if match}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _tampered(path.parent, f"{path.name} cannot be read ({error.strerror})") from error
+
+
+def _tampered(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"the published version {path.name} is damaged: {what} ({path}). "
+        "Restore the folder from a backup, or remove it and publish again; use another version until then."
+    )

@@ -1,0 +1,105 @@
+"""Render a report as one HTML file that needs nothing else: no script, no font, no network.
+
+Names in it come from strangers' files. They are escaped, their invisible characters are spelt out, overlong ones are
+cut, and the page's own content policy forbids scripts and loading anything.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mmpipe.report.charts import axis_of, heat_map, worst_confusions
+from mmpipe.report.values import ModelResults, ReportInput, Thumbnail
+
+LONGEST_TEXT = 400
+MOST_ROWS = 100
+THUMBNAIL_BUDGET_BYTES = 1_500_000
+_IMAGE_STARTS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"))
+
+
+def render_report(report: ReportInput) -> str:
+    """Return the page; the same values give the same bytes."""
+    environment = Environment(
+        loader=PackageLoader("mmpipe.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=lambda count: f"{count:,}",
+        ratio=lambda value: f"{value:.3f}",
+        signed=lambda value: f"{value:+.3f}",
+        plain=lambda value: f"{value:.4g}",
+        percent=_percent,
+        nbytes=_nbytes,
+        shown=lambda rows: tuple(rows)[:MOST_ROWS],
+        left_out=lambda rows: max(len(rows) - MOST_ROWS, 0),
+        image=_data_address,
+    )
+    shown = _within_budget(report.thumbnails)
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        thumbnails=shown,
+        thumbnails_left_out=len(report.thumbnails) - len(shown),
+        charts=_charts(report.model) if report.model else None,
+    )
+
+
+def visible(text: str) -> str:
+    """Return text that shows what it holds: unprintable characters spelt out, and no longer than a reader bears."""
+    cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in cut)
+
+
+def _finalize(value: Any) -> Any:
+    """Treat every value on its way into the page; Jinja escapes what comes out, unless it is markup already."""
+    return value if isinstance(value, Markup) else visible(str(value))
+
+
+def _charts(model: ModelResults) -> dict[str, Any]:
+    singles = [row for row in model.candidates if row.chosen and not row.fused]
+    return {
+        "axis": axis_of([row.accuracy for row in model.candidates]) if model.candidates else None,
+        "reference": singles[0].accuracy.value if singles else None,
+        "gain_axis": axis_of([model.gain.accuracy], 0.0, model.gain.margin) if model.gain else None,
+        "heat": heat_map(model.classes) if model.classes else None,
+        "worst": worst_confusions(model.classes) if model.classes else (),
+    }
+
+
+def _within_budget(thumbnails: Sequence[Thumbnail]) -> tuple[Thumbnail, ...]:
+    shown: list[Thumbnail] = []
+    left = THUMBNAIL_BUDGET_BYTES
+    for thumbnail in thumbnails:
+        if len(thumbnail.image) <= left:
+            shown.append(thumbnail)
+            left -= len(thumbnail.image)
+    return tuple(shown)
+
+
+def _data_address(image: bytes) -> Markup:
+    """Return the picture as an address of its own bytes; SVG, which can hold scripts, is no picture here."""
+    for start, kind in _IMAGE_STARTS:
+        if image.startswith(start):
+            return Markup("data:image/{};base64,{}").format(kind, base64.b64encode(image).decode())
+    raise ValueError(f"a thumbnail must be PNG, JPEG or WebP; its bytes start with {image[:8]!r}")
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "0%"
+
+
+def _nbytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,199 @@
+"""What a report shows: plain values, each section of which may be absent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mood(StrEnum):
+    """How a headline is meant."""
+
+    GOOD = "good"
+    BAD = "bad"
+    WEAK = "weak"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The answer, first: one word and one sentence."""
+
+    word: str  # "candidate", "refused", "ingested"
+    sentence: str
+    mood: Mood = Mood.PLAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing to know at a glance."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to do next; the command may be empty."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """So many of something."""
+
+    label: str
+    count: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funnel:
+    """What went in and what came out.
+
+    `fates` share out the files: used, quarantined, duplicate, filtered; they sum to the files.
+    `stages` are the numbers on the way: files, assets, clips, feature values.
+    """
+
+    stages: tuple[Tally, ...]
+    fates: tuple[Tally, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineReason:
+    """One reason why files or clips were put aside."""
+
+    stage: str
+    code: str
+    count: int
+    example: str = ""  # one file or clip
+    detail: str = ""
+    replay: str = ""  # the command that tries it again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureCounts:
+    """What one feature holds of the clips."""
+
+    feature: str
+    shape: str  # "sequence, 64 wide"
+    shards: int
+    written: int
+    absent: int  # clips without that modality
+    quarantined: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """A number with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateScore:
+    """How one trained candidate fared; validation chooses, the test measures."""
+
+    name: str
+    fused: bool
+    chosen: bool
+    validation_score: float
+    accuracy: Range
+    macro_f1: Range
+    calibration_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainShown:
+    """What the judged model has over its reference."""
+
+    judged: str
+    reference: str
+    accuracy: Range
+    margin: float
+    note: str = ""  # groups, evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckShown:
+    """One check of the gate."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """One class against all others."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassResults:
+    """How the judged model treats each class; `confusion` is [true][predicted], in the order of `scores`."""
+
+    scores: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelResults:
+    """The whole evaluation of a model."""
+
+    name: str
+    target: str
+    evaluation: str  # "6 folds by speaker, 3,000 clips"
+    confidence: float
+    candidates: tuple[CandidateScore, ...]
+    checks: tuple[CheckShown, ...]
+    not_checked: tuple[str, ...] = ()
+    gain: GainShown | None = None
+    classes: ClassResults | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One thing that the result was made from."""
+
+    kind: str  # "manifest", "shard", "config", "checkpoint"
+    name: str
+    digest: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """A small picture of a clip: PNG, JPEG or WebP bytes."""
+
+    caption: str
+    image: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInput:
+    """Everything on the page; what is empty is left out."""
+
+    title: str
+    subtitle: str = ""
+    headline: Headline | None = None
+    facts: tuple[Fact, ...] = ()
+    next_steps: tuple[Step, ...] = ()
+    funnel: Funnel | None = None
+    quarantine: tuple[QuarantineReason, ...] = ()
+    features: tuple[FeatureCounts, ...] = ()
+    model: ModelResults | None = None
+    thumbnails: tuple[Thumbnail, ...] = ()
+    lineage: tuple[Source, ...] = ()

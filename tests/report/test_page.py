@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from mmpipe.report.page import THUMBNAIL_BUDGET_BYTES, render_report, visible
+from mmpipe.report.values import (
+    CandidateScore,
+    CheckShown,
+    ClassResults,
+    ClassScore,
+    Fact,
+    FeatureCounts,
+    Funnel,
+    GainShown,
+    Headline,
+    ModelResults,
+    Mood,
+    QuarantineReason,
+    Range,
+    ReportInput,
+    Source,
+    Step,
+    Tally,
+    Thumbnail,
+)
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</title><script>alert(1)</script>",
+    '" onmouseover="alert(1)" x=\'',
+    "a\u202egnp.exe\u2066",
+    "\x1b[2J\x07bell\x00nul",
+    "{{ 7 * 7 }}{% raw %}",
+    "</style><style>*{display:none}",
+    "javascript:alert(1)",
+    "]]><svg onload=alert(1)>",
+    "&lt;b&gt; &amp;",
+    "العربية עברית 日本語",
+    "x" * 100_000,
+    "<!-- --!> -->",
+    "\ud800 lone",
+)
+
+
+def picture() -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 6), (40, 90, 120)).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def report_of(text: str = "plain", num_classes: int = 3) -> ReportInput:
+    """Return a report with every section, and the text wherever a text can stand."""
+    each = Range(value=0.8, low=0.7, high=0.9)
+    confusion = tuple(
+        tuple(20 if row == column else (row + column) % 3 for column in range(num_classes))
+        for row in range(num_classes)
+    )
+    scores = tuple(
+        ClassScore(label=f"{text}{n}", precision=0.9, recall=0.8, f1=0.85, support=20) for n in range(num_classes)
+    )
+    candidates = tuple(
+        CandidateScore(
+            name=f"{text}{n}",
+            fused=n == 0,
+            chosen=n < 2,
+            validation_score=0.8,
+            accuracy=each,
+            macro_f1=each,
+            calibration_error=0.05,
+        )
+        for n in range(3)
+    )
+    return ReportInput(
+        title=text,
+        subtitle=text,
+        headline=Headline(word=text, sentence=text, mood=Mood.GOOD),
+        facts=(Fact(label=text, value=text),),
+        next_steps=(Step(text=text, command=text),),
+        funnel=Funnel(
+            stages=(Tally(label=text, count=12, note=text), Tally(label="clips", count=9)),
+            fates=(Tally(label=text, count=10), Tally(label="quarantined", count=2)),
+        ),
+        quarantine=(QuarantineReason(stage=text, code=text, count=2, example=text, detail=text, replay=text),),
+        features=(
+            FeatureCounts(feature=text, shape=text, shards=1, written=8, absent=1, quarantined=0, nbytes=5_000_000),
+        ),
+        model=ModelResults(
+            name=text,
+            target=text,
+            evaluation=text,
+            confidence=0.95,
+            candidates=candidates,
+            checks=(CheckShown(name=text, passed=False, value=0.1, limit=0.2, detail=text),),
+            not_checked=(text,),
+            gain=GainShown(judged=text, reference=text, accuracy=each, margin=0.0, note=text),
+            classes=ClassResults(scores=scores, confusion=confusion),
+        ),
+        thumbnails=(Thumbnail(caption=text, image=picture()),),
+        lineage=(Source(kind=text, name=text, digest=text, note=text),),
+    )
+
+
+class _Audit(HTMLParser):
+    """Collect what could act, and check that tags close."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.acting: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        for name, value in attrs:
+            acts = name.startswith("on") or name in ("href", "srcset", "action", "formaction", "xlink:href", "data")
+            if acts or (name == "src" and not str(value).startswith("data:image/")):
+                self.acting.append(f"{tag} {name}={value}")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in ("meta", "img", "br"):
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_inert(text: str) -> None:
+    plain, page = _Audit(render_report(report_of())), render_report(report_of(text))
+    hostile = _Audit(page)
+    assert hostile.tags == plain.tags and not hostile.acting and not hostile.open
+    assert not {"script", "iframe", "object", "link", "base", "form", "a"} & set(hostile.tags)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", page)
+    assert len(page.encode()) < 3_000_000
+
+
+def test_the_page_needs_and_allows_nothing_from_elsewhere() -> None:
+    page = render_report(report_of())
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
+    assert "http:" not in page and "https:" not in page and "@import" not in page and "url(" not in page
+
+
+def test_a_person_finds_the_numbers() -> None:
+    text = " ".join(" ".join(_Audit(render_report(report_of())).text).split())
+    for words in ("From files to features", "Quarantine", "Candidates", "The gate", "Made from", "What to do next"):
+        assert words in text
+    assert "0.800" in text and "0.700–0.900" in text and "4.8 MiB" in text and "83.3%" in text and "95 %" in text
+
+
+def test_what_is_empty_is_left_out() -> None:
+    audit = _Audit(render_report(ReportInput(title="Nothing yet")))
+    assert "section" not in audit.tags and "Nothing yet" in audit.text
+
+
+def test_the_same_values_give_the_same_bytes() -> None:
+    assert render_report(report_of()) == render_report(report_of())
+
+
+def test_many_classes_become_a_list_of_the_worst() -> None:
+    assert 'class="heat"' in render_report(report_of(num_classes=30))
+    page = render_report(report_of(num_classes=400))
+    assert 'class="heat"' not in page and "400 classes are too many for a matrix" in page
+    assert "and 300 more" in page and len(page.encode()) < 3_000_000
+
+
+def test_pictures_stay_within_their_budget() -> None:
+    large = Thumbnail(caption="large", image=picture() + bytes(THUMBNAIL_BUDGET_BYTES // 4))
+    page = render_report(replace(report_of(), thumbnails=(large,) * 10))
+    assert page.count("<img") == 3 and "7 more do not fit" in page and len(page.encode()) < 3_000_000
+    with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
+        render_report(replace(report_of(), thumbnails=(Thumbnail(caption="", image=b"<svg onload=x>"),)))
+
+
+def test_invisible_characters_are_spelt_out() -> None:
+    assert visible("a\u202eb\x1b") == "a\\u{202e}b\\u{1b}"
+    assert visible("é 日本") == "é 日本" and len(visible("x" * 9999)) == 400
