@@ -1,0 +1,1 @@
+"""Turn a snapshot of the store into aligned batches at memory speed."""

@@ -1,0 +1,212 @@
+"""Whole batches of aligned clips, gathered from mapped shards.
+
+Per clip and feature the reader knows where its numbers start and how many time steps there are. A batch is then one
+memory copy per clip and feature, straight into its place: the same for values of one length and of many.
+Axes: N clips of the spine, B clips of a batch, T time steps, D feature dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from mmpipe.errors import ConfigError, StoreError
+from mmpipe.store.layout import DatasetLayout, StoreLayout
+from mmpipe.store.manifest import ShardEntry
+from mmpipe.store.reader import ShardReader
+from mmpipe.store.schema import read_schema, schema_digest
+from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
+from mmpipe.types import Batch, FeatureSchema, ModalityBatch
+
+
+class AlignedReader:
+    """The live clips of a snapshot, in the order (partition, shard, ordinal), with the values of some features."""
+
+    def __init__(
+        self,
+        layout: StoreLayout,
+        snapshot: Snapshot,
+        features: Sequence[str],
+        spine: pl.DataFrame | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Read the spine and the manifests; shards are opened when first asked for."""
+        frame = read_pinned_spine(layout, snapshot) if spine is None else spine
+        self.spine = frame.filter(~pl.col("superseded")).sort("partition", "shard", "ordinal")
+        self._keys_N = np.array(self.spine["key"].to_list(), object)
+        self._groups_N = np.array(self.spine["group"].to_list(), object)
+        shards, shard_N = _runs_of_shards(self.spine)
+        self._shards = shards
+        self._shard_N = shard_N
+        self._columns = {name: self._column(layout, snapshot, name, verify) for name in features}
+
+    def __len__(self) -> int:
+        """Return the number of live clips, N."""
+        return self.spine.height
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return the features by name, as asked for."""
+        return tuple(self._columns)
+
+    def schema(self, feature: str) -> FeatureSchema:
+        """Return the frozen schema of a feature."""
+        return self._named(feature).schema
+
+    def gather(self, rows: np.ndarray, labels_N: np.ndarray | None = None) -> Batch:
+        """Return the clips at `rows` in that order; `labels_N` holds a class index for every clip of the spine."""
+        rows_B = np.asarray(rows, np.int64)
+        features = {name: self._gather_one(column, rows_B) for name, column in self._columns.items()}
+        labels_B = np.full(len(rows_B), -1, np.int64) if labels_N is None else labels_N[rows_B].astype(np.int64)
+        keys, groups = tuple(self._keys_N[rows_B].tolist()), tuple(self._groups_N[rows_B].tolist())
+        return Batch(keys=keys, features=features, labels_B=labels_B, groups=groups)
+
+    def lengths(self, feature: str) -> np.ndarray:
+        """Return T of every clip of the spine, int64 [N]; 0 where the modality is missing. Opens every shard."""
+        column = self._named(feature)
+        for number in range(len(self._shards)):
+            self._open(column, number)
+        return column.lengths_N.copy()
+
+    def times(self, row: int, feature: str) -> np.ndarray:
+        """Return the int64 times [T] of a clip's value on its asset's clock; [0] where it is missing."""
+        column = self._named(feature)
+        number = int(self._shard_N[row])
+        self._open(column, number)
+        reader = column.readers[number]
+        if reader is None or not column.lengths_N[row]:
+            return np.empty(0, np.int64)
+        shard = self._shards[number]
+        return reader.times(int(np.searchsorted(reader.ordinals, shard.ordinals[row - shard.first])))
+
+    def _gather_one(self, column: _Column, rows_B: np.ndarray) -> ModalityBatch:
+        if len(column.readers) < len(self._shards):
+            for number in np.unique(self._shard_N[rows_B]).tolist():
+                self._open(column, number)
+        lengths_B = column.lengths_N[rows_B]
+        num_steps = int(lengths_B.max(initial=1))
+        dim = column.schema.dim
+        whole = bool((lengths_B == num_steps).all())
+        x_BTD = (np.empty if whole else np.zeros)((len(rows_B), num_steps, dim), np.float32)
+        _copy_rows(
+            x_BTD,
+            column.memories,
+            self._shard_N[rows_B].tolist(),
+            column.starts_N[rows_B].tolist(),
+            (lengths_B * dim).tolist(),
+        )
+        mask_BT = np.arange(num_steps) < lengths_B[:, None]
+        return ModalityBatch(x_BTD=x_BTD, mask_BT=mask_BT)
+
+    def _open(self, column: _Column, number: int) -> None:
+        """Open one shard of a feature and note where the numbers of its live clips are."""
+        if number in column.readers:
+            return
+        shard = self._shards[number]
+        entry = column.entries.get((shard.partition, shard.number))
+        reader = entry and ShardReader.open(column.dataset, entry, column.schema, column.verify)
+        if reader:
+            self._place(column, shard, reader)
+            column.memories[number] = reader.numbers().data
+        column.readers[number] = reader or None
+
+    def _place(self, column: _Column, shard: _SpineShard, reader: ShardReader) -> None:
+        clips = slice(shard.first, shard.end)
+        places = np.searchsorted(reader.ordinals, shard.ordinals)
+        found = places < len(reader)
+        found[found] = reader.ordinals[places[found]] == shard.ordinals[found]
+        if self._keys_N[clips][found].tolist() != [reader.keys[place] for place in places[found].tolist()]:
+            raise StoreError(
+                f"{reader.where} and the spine of {shard.partition} name other clips at the same ordinals of shard "
+                f"{shard.number}. Run `mmpipe verify`."
+            )
+        column.starts_N[clips][found] = reader.starts[places[found]]
+        column.lengths_N[clips][found] = reader.lengths_T[places[found]]
+
+    def _column(self, layout: StoreLayout, snapshot: Snapshot, feature: str, verify: bool) -> _Column:
+        entries = snapshot.of(feature)
+        if not entries:
+            raise ConfigError(f"the snapshot {snapshot.digest} has no {feature!r}; it has {list(snapshot.features)}")
+        dataset = layout.dataset(snapshot.corpus, feature)
+        schema = read_schema(dataset)
+        shards: dict[tuple[str, int], ShardEntry] = {}
+        for entry in entries:
+            manifest = pinned_manifest(dataset, entry)
+            if manifest.schema != schema_digest(schema):
+                raise StoreError(
+                    f"{dataset.root}: schema.json is not the one of {entry.partition}. Run `mmpipe verify`."
+                )
+            shards.update({(entry.partition, shard.number): shard for shard in manifest.shards})
+        return _Column(
+            dataset=dataset,
+            schema=schema,
+            entries=shards,
+            verify=verify,
+            starts_N=np.zeros(len(self), np.int64),
+            lengths_N=np.zeros(len(self), np.int64),
+            memories=[np.empty(0, np.float32).data] * len(self._shards),
+            readers={},
+        )
+
+    def _named(self, feature: str) -> _Column:
+        try:
+            return self._columns[feature]
+        except KeyError:
+            raise ConfigError(f"no feature {feature!r} in this reader; it has {list(self._columns)}") from None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Column:
+    """One feature over the whole spine; filled shard by shard as they are opened."""
+
+    dataset: DatasetLayout
+    schema: FeatureSchema
+    entries: dict[tuple[str, int], ShardEntry]
+    verify: bool
+    starts_N: np.ndarray  # where a clip's numbers start in its shard's memory
+    lengths_N: np.ndarray  # T; 0 where the modality is missing
+    memories: list[memoryview]  # by position of the shard
+    readers: dict[int, ShardReader | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SpineShard:
+    """A run of live clips of the spine, rows `first` to `end`."""
+
+    partition: str
+    number: int
+    first: int
+    end: int
+    ordinals: np.ndarray
+
+
+def _copy_rows(
+    x_BTD: np.ndarray, memories: list[memoryview], shards: list[int], starts: list[int], counts: list[int]
+) -> None:
+    """Copy every row's numbers to the front of its place.
+
+    A slice of a memoryview costs half of an array's, and at 10 KB a row this loop runs as fast as one take from RAM.
+    """
+    target = x_BTD.reshape(-1).data
+    width = x_BTD.shape[1] * x_BTD.shape[2]
+    place = 0
+    for shard, start, count in zip(shards, starts, counts, strict=True):
+        target[place : place + count] = memories[shard][start : start + count]
+        place += width
+
+
+def _runs_of_shards(spine: pl.DataFrame) -> tuple[tuple[_SpineShard, ...], np.ndarray]:
+    """Return the spine's shards in order, and for every row the position of its shard."""
+    runs = spine.group_by("partition", "shard", maintain_order=True).len()
+    ends = np.cumsum(runs["len"].to_numpy()).astype(np.int64)
+    ordinals_N = spine["ordinal"].to_numpy().astype(np.int64)
+    shards = tuple(
+        _SpineShard(
+            partition=partition, number=number, first=end - count, end=end, ordinals=ordinals_N[end - count : end]
+        )
+        for (partition, number, count), end in zip(runs.iter_rows(), ends.tolist(), strict=True)
+    )
+    return shards, np.repeat(np.arange(len(shards), dtype=np.int64), runs["len"].to_numpy())

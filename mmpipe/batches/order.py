@@ -1,0 +1,21 @@
+"""The order in which an epoch visits its clips: a pure function of seed and epoch, whoever asks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
+    """Return a permutation of the clips, int64 [N].
+
+    Clips are sorted by raw random bits: numpy promises those streams for ever, its own shuffles it does not.
+    """
+    bits = np.random.PCG64(np.random.SeedSequence([seed, epoch])).random_raw(num_clips)
+    return np.argsort(bits, kind="stable").astype(np.int64)
+
+
+def batches_of(order: np.ndarray, batch_clips: int) -> tuple[np.ndarray, ...]:
+    """Cut an order into batches, the last one as it comes; to resume, skip to the one you need."""
+    if batch_clips < 1:
+        raise ValueError(f"batch_clips must be >= 1, got {batch_clips}")
+    return tuple(order[start : start + batch_clips] for start in range(0, len(order), batch_clips))

@@ -1,0 +1,203 @@
+"""The place of one worker: brings items through processes that may die, and finds the part that kills them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpipe.engine.frames import Kind
+from mmpipe.engine.process import WorkerProcess
+from mmpipe.engine.work import Event, Outcome, PoisonedPart, WorkFailure, WorkItem
+from mmpipe.errors import ConfigError, TransientError
+
+TICK_S = 0.05  # how often memory and life are looked at: a worker can outgrow its limit for so long
+START_TIMEOUT_S = 180.0  # imports of a large library on a busy machine
+STRIKES = 2  # one death may be chance; the second, on a fresh worker, is the part's
+
+_BROKEN = "the worker said something that it should not"
+
+
+class Stopped(Exception):
+    """The run is over: nobody waits for this item any more."""
+
+
+@dataclass
+class WorkerDied(Exception):
+    """The worker was lost; the detail is the same for every run, since it goes into the quarantine."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How the worker of a slot is made and bounded."""
+
+    setup: str | None
+    memory_bytes: int
+    log_file: Path | None
+    stop_descriptor: int
+
+
+class Slot:
+    """Holds at most one worker process, and starts it when there is work; use it from one thread."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._process: WorkerProcess | None = None
+        self._part = ""
+        self._next_weighing_s = 0.0
+
+    def serve(
+        self, function: str, item: WorkItem, emit: Callable[[Event], None], is_over: Callable[[], bool]
+    ) -> Outcome:
+        """Run an item until it finishes, without the parts that twice ended the worker. Raise Stopped."""
+        deaths: Counter[str] = Counter()
+        poisoned: dict[str, PoisonedPart] = {}
+        while True:
+            try:
+                answer = self._attempt(function, item, poisoned, emit, is_over)
+                break
+            except WorkerDied as death:
+                part = self._part
+                emit(Event(item=item.name, kind="died", text=f"{death.code}: {death.detail}"))
+                deaths[part] += 1
+                if deaths[part] < STRIKES:
+                    continue
+                if part == "" or part in poisoned:  # nothing to leave out, or it would not be left out
+                    answer = WorkFailure(code=death.code, detail=death.detail, part=part)
+                    break
+                poisoned[part] = PoisonedPart(part=part, code=death.code, detail=death.detail)
+                emit(Event(item=item.name, kind="poisoned", text=part))
+        found = tuple(poisoned.values())
+        if isinstance(answer, WorkFailure):
+            return Outcome(name=item.name, failure=answer, poisoned=found)
+        return Outcome(name=item.name, result=answer, poisoned=found)
+
+    def end(self) -> None:
+        """Leave no process behind; the next item starts a fresh one."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def _attempt(
+        self,
+        function: str,
+        item: WorkItem,
+        poisoned: dict[str, PoisonedPart],
+        emit: Callable[[Event], None],
+        is_over: Callable[[], bool],
+    ) -> bytes | WorkFailure:
+        self._part = ""
+        reasons = {part: poison.code for part, poison in poisoned.items()}
+        task = pickle.dumps((function, item.payload, reasons))
+        process = self._ready_process(is_over)
+        emit(Event(item=item.name, kind="started", text=str(process.pid)))
+        process.post(Kind.TASK, task)
+        deadline_s = time.monotonic() + item.timeout_s
+        while True:
+            for kind, body in self._watch(process, deadline_s, item.timeout_s, is_over):
+                if kind is Kind.PART:
+                    self._part = _name_of(body)
+                    deadline_s = time.monotonic() + item.timeout_s
+                    emit(Event(item=item.name, kind="part", text=self._part))
+                elif kind is Kind.RESULT:
+                    return body
+                elif kind is Kind.FAILURE:
+                    return self._parse_failure(body)
+                elif kind is Kind.STARVED:
+                    raise self._loss("memory", "the worker ran into MemoryError")
+                else:
+                    raise self._loss("worker_killed", _BROKEN)
+
+    def _ready_process(self, is_over: Callable[[], bool]) -> WorkerProcess:
+        """Return a worker that is set up, a new one if need be; one that dies while it starts is tried once more."""
+        if self._process is not None and self._process.is_alive():
+            return self._process
+        deaths: list[str] = []
+        while len(deaths) < STRIKES:
+            self.end()
+            self._process = WorkerProcess(self._settings.log_file, self._settings.stop_descriptor)
+            try:
+                return self._set_up(self._process, is_over)
+            except WorkerDied as death:
+                deaths.append(death.detail)
+        log = self._settings.log_file or "nowhere: give the engine a log_folder"
+        raise TransientError(f"a worker process could not start: {'; then '.join(deaths)}. Its log is {log}")
+
+    def _set_up(self, process: WorkerProcess, is_over: Callable[[], bool]) -> WorkerProcess:
+        process.post(Kind.SETUP, (self._settings.setup or "").encode())
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            for kind, body in self._watch(process, deadline_s, START_TIMEOUT_S, is_over):
+                if kind is Kind.READY:
+                    return process
+                if kind is not Kind.FAILURE:
+                    raise self._loss("worker_killed", _BROKEN)
+                failure = self._parse_failure(body)
+                if failure.code == "crashed":
+                    raise RuntimeError(f"the set-up of a worker, {self._settings.setup}, crashed:\n{failure.detail}")
+                raise ConfigError(f"the set-up of a worker, {self._settings.setup}, failed: {failure.detail}")
+
+    def _watch(
+        self, process: WorkerProcess, deadline_s: float, timeout_s: float, is_over: Callable[[], bool]
+    ) -> list[tuple[Kind, bytes]]:
+        """Return the frames of at most one tick, or none. Raise WorkerDied or Stopped instead of waiting in vain."""
+        if is_over():
+            raise Stopped
+        if time.monotonic() > self._next_weighing_s:  # also of a worker that never stops talking
+            self._next_weighing_s = time.monotonic() + TICK_S
+            if process.weigh() > self._settings.memory_bytes:
+                raise self._loss("memory", f"more than {self._settings.memory_bytes} bytes resident")
+        frames = process.exchange(min(TICK_S, deadline_s - time.monotonic()))
+        is_dead = not frames and (process.ended or not process.is_alive())
+        if is_dead:
+            frames = process.exchange(0)  # what it said before it died comes first
+        if frames:
+            return frames
+        if process.is_broken:
+            raise self._loss("worker_killed", _BROKEN)
+        if is_dead:
+            raise self._loss("worker_killed", "")
+        if time.monotonic() > deadline_s:
+            raise self._loss("timeout", f"no report for {timeout_s:g} s")
+        return frames
+
+    def _parse_failure(self, body: bytes) -> WorkFailure:
+        """Return the failure that a worker describes; what it says is data, whatever it is."""
+        try:
+            parts = json.loads(body)
+            return WorkFailure(code=str(parts["code"]), detail=str(parts["detail"]), part=str(parts["part"]))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise self._loss("worker_killed", _BROKEN) from error
+
+    def _loss(self, code: str, detail: str) -> WorkerDied:
+        """End the worker and hear its last words: the part that it reported last bears the blame."""
+        if self._process is not None:
+            exit_code = self._process.kill()
+            for kind, body in self._process.last_words():
+                if kind is Kind.PART:
+                    self._part = _name_of(body)
+            detail = detail or _describe(exit_code)
+        self.end()
+        return WorkerDied(code, detail)
+
+
+def _describe(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"the worker ended with exit code {exit_code} and without a result"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-exit_code}"
+    return f"the worker was killed by {name}"
+
+
+def _name_of(body: bytes) -> str:
+    return body.decode("utf-8", "replace")

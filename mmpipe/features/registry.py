@@ -1,0 +1,89 @@
+"""Extractors by name: the built-in ones, and those of other packages by the entry point `mmpipe.extractors`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from mmpipe.config import Table
+from mmpipe.errors import ConfigError
+from mmpipe.features.audio_logmel import AudioLogMel
+from mmpipe.features.audio_mfccseg import AudioMfccSeg
+from mmpipe.features.extractor import Extractor
+from mmpipe.features.image_hogdct import ImageHogDct
+from mmpipe.features.text_ngrams import TextNgrams
+from mmpipe.features.video_hogdct import VideoHogDct
+
+ENTRY_POINT_GROUP = "mmpipe.extractors"
+
+
+class ExtractorClass(Protocol):
+    """What an entry point must load: the class of the parameters, and a call that makes an extractor of them."""
+
+    @property
+    def Params(self) -> type[Table]:
+        """Return the class of the parameters."""
+
+    def __call__(self, params: Any) -> Extractor:
+        """Make the extractor."""
+
+
+_BUILT_IN: Mapping[str, ExtractorClass] = {
+    kind.name: kind for kind in (AudioLogMel, AudioMfccSeg, ImageHogDct, TextNgrams, VideoHogDct)
+}
+
+
+def make_extractor(name: str, params: Mapping[str, Any] | None = None) -> Extractor:
+    """Return an extractor with the given parameters, the rest at their defaults; raise ConfigError naming the fault."""
+    kind = _extractor_class(name)
+    try:
+        checked = kind.Params(**(params or {}))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, name, kind.Params)) from error
+    return kind(checked)
+
+
+def extractor_names() -> tuple[str, ...]:
+    """Return the names of all extractors that are installed, sorted."""
+    return tuple(sorted({*_BUILT_IN, *_entry_points()}))
+
+
+def default_features() -> tuple[str, ...]:
+    """Return the extractors that run where a corpus names none: the built-in ones, which need no weights."""
+    return tuple(sorted(_BUILT_IN))
+
+
+def _extractor_class(name: str) -> ExtractorClass:
+    """Return the class by name; a built-in one cannot be replaced from outside."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    entry = _entry_points().get(name)
+    if entry is None:
+        raise ConfigError(
+            f"no extractor named {name!r}; there are: {', '.join(extractor_names())}. "
+            f"One of your own is announced by an entry point of the group {ENTRY_POINT_GROUP}"
+        )
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the extractor {name!r} ({entry.value}) cannot be loaded: {error}") from error
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _explain(error: ValidationError, name: str, params: type[Table]) -> str:
+    """Say for each fault of the parameters: the key, the value, and what is allowed."""
+    lines = [f"features.{name}: {error.error_count()} fault(s)"]
+    for fault in error.errors():
+        key = ".".join(map(str, fault["loc"])) or "(together)"
+        if fault["type"] == "extra_forbidden":
+            allowed = ", ".join(sorted(params.model_fields))
+            lines.append(f"  {key} = {fault['input']!r}: unknown parameter; allowed here: {allowed}")
+        else:
+            lines.append(f"  {key} = {fault['input']!r}: {fault['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Find what lies in a corpus: files, which of them belong together, their labels and dates. Opens no media."""

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from mmpipe.errors import ConfigError
+from mmpipe.features.registry import default_features, extractor_names, make_extractor
+
+BUILT_IN = ("audio-logmel", "audio-mfccseg", "image-hogdct", "text-ngrams", "video-hogdct")
+
+
+def test_names_are_sorted_and_the_built_in_ones_are_the_default() -> None:
+    assert default_features() == BUILT_IN
+    assert set(BUILT_IN) <= set(extractor_names())
+    assert list(extractor_names()) == sorted(extractor_names())
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_extractor("audio-lagmel")
+    assert "'audio-lagmel'" in str(caught.value)
+    assert all(name in str(caught.value) for name in BUILT_IN)
+
+
+def test_an_unknown_parameter_is_answered_with_the_allowed_ones() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_extractor("audio-logmel", {"num_mel": 64, "hop_s": -1})
+    text = str(caught.value)
+    assert "features.audio-logmel: 2 fault(s)" in text
+    assert "num_mel = 64: unknown parameter; allowed here: floor, hop_s, num_mels, sample_rate_hz, window_s" in text
+    assert "hop_s = -1: Input should be greater than or equal to 0.001" in text
+
+
+def test_parameters_are_frozen() -> None:
+    extractor = make_extractor("image-hogdct", {"cells": 6})
+    with pytest.raises(ValidationError, match="frozen"):
+        extractor.params.cells = 5  # type: ignore[attr-defined]
+
+
+PLUGIN = """
+from mmpipe.config import Table
+from mmpipe.features.text_ngrams import TextNgrams, TextNgramsParams
+
+
+class Loud(TextNgrams):
+    name = "text-loud"
+"""
+
+
+def test_another_package_brings_its_own_by_an_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(PLUGIN)
+    info = tmp_path / "loud-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[mmpipe.extractors]\ntext-loud = loud:Loud\ntext-gone = nowhere:Gone\naudio-logmel = loud:Loud\n"
+    )
+    script = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from mmpipe.errors import ConfigError
+from mmpipe.features.registry import extractor_names, make_extractor
+print(make_extractor("text-loud", {{"dim": 64}}).schema.feature, make_extractor("audio-logmel").schema.feature)
+print("text-loud" in extractor_names())
+try:
+    make_extractor("text-gone")
+except ConfigError as error:
+    print(error)
+print("torch" in sys.modules, "av" in sys.modules, "sklearn" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert lines[0] == "text-loud@1 audio-logmel@1"
+    assert lines[1] == "True"
+    assert "text-gone" in lines[2]
+    assert "nowhere" in lines[2]
+    assert lines[3] == "False False False"

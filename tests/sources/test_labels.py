@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from mmpipe.config import LabelsConfig
+from mmpipe.errors import ConfigError
+from mmpipe.sources.labels import canonical_text, read_labels
+
+
+def test_three_formats_agree(tmp_path: Path) -> None:
+    records = [
+        {"id": "a", "digit": 3, "speaker": "bob", "score": 0.5},
+        {"id": "b", "digit": 4, "speaker": None, "score": 2.0},
+    ]
+    (tmp_path / "l.jsonl").write_text("\n".join(json.dumps(record) for record in records) + "\n\n")
+    pl.DataFrame(records).write_parquet(tmp_path / "l.parquet")
+    (tmp_path / "l.csv").write_text("id,digit,speaker,score\na,3,bob,0.5\nb,4,,2\n")
+    tables = [read_labels(LabelsConfig(file=tmp_path / name)) for name in ("l.jsonl", "l.parquet", "l.csv")]
+    assert tables[0] == tables[1] == tables[2]
+    assert dict(tables[0].rows[0].values) == {"digit": "3", "score": "0.5", "speaker": "bob"}
+    assert dict(tables[0].rows[1].values) == {"digit": "4", "score": "2"}
+    assert tables[0].columns == ("digit", "id", "score", "speaker")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, None),
+        (float("nan"), None),
+        ("01", "01"),
+        (True, "true"),
+        (7, "7"),
+        (7.0, "7"),
+        (-0.0, "0"),
+        (0.1, "0.1"),
+        (1e300, "1e+300"),
+        (datetime.date(2026, 11, 20), "2026-11-20"),
+        (["b", 1], '["b",1]'),
+        ({"b": 1, "a": "ü"}, '{"a":"ü","b":1}'),
+    ],
+)
+def test_a_value_has_one_text(value: object, text: str | None) -> None:
+    assert canonical_text(value) == text
+
+
+def test_csv_keeps_leading_zeros_and_quoted_newlines(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text('id,code,note\na,007,"two\nlines, one cell"\n')
+    (row,) = read_labels(LabelsConfig(file=tmp_path / "l.csv")).rows
+    assert dict(row.values) == {"code": "007", "note": "two\nlines, one cell"}
+
+
+def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    for name, text in (("l.csv", "id,x\na,1\n"), ("l.jsonl", '{"id": "a", "x": 1}\n')):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert read_labels(LabelsConfig(file=tmp_path / name)).columns == ("id", "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("l.txt", b"", r"must end with one of: \.csv, \.jsonl, \.ndjson, \.parquet"),
+        ("l.jsonl", b'{"id": "a"}\n[1]\n', "line 2 must be a JSON object, not a list"),
+        ("l.jsonl", b'{"id": "a"\n', "line 1 is not JSON"),
+        ("l.jsonl", b'{"id": "a", "id": "b"}\n', "stands twice"),
+        ("l.jsonl", b'{"id": "\xff"}\n', "line 1 is not JSON in UTF-8"),
+        ("l.jsonl", b'{"id": "a", "x": "\\ud800"}\n', "row 1, column 'x'"),
+        ("l.jsonl", b'{"id": "a", "x": Infinity}\n', "infinite"),
+        ("l.jsonl", b"[" * 100_000, "line 1 is not JSON"),
+        ("l.jsonl", b'{"name": "a"}\n', r"no column 'id' \(`labels.key`\); its columns are: \['name'\]"),
+        ("l.jsonl", b'{"id": "a"}\n{"id": null}\n', "row 2 has no value in the key column"),
+        ("l.csv", b"id,x\na,1,2,3\n", "not a CSV table"),
+        ("l.csv", b"id,x\n\xff\xfe,1\n", "not a CSV table"),
+        ("l.parquet", b"PAR1", "not a Parquet table"),
+    ],
+)
+def test_a_bad_table_is_a_config_error_that_says_where(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ConfigError, match=message):
+        read_labels(LabelsConfig(file=tmp_path / name))
+
+
+def test_absent_file_and_absent_group_column_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_labels(LabelsConfig(file=tmp_path / "l.csv"))
+    (tmp_path / "l.csv").write_text("id\na\n")
+    with pytest.raises(ConfigError, match=r"labels\.group"):
+        read_labels(LabelsConfig(file=tmp_path / "l.csv", group="speaker"))
+
+
+@pytest.mark.parametrize(("name", "data"), [("l.csv", b""), ("l.csv", b"id,x\n"), ("l.jsonl", b"\n")])
+def test_a_table_without_rows_is_no_error(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert read_labels(LabelsConfig(file=tmp_path / name)).rows == ()
+
+
+def test_real_table(corpora: Path) -> None:
+    table = read_labels(LabelsConfig(file=corpora / "av_digits" / "labels.jsonl", group="speaker"))
+    assert len(table.rows) == 2000
+    assert table.rows[0].key == "0_george_0" and dict(table.rows[0].values) == {"digit": "0", "speaker": "george"}

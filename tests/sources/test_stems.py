@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmpipe.sources.stems import group_files
+from mmpipe.sources.suffixes import MODALITY_OF_SUFFIX, modality_hint, split_suffix
+from mmpipe.types import Modality, RawFile
+
+
+def raw(name: str) -> RawFile:
+    return RawFile(name=name, nbytes=1, mtime_ns=0, inode=0)
+
+
+def grouped(*names: str) -> dict[str, list[str]]:
+    grouping = group_files(raw(name) for name in names)
+    assert grouping.drops == ()
+    return {asset.source_id: [file.name for file in asset.files] for asset in grouping.assets}
+
+
+def test_sidecars_join_the_media_of_their_folder_and_stem() -> None:
+    assert grouped("x/a.mp4", "x/a.vtt", "x/a.json", "x/a.srt", "x/a.txt", "y/a.vtt", "a.mp4") == {
+        "a": ["a.mp4"],
+        "x/a": ["x/a.json", "x/a.mp4", "x/a.srt", "x/a.txt", "x/a.vtt"],
+        "y/a": ["y/a.vtt"],
+    }
+
+
+def test_suffix_is_cut_once_and_in_any_case() -> None:
+    assert grouped("a.MP4", "a.Wav", "a.en.vtt", "v1.0.mp4", "v1.1.mp4") == {
+        "a": ["a.MP4", "a.Wav"],
+        "a.en": ["a.en.vtt"],
+        "v1.0": ["v1.0.mp4"],
+        "v1.1": ["v1.1.mp4"],
+    }
+
+
+@pytest.mark.parametrize("stem", ["-version", "two words", 'it\'s "it"', "new%0Aline", "%FF", "a.b.c", "x.mp4"])
+def test_odd_stems_are_kept_whole(stem: str) -> None:
+    assert grouped(f"dir.wav/{stem}.mp4", f"dir.wav/{stem}.wav") == {
+        f"dir.wav/{stem}": [f"dir.wav/{stem}.mp4", f"dir.wav/{stem}.wav"]
+    }
+
+
+@pytest.mark.parametrize("name", ["readme", "a.exe", "pipe:0", "x.wav/.mp4", "a.mp4.zip"])
+def test_unknown_suffix_is_a_drop(name: str) -> None:
+    grouping = group_files([raw(name), raw("b.wav")])
+    assert [asset.source_id for asset in grouping.assets] == ["b"]
+    assert [(drop.stage, drop.code, drop.file) for drop in grouping.drops] == [("list", "unknown_type", name)]
+
+
+def test_every_suffix_has_one_modality() -> None:
+    assert modality_hint("A/B.MKV") is Modality.VIDEO
+    assert all(split_suffix(f"a{suffix}") == ("a", suffix) for suffix in MODALITY_OF_SUFFIX)
+
+
+names = st.lists(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["", "x/", "x/y/"]),
+        st.sampled_from(["a", "a.b", "-", " "]),
+        st.sampled_from([*sorted(MODALITY_OF_SUFFIX), ".zip", ""]),
+    ),
+    unique=True,
+)
+
+
+@given(names)
+def test_every_file_is_in_one_asset_or_dropped_whatever_the_order(files: list[str]) -> None:
+    grouping = group_files(raw(name) for name in files)
+    members = [file.name for asset in grouping.assets for file in asset.files]
+    assert sorted([*members, *(drop.file for drop in grouping.drops)]) == sorted(files)
+    assert grouping == group_files(raw(name) for name in reversed(files))
