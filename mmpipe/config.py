@@ -198,6 +198,7 @@ class GateConfig(Table):
     max_calibration_error: float = Field(0.25, ge=0, le=1, description="expected calibration error")
     min_class_recall: float = Field(0.0, ge=0, le=1)
     regression_margin: float = Field(0.02, ge=0, le=1, description="how far below production a candidate may fall")
+    promote: bool = Field(True, description="put what passes into production at once; false waits for a person")
     shuffled_control: bool = Field(True, description="train once on shuffled labels: it must stay at chance")
 
 

@@ -1,7 +1,8 @@
 """Durable file operations and canonical bytes: the one place that knows how a write survives a crash.
 
 Faults can be injected for tests through `MMPIPE_FAULT="operation:count:action"`, where operation is one of
-write, fsync, link, replace, unlink; action is `kill`, or the name of an errno such as ENOSPC.
+write, fsync, link, linked, replace, unlink, mkdir, or any; a count of `3` means the
+third time, `3+` from then on; action is `kill`, `transient`, or the name of an errno such as ENOSPC.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import re
 import signal
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +68,7 @@ def sha256_file(path: Path) -> str:
 
 def write_durable(path: Path, data: bytes) -> None:
     """Write a new file and make its bytes durable; the name is durable only after `sync_directory`."""
-    with open(path, "xb") as file:
+    with _naming(path), open(path, "xb") as file:
         _fault("write", path)
         file.write(data)
         file.flush()
@@ -78,7 +81,8 @@ def sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _fault("fsync", path)
-        os.fsync(descriptor)
+        with _naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -88,7 +92,8 @@ def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _fault("fsync", path)
-        os.fsync(descriptor)
+        with _naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -108,26 +113,29 @@ def put_if_absent(source: Path, target: Path) -> bool:
     return True
 
 
-def replace_with_link(source: Path, target: Path) -> None:
-    """Make `target` show the bytes of `source`: a hard link where the file system has them, else a copy.
+def replace_with_link(source: Path, target: Path, staging: Path) -> bool:
+    """Make `target` show the bytes of `source`; return False, writing nothing, where it does already.
 
-    Renaming a link over another link of the same inode does nothing and leaves the temporary name, so ask first.
+    A hard link where the file system has them, else a copy. The temporary name lies in `staging`, on the same file
+    system: readers of a folder choke on a name they do not expect. Renaming a link over another link of the same
+    inode does nothing and leaves the temporary name, so ask first and unlink after.
     """
+    if _shows(source, target):
+        return False
+    temporary = staging / f"{uuid.uuid4().hex}.link"
     try:
-        if os.path.samefile(source, target):
-            return
-    except FileNotFoundError:
-        pass
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        _fault("link", target)
-        os.link(source, temporary)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
-            raise
-        write_durable(temporary, source.read_bytes())
-    _fault("replace", target)
-    os.replace(temporary, target)
+        _link_or_copy(source, temporary)
+        _fault("replace", target)
+        os.replace(temporary, target)
+    finally:
+        remove_file(temporary)
+    return True
+
+
+def remove_file(path: Path) -> None:
+    """Remove a name, if it is there."""
+    _fault("unlink", path)
+    path.unlink(missing_ok=True)
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
@@ -154,6 +162,18 @@ def make_directory(path: Path) -> Path:
     return path
 
 
+def make_durable_directory(path: Path) -> Path:
+    """Make a directory, and make its name and those of the parents that were missing durable."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for path in reversed(missing):
+        _fault("mkdir", path)
+        sync_directory(make_directory(path).parent)
+    return path
+
+
 def require_writable(path: Path) -> None:
     """Refuse a folder that cannot be written, before any work is done."""
     make_directory(path)
@@ -171,6 +191,44 @@ def require_writable(path: Path) -> None:
             name.unlink(missing_ok=True)
 
 
+def _shows(source: Path, target: Path) -> bool:
+    """Say whether a name is a link to the source, or the copy that `_link_or_copy` made of it."""
+    try:
+        there, wanted = os.lstat(target), os.stat(source)
+    except FileNotFoundError:
+        return False
+    if (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino):
+        return True
+    return there.st_nlink == 1 and _copy_stamp(there) == _copy_stamp(wanted)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        _fault("link", target)
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
+            raise
+        write_durable(target, source.read_bytes())
+        stat = os.stat(source)
+        os.chmod(target, stat.st_mode & 0o777)
+        os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # so that `_shows` knows it again
+
+
+def _copy_stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_mode, stat.st_size, stat.st_mtime_ns
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path into errors of calls that know only a descriptor."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def _fault(operation: str, path: Path) -> None:
     """Fail here if the environment asks for it: how the tests make crashes happen, not imagine them."""
     wish = os.environ.get("MMPIPE_FAULT")
@@ -180,7 +238,8 @@ def _fault(operation: str, path: Path) -> None:
     if wanted not in (operation, "any"):
         return
     _fault_counts[wanted] += 1
-    if _fault_counts[wanted] != int(count):
+    first = int(count.removesuffix("+"))
+    if _fault_counts[wanted] < first or (_fault_counts[wanted] > first and not count.endswith("+")):
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -11,11 +11,12 @@ STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _runs/  _l
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.io import canonical_json, make_directory, put_if_absent, require_writable, write_durable
+from mmpipe.io import canonical_json, put_if_absent, remove_file, require_writable, write_durable
 from mmpipe.types import PARTITION_PATTERN
 
 FORMAT_VERSION = 1
@@ -107,6 +108,11 @@ class DatasetLayout:
         """Return the path of an immutable object."""
         return self.root / "objects" / sha256[:2] / sha256
 
+    @property
+    def staging(self) -> Path:
+        """Return the store's folder of unfinished work: on the same file system, so that links reach."""
+        return StoreLayout(self.root.parent.parent).staging
+
     def partitions(self) -> tuple[str, ...]:
         """Return the partitions that have a manifest folder, oldest first."""
         return tuple(sorted(path.name.removeprefix("dt=") for path in (self.root / "_meta").glob("dt=*")))
@@ -140,11 +146,9 @@ def create_store(root: Path) -> StoreLayout:
     layout = StoreLayout(root)
     if layout.format_file.exists():
         return open_store(root)
-    require_writable(root)
-    staging = make_directory(layout.staging)
-    temporary = staging / "format.json"
-    temporary.unlink(missing_ok=True)
+    require_writable(layout.staging)
+    temporary = layout.staging / f"format-{uuid.uuid4().hex}"  # two may make the same store at once
     write_durable(temporary, canonical_json({"format": FORMAT_VERSION}))
     put_if_absent(temporary, layout.format_file)
-    temporary.unlink(missing_ok=True)
+    remove_file(temporary)
     return open_store(root)

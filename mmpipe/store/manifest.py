@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,6 +15,10 @@ from typing import Any
 from mmpipe.errors import StoreError
 from mmpipe.io import canonical_json
 from mmpipe.store.layout import FORMAT_VERSION
+
+ROLES = ("data", "index")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_=-]*\.(tar|parquet)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,11 @@ class FileEntry:
     name: str  # in the view: "000000.tar"
     nbytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what could lead a path out of the store, or what other tools choke on in a view."""
+        if self.role not in ROLES or not _NAME.fullmatch(self.name) or not _SHA256.fullmatch(self.sha256):
+            raise StoreError(f"not an entry for a file of a shard: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +99,20 @@ class Manifest:
         return next((shard for shard in self.shards if shard.number == number), None)
 
     def to_bytes(self) -> bytes:
-        """Return the canonical JSON."""
-        return canonical_json(asdict(self))
+        """Return the canonical JSON; `checksum` is over the rest, since nothing names the digest of a head."""
+        table = asdict(self)
+        return canonical_json({**table, "checksum": _checksum(table)})
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "manifest") -> Manifest:
-        """Read canonical JSON; raise StoreError on anything else."""
+        """Read canonical JSON; raise StoreError on anything else, be it a single bit."""
         try:
-            return _read_manifest(json.loads(data))
-        except (ValueError, KeyError, TypeError) as error:
+            manifest = _read_manifest(json.loads(data))
+        except (ValueError, KeyError, TypeError, StoreError) as error:
             raise StoreError(f"{where} is damaged: {error}. Run `mmpipe verify`.") from error
+        if manifest.to_bytes() != data:
+            raise StoreError(f"{where} is damaged: it is not what was written. Run `mmpipe verify`.")
+        return manifest
 
     def digest(self) -> str:
         """Return the sha256 of the manifest's bytes."""
@@ -121,6 +135,11 @@ def shard_from_json(table: dict[str, Any]) -> ShardEntry:
     )
 
 
+def _checksum(table: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(table)).hexdigest()
+
+
 def _read_manifest(table: dict[str, Any]) -> Manifest:
+    del table["checksum"]
     shards = tuple(shard_from_json(shard) for shard in table["shards"])
     return Manifest(**{**table, "shards": shards})

@@ -1,0 +1,136 @@
+"""Tables of the store as Parquet: one fixed schema each, the same bytes for the same rows, strict on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from mmpipe.errors import StoreError
+from mmpipe.store.layout import DatasetLayout
+from mmpipe.store.manifest import FileEntry, Manifest, ShardEntry
+from mmpipe.store.objects import put_object, read_object, stage_path
+from mmpipe.store.parquet import parse_parquet, write_parquet
+from mmpipe.store.revisions import read_head
+from mmpipe.types import digest_of
+
+PARTITION_COLUMN = "partition"
+_ARROW_TYPES = {
+    pl.String: pa.string(),
+    pl.Int32: pa.int32(),
+    pl.Int64: pa.int64(),
+    pl.Float64: pa.float64(),
+    pl.Boolean: pa.bool_(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableKind:
+    """What the rows of a dataset of tables look like; no column may be null."""
+
+    name: str
+    columns: tuple[tuple[str, type[pl.DataType]], ...]
+    dictionary: tuple[str, ...] = ()  # columns whose values repeat
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the columns, in order."""
+        return [name for name, _ in self.columns]
+
+    @property
+    def schema(self) -> dict[str, type[pl.DataType]]:
+        """Return the columns as polars wants them."""
+        return dict(self.columns)
+
+    @property
+    def digest(self) -> str:
+        """Return the identity of the schema, as manifests name it."""
+        return digest_of(self.name, *(f"{name}:{kind.__name__}" for name, kind in self.columns))
+
+    def frame(self, rows: Iterable[Sequence[Any]] = ()) -> pl.DataFrame:
+        """Return a frame of rows in the order of the columns."""
+        return pl.DataFrame(list(rows), schema=self.schema, orient="row", strict=True)
+
+    def arrow_schema(self) -> pa.Schema:
+        """Return the columns as Parquet holds them."""
+        return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in self.columns])
+
+
+def put_table(dataset: DatasetLayout, partition: str, kind: TableKind, number: int, frame: pl.DataFrame) -> ShardEntry:
+    """Put a shard of rows among the objects and return its entry; no rows, no file."""
+    if frame.is_empty():
+        return ShardEntry(number=number, files=(), samples=0, inputs="", spine=0)
+    staged = stage_path(dataset)
+    facts = {
+        "corpus": dataset.corpus,
+        "dataset": dataset.name,
+        "format": 1,
+        "partition": partition,
+        "schema_digest": kind.digest,
+        "shard": number,
+    }
+    try:
+        write_parquet(staged, _to_arrow(kind, frame), facts, kind.dictionary)
+        sha256, nbytes = put_object(dataset, staged)
+    finally:
+        staged.unlink(missing_ok=True)
+    entry = FileEntry(role="data", name=f"{number:06d}.parquet", nbytes=nbytes, sha256=sha256)
+    return ShardEntry(number=number, files=(entry,), samples=frame.height, inputs="", spine=frame.height)
+
+
+def read_manifest_table(
+    dataset: DatasetLayout, kind: TableKind, manifest: Manifest | None, number: int | None = None
+) -> pl.DataFrame:
+    """Return the rows that a manifest names, verified, in the order of its shards; or those of one shard."""
+    if manifest is None:
+        return kind.frame()
+    if manifest.schema != kind.digest:
+        raise StoreError(
+            f"{dataset.corpus}/{dataset.name} dt={manifest.partition} revision {manifest.revision} has another "
+            f"schema than this mmpipe's {kind.name}. Use the mmpipe that wrote it, or run `mmpipe migrate`."
+        )
+    frames = [
+        _read_shard(dataset, kind, shard) for shard in manifest.shards if shard.files and number in (None, shard.number)
+    ]
+    return pl.concat(frames, rechunk=True) if frames else kind.frame()
+
+
+def read_partitions(dataset: DatasetLayout, kind: TableKind, partitions: Sequence[str] | None) -> pl.DataFrame:
+    """Return the rows of the heads of some partitions, or of all, with the partition as the first column."""
+    wanted = dataset.partitions() if partitions is None else sorted(set(partitions))
+    frames = [
+        read_manifest_table(dataset, kind, head).select(_partition_column(partition), pl.all())
+        for partition in wanted
+        if (head := read_head(dataset, partition)) is not None
+    ]
+    return pl.concat(frames, rechunk=True) if frames else kind.frame().select(_partition_column(""), pl.all())
+
+
+def _partition_column(partition: str) -> pl.Expr:
+    return pl.lit(partition, pl.String).alias(PARTITION_COLUMN)
+
+
+def _read_shard(dataset: DatasetLayout, kind: TableKind, shard: ShardEntry) -> pl.DataFrame:
+    entry = shard.file("data")
+    if entry is None:
+        raise StoreError(f"{dataset.corpus}/{dataset.name}: shard {shard.number} has no data file")
+    where = Path(entry.name)
+    table, _ = parse_parquet(read_object(dataset, entry), kind.arrow_schema(), where)
+    if table.num_rows != shard.samples:
+        raise StoreError(f"{where} has {table.num_rows} rows, its manifest says {shard.samples}. Run `mmpipe verify`.")
+    frame = pl.from_arrow(table, schema=kind.schema)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _to_arrow(kind: TableKind, frame: pl.DataFrame) -> pa.Table:
+    """Return rows under the fixed schema, in one chunk, so that the file depends on the values alone."""
+    nulls = [name for name in kind.names if frame[name].null_count()]
+    if nulls:
+        raise StoreError(f"the {kind.name} columns {nulls} hold nulls; every column must have a value")
+    arrow = frame.select(kind.names).to_arrow(compat_level=pl.CompatLevel.oldest())
+    return arrow.cast(kind.arrow_schema()).combine_chunks()

@@ -1,0 +1,240 @@
+"""Check that a store's bytes are what its manifests say, and that the manifests agree with one another.
+
+Everything that can be checked is: a store is only as good as the last time somebody looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmpipe.errors import ConfigError, StoreError
+from mmpipe.io import canonical_json, sha256_file
+from mmpipe.store.card import read_heads, render_card
+from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
+from mmpipe.store.manifest import ROLES, FileEntry, Manifest
+from mmpipe.store.revisions import list_revisions, manifest_name, read_manifest
+from mmpipe.store.schema import SCHEMA_NAME, read_schema
+from mmpipe.store.snapshot import load_snapshot, pinned_manifest
+from mmpipe.store.verifyshard import spine_keys, verify_shards
+from mmpipe.store.view import heal_view, view_folder
+from mmpipe.types import PARTITION_PATTERN
+
+_RESTORE = "Restore it from a copy of the store; until then readers refuse it."
+_REMAKE = "Remove it and run `mmpipe run` to make the shard again, or restore it from a copy of the store."
+_HEAL = "`mmpipe verify` brings the view up to the manifest again; so does the next commit."
+_CARD = "The next `mmpipe extract` of this feature writes it anew."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """Something in the store that is not as it should be."""
+
+    path: str  # from the store's root
+    code: str
+    detail: str
+    way_out: str
+
+
+def verify_store(layout: StoreLayout, corpus: str | None = None) -> tuple[Finding, ...]:
+    """Return everything that is wrong with a store, or with one corpus of it; nothing is changed."""
+    found = list(_verify_format(layout)) if corpus is None else []
+    for name in _chosen(layout, corpus):
+        for folder in sorted(path for path in (layout.root / name).iterdir() if path.is_dir()):
+            found += _DatasetCheck(layout, layout.dataset(name, folder.name)).findings()
+    if corpus is None:
+        found += _verify_snapshots(layout)
+    return tuple(sorted(set(found)))
+
+
+def heal_views(layout: StoreLayout, corpus: str | None = None) -> int:
+    """Bring every view up to its head; return how many partitions had to change."""
+    healed = 0
+    for name in _chosen(layout, corpus):
+        for dataset_name in layout.dataset_names(name):
+            dataset = layout.dataset(name, dataset_name)
+            healed += sum(heal_view(dataset, partition) for partition in dataset.partitions())
+    return healed
+
+
+class _DatasetCheck:
+    """All checks of one dataset, from the manifests outward: bytes first, so that only whole files are parsed."""
+
+    def __init__(self, layout: StoreLayout, dataset: DatasetLayout) -> None:
+        self._layout = layout
+        self._dataset = dataset
+        self._heads: dict[str, Manifest] = {}
+        self._whole: set[str] = set()  # digests of objects that are what they are named after
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong."""
+        for partition in self._partitions():
+            yield from self._verify_chain(partition)
+        yield from self._verify_objects()
+        for partition in self._partitions():
+            yield from self._verify_named(partition)
+            yield from self._verify_view(partition)
+        if "@" in self._dataset.name:
+            yield from self._verify_feature()
+        else:
+            yield from self._verify_tables()
+
+    def _partitions(self) -> list[str]:
+        names = {path.name.removeprefix("dt=") for path in self._dataset.root.glob("*/dt=*")}
+        return sorted(name for name in names if PARTITION_PATTERN.match(name))
+
+    def _verify_chain(self, partition: str) -> Iterator[Finding]:
+        """Check that revisions count from 1, parse, and each names the bytes of the one before."""
+        folder = self._dataset.meta(partition)
+        numbers = list_revisions(self._dataset, partition)
+        wanted = {manifest_name(number) for number in numbers}
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path.name not in wanted:
+                yield self._finding("unexpected_file", path, "it is no manifest", "Remove it.")
+        parent = ""
+        for number in range(1, max(numbers, default=0) + 1):
+            path = folder / manifest_name(number)
+            try:
+                manifest = read_manifest(self._dataset, partition, number)
+            except StoreError as error:
+                yield self._finding("manifest_damaged", path, str(error), _RESTORE)
+                parent = sha256_file(path) if path.is_file() else "missing"
+                continue
+            if manifest.parent != parent:
+                yield self._finding("manifest_parent", path, "it was not made from the revision before it", _RESTORE)
+            parent = manifest.digest()
+            if number == numbers[-1]:
+                self._heads[partition] = manifest
+
+    def _verify_objects(self) -> Iterator[Finding]:
+        """Check that every object holds the bytes it is named after."""
+        for path in sorted((self._dataset.root / "objects").glob("**/*")):
+            if path.is_dir():
+                continue
+            if path != self._dataset.object(path.name):
+                yield self._finding("unexpected_file", path, "it is no object", "Remove it.")
+            elif path.stat().st_size != self._sizes.get(path.name, path.stat().st_size):
+                detail = f"it has {path.stat().st_size} bytes, its manifest says {self._sizes[path.name]}"
+                yield self._finding("object_size", path, detail, _REMAKE)
+            elif sha256_file(path) != path.name:
+                yield self._finding("object_damaged", path, "its sha256 is not its name", _REMAKE)
+            else:
+                self._whole.add(path.name)
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return {file.sha256: file.nbytes for head in self._heads.values() for file in _files(head)}
+
+    def _verify_named(self, partition: str) -> Iterator[Finding]:
+        """Check that the head's objects are there."""
+        for file in _files(self._heads.get(partition)):
+            path = self._dataset.object(file.sha256)
+            if not path.is_file():
+                yield self._finding("object_missing", path, f"{file.name} of {partition} needs it", _REMAKE)
+
+    def _verify_view(self, partition: str) -> Iterator[Finding]:
+        """Check that the view shows the head's files, all of them, and nothing else."""
+        head = self._heads.get(partition)
+        for role in ROLES:
+            folder = view_folder(self._dataset, partition, role)
+            wanted = {file.name: file for file in _files(head) if file.role == role}
+            there = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+            for name in sorted(wanted.keys() - there.keys()):
+                yield self._finding("view_missing", folder / name, "the head has it, the view does not", _HEAL)
+            for name in sorted(there.keys() - wanted.keys()):
+                yield self._finding("view_extra", folder / name, "the head does not have it", _HEAL)
+            for name in sorted(there.keys() & wanted.keys()):
+                if not self._shows(there[name], wanted[name]):
+                    yield self._finding("view_stale", folder / name, "it has other bytes than the head's", _HEAL)
+
+    def _shows(self, path: Path, file: FileEntry) -> bool:
+        target = self._dataset.object(file.sha256)
+        if target.is_file() and path.is_file() and path.samefile(target):
+            return True
+        return path.is_file() and path.stat().st_size == file.nbytes and sha256_file(path) == file.sha256
+
+    def _verify_tables(self) -> Iterator[Finding]:
+        """Check the number of rows of spine, assets and quarantine."""
+        for head in self._heads.values():
+            for shard in head.shards:
+                for file in shard.files:
+                    path = self._dataset.object(file.sha256)
+                    rows = _num_rows(path) if file.sha256 in self._whole else shard.samples
+                    if rows != shard.samples:
+                        detail = f"it has {rows} rows, its manifest says {shard.samples}"
+                        yield self._finding("table_damaged", path, detail, _REMAKE)
+            if self._dataset.name == CLIPS:
+                try:
+                    spine_keys(self._dataset, head)
+                except StoreError as error:
+                    yield self._finding("table_damaged", self._dataset.meta(head.partition), str(error), _REMAKE)
+
+    def _verify_feature(self) -> Iterator[Finding]:
+        """Check schema, card, and every shard against its index and the spine."""
+        try:
+            schema = read_schema(self._dataset)
+        except StoreError as error:
+            yield self._finding("schema_damaged", self._dataset.root / SCHEMA_NAME, str(error), _RESTORE)
+            return
+        try:
+            card = render_card(self._dataset, schema, read_heads(self._dataset))
+        except (StoreError, ConfigError):
+            card = {}  # a damaged manifest is a finding of its own
+        for name, data in card.items():
+            path = self._dataset.root / name
+            if not path.is_file() or path.read_bytes() != data:
+                yield self._finding("card_stale", path, "it is not what schema and manifests say", _CARD)
+        spine = self._layout.dataset(self._dataset.corpus, CLIPS)
+        for head in self._heads.values():
+            for code, path, detail in verify_shards(self._dataset, spine, schema, head, self._whole):
+                yield self._finding(code, path, detail, _REMAKE)
+
+    def _finding(self, code: str, path: Path, detail: str, way_out: str) -> Finding:
+        return _finding(self._layout, code, path, detail, way_out)
+
+
+def _verify_format(layout: StoreLayout) -> Iterator[Finding]:
+    path = layout.format_file
+    if not path.is_file() or path.read_bytes() != canonical_json({"format": FORMAT_VERSION}):
+        yield _finding(layout, "format_damaged", path, f"it does not say format {FORMAT_VERSION}", _RESTORE)
+
+
+def _verify_snapshots(layout: StoreLayout) -> Iterator[Finding]:
+    """Check that snapshots are whole, and that what they pin is there."""
+    for path in sorted(layout.snapshots.glob("*")):
+        try:
+            snapshot = load_snapshot(layout, path.stem)
+            for entry in snapshot.entries:
+                dataset = layout.dataset(snapshot.corpus, entry.dataset)
+                for file in _files(pinned_manifest(dataset, entry)):
+                    if not dataset.object(file.sha256).is_file():
+                        raise StoreError(f"{file.name} of {entry.dataset} {entry.partition} is gone: {file.sha256}")
+        except (StoreError, ConfigError) as error:
+            yield _finding(layout, "snapshot_damaged", path, str(error), _RESTORE)
+
+
+def _files(manifest: Manifest | None) -> list[FileEntry]:
+    return [file for shard in manifest.shards for file in shard.files] if manifest else []
+
+
+def _num_rows(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError, ValueError):
+        return -1
+
+
+def _chosen(layout: StoreLayout, corpus: str | None) -> list[str]:
+    """Return the one corpus asked for, or every folder that holds datasets."""
+    known = sorted({path.parent.parent.name for path in layout.root.glob("*/*/_meta")})
+    if corpus is not None and corpus not in known:
+        raise ConfigError(f"no corpus {corpus!r} in the store {layout.root}; known are: {known}")
+    return known if corpus is None else [corpus]
+
+
+def _finding(layout: StoreLayout, code: str, path: Path, detail: str, way_out: str) -> Finding:
+    return Finding(path=str(path.relative_to(layout.root)), code=code, detail=detail, way_out=way_out)
