@@ -1,0 +1,114 @@
+"""The parameters of every flow: the form in the UI, the command line and the schedule share them.
+
+The server checks types, limits and choices when a run is created; what two fields must be to each other is
+checked when the run starts, and a fault there ends it as Failed with the reason.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from mmpipe.config import Table
+from tasks.plan import Only
+
+NAME_OR_EMPTY = r"^([a-z0-9][a-z0-9_-]{0,62})?$"
+MAX_DAYS = 1_000
+
+
+class FlowParameters(Table):
+    """What every flow needs to know."""
+
+    config: str = Field(
+        "",
+        title="Config file",
+        description="Path of the config; empty: the one in MMPIPE_CONFIG, else mmpipe.toml in the working folder.",
+    )
+
+
+class CorpusParameters(FlowParameters):
+    """One corpus."""
+
+    corpus: str = Field(
+        "", title="Corpus", pattern=NAME_OR_EMPTY, description="Name in the config; empty: the only one there is."
+    )
+
+
+class DayParameters(CorpusParameters):
+    """One corpus on one date."""
+
+    date: datetime.date | None = Field(
+        None,
+        title="Date",
+        description="The partition to fill; none: the date this run was scheduled for, in the config's time zone.",
+    )
+
+
+class IngestParameters(DayParameters):
+    """Ingest: list, probe and cut what is new."""
+
+
+class ExtractParameters(DayParameters):
+    """Extract: make the features that one date is due."""
+
+    only: Only = Field(Only.DUE, title="Only", description="Which shards: due means missing or stale.")
+    batch_clips: int = Field(
+        2_000, title="Clips per task", ge=1, le=1_000_000, description="A task should take 1 to 15 minutes."
+    )
+
+
+class TrainParameters(FlowParameters):
+    """Train: fit the candidates of one model on a snapshot of the store."""
+
+    model: str = Field(
+        "", title="Model", pattern=NAME_OR_EMPTY, description="Name in the config; empty: the only one there is."
+    )
+
+
+class ReleaseParameters(TrainParameters):
+    """Release: evaluate a checkpoint and let the gate decide."""
+
+    checkpoint: str = Field(title="Checkpoint", min_length=1, description="The checkpoint, as `train` named it.")
+
+
+class NightlyParameters(DayParameters):
+    """Nightly: everything, in order."""
+
+    model: str = Field(
+        "", title="Model", pattern=NAME_OR_EMPTY, description="Name in the config; empty: every model of the corpus."
+    )
+    batch_clips: int = Field(
+        2_000, title="Clips per task", ge=1, le=1_000_000, description="A task should take 1 to 15 minutes."
+    )
+
+
+class BackfillParameters(CorpusParameters):
+    """Backfill: bring a range of dates up to the config of today."""
+
+    first_date: datetime.date = Field(title="From", description="First date of the range.")
+    last_date: datetime.date = Field(title="To", description="Last date of the range; it is part of it.")
+    only: Only = Field(
+        Only.DUE,
+        title="Only",
+        description="Which shards: due means missing or stale; all makes even complete ones again.",
+    )
+    dry_run: bool = Field(False, title="Dry run", description="Say what would be done, and do nothing.")
+    max_in_flight: int = Field(1, title="Days at once", ge=1, le=16, description="They share one pool of workers.")
+    batch_clips: int = Field(
+        2_000, title="Clips per task", ge=1, le=1_000_000, description="A task should take 1 to 15 minutes."
+    )
+
+    @model_validator(mode="after")
+    def _range_is_a_range(self) -> Self:
+        days = (self.last_date - self.first_date).days + 1
+        if not 1 <= days <= MAX_DAYS:
+            raise ValueError(f"{self.first_date} to {self.last_date} is {days} days; 1 to {MAX_DAYS} are possible")
+        return self
+
+    @property
+    def dts(self) -> tuple[str, ...]:
+        """Return the dates of the range, in order."""
+        days = (self.last_date - self.first_date).days + 1
+        return tuple((self.first_date + datetime.timedelta(days=day)).isoformat() for day in range(days))

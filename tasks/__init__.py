@@ -1,0 +1,1 @@
+"""Prefect tasks: retries, names and artifacts around one library call each."""

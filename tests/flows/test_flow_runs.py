@@ -1,0 +1,134 @@
+"""Flows on a real server, over real files, with the real steps."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+
+from flows.backfill import backfill
+from flows.nightly import nightly
+from flows.parameters import BackfillParameters, NightlyParameters
+from flows.release import end_of_releases
+from mmpipe.errors import TransientError
+from tasks.policy import STEP
+
+pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
+DAY = datetime.date(2026, 11, 3)
+BY_PATH = '[corpora.tones.dates]\nrule = "path"\n'
+
+
+def artifact(key: str) -> Any:
+    """What the newest artifact of a key holds."""
+    with get_client(sync_client=True) as client:
+        (newest, *_) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])), sort=ArtifactSort.CREATED_DESC
+        )
+    return json.loads(newest.data) if newest.type == "table" else newest.data
+
+
+def name_of(state: Any) -> str:
+    """The name that the run of a state got."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(state.state_details.flow_run_id).name
+
+
+def manifests(config: Path) -> dict[str, bytes]:
+    store = config.parent / "store"
+    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("_meta/*/*.json"))}
+
+
+def test_a_night_fills_the_store_and_the_next_one_finds_nothing_to_do(write_corpus: Callable[..., Path]) -> None:
+    config = write_corpus({f"a{number}.wav": None for number in range(5)})
+    parameters = NightlyParameters(config=str(config), date=DAY, batch_clips=2)
+    first = nightly(parameters, return_state=True)
+    assert (first.type, first.message) == ("COMPLETED", "no model to train")
+    assert name_of(first) == "nightly-tones-2026-11-03"
+    made = manifests(config)
+    assert "tones/audio-logmel@1/_meta/dt=2026-11-03/000001.json" in made
+    rows = artifact("nightly-tones-table")
+    assert {row["stage"] for row in rows} == {"ingest", "commit"}
+    assert [row["written"] for row in rows if row["stage"] == "commit"] == [5]
+    assert "3 shards are due" in artifact("nightly-tones-summary")
+
+    assert nightly(parameters, return_state=True).type == "COMPLETED"
+    assert manifests(config) == made
+    assert "0 shards are due" in artifact("nightly-tones-summary")
+
+
+def test_too_much_in_quarantine_fails_the_night_and_says_so_on_its_page(write_corpus: Callable[..., Path]) -> None:
+    config = write_corpus({"good.wav": None, "bad.wav": b"RIFF....WAVEnonsense" * 9}, "max_quarantined = 0.1")
+    state = nightly(NightlyParameters(config=str(config), date=DAY), return_state=True)
+    assert state.type == "FAILED"
+    assert "50% of the files of 'tones' are in quarantine" in artifact("nightly-tones-summary")
+    assert any("clips/_meta" in name for name in manifests(config)), "what is good is committed all the same"
+
+
+def test_a_config_that_is_not_there_fails_with_the_way_out(tmp_path: Path) -> None:
+    state = nightly(NightlyParameters(config=str(tmp_path / "none.toml"), date=DAY), return_state=True)
+    assert state.type == "FAILED"
+    assert "mmpipe init" in state.message
+    assert name_of(state) == "nightly-no-config"
+
+
+def test_a_backfill_goes_on_past_a_failed_day_and_skips_what_is_complete(write_corpus: Callable[..., Path]) -> None:
+    config = write_corpus(
+        {"2026-11-01/a.wav": None, "2026-11-02/b.wav": b"RIFF....WAVEnonsense" * 9, "2026-11-03/c.wav": None},
+        f"max_quarantined = 0.1\n{BY_PATH}",
+    )
+    wish = {"config": str(config), "first_date": datetime.date(2026, 11, 1), "last_date": DAY}
+    dry = backfill(BackfillParameters(**wish, dry_run=True), return_state=True)
+    assert dry.message == "dry run: 3 of 3 days would run"
+    assert not (config.parent / "store").exists(), "a dry run writes nothing"
+
+    state = backfill(BackfillParameters(**wish, max_in_flight=2), return_state=True)
+    assert (state.type, state.message) == ("FAILED", "1 of 3 days failed: 2026-11-02; 0 skipped")
+    assert name_of(state) == "backfill-tones-2026-11-01..2026-11-03"
+    assert artifact("backfill-tones-table") == [
+        {"dt": "2026-11-01", "run": "Completed", "audio-logmel@1": "complete"},
+        {"dt": "2026-11-02", "run": "Failed", "audio-logmel@1": "no clips"},
+        {"dt": "2026-11-03", "run": "Completed", "audio-logmel@1": "complete"},
+    ]
+    (config.parent / "raw/2026-11-02/b.wav").unlink()
+    again = backfill(BackfillParameters(**wish), return_state=True)
+    assert (again.type, again.message) == ("COMPLETED", "1 days filled, 2 skipped")
+
+
+@pytest.mark.parametrize(("error", "calls"), [(TransientError, 3), (ValueError, 1)])
+def test_only_what_is_transient_is_tried_again(error: type[Exception], calls: int) -> None:
+    made = []
+
+    @task(**STEP | {"retry_delay_seconds": 0})
+    def fails() -> None:
+        made.append(1)
+        raise error("as asked")
+
+    @flow
+    def try_it() -> None:
+        fails()
+
+    assert try_it(return_state=True).type == "FAILED"
+    assert len(made) == calls
+
+
+def test_a_refused_release_ends_well() -> None:
+    @flow
+    def judge() -> Any:
+        return end_of_releases(
+            [
+                SimpleNamespace(model="av", version="v2", status="candidate"),
+                SimpleNamespace(model="text", version="v7", status="refused"),
+            ]
+        )
+
+    state = judge(return_state=True)
+    assert (state.type, state.message) == ("COMPLETED", "refused: text@v7; candidate: av@v2")
