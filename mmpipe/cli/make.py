@@ -1,0 +1,249 @@
+"""The verbs that make something: config, clips, features, models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmpipe.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    ConfigPath,
+    Corpus,
+    Date,
+    DryRun,
+    Features,
+    FirstDate,
+    LastDate,
+    Model,
+    open_config,
+)
+from mmpipe.cli.show import Bars, print_json, print_rows, print_text
+from mmpipe.config import CONFIG_NAME, ClipRule, load_config
+from mmpipe.errors import ConfigError, GateRefused
+from mmpipe.steps.choices import Only
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    for verb in (init, plan, run, ingest, extract, train, evaluate, publish, backfill, predict, report):
+        app.command()(verb)
+
+
+def init(
+    corpus: Annotated[Path, typer.Option(help="Folder of raw files.")],
+    labels: Annotated[Path | None, typer.Option(help="Labels table: jsonl, csv or parquet.")] = None,
+    target: Annotated[str | None, typer.Option(help="Labels column to learn, or `cue`.")] = None,
+    clips: Annotated[ClipRule, typer.Option(help="How to cut recordings into clips.")] = ClipRule.WHOLE,
+    store: Annotated[Path, typer.Option(help="Folder of the feature store.")] = Path("store"),
+    config: Annotated[Path, typer.Option("--config", "-c", help="Where to write it.")] = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option(help="Overwrite a config that is there.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Look at a folder and write a config for it."""
+    from mmpipe.steps.init import propose_config
+
+    if config.exists() and not force and not dry_run:
+        raise ConfigError(f"{config} is there already. Use --force to overwrite it, or --config for another name.")
+    proposal = propose_config(corpus, labels, target, clips, store, config.resolve().parent)
+    for note in proposal.notes:
+        typer.echo(f"# {note}", err=True)
+    if dry_run:
+        print_text(proposal.toml.rstrip("\n"))
+        return
+    config.write_text(proposal.toml, encoding="utf-8")
+    print_text(f"wrote {config}. Next: mmpipe run" + ("" if config.name == CONFIG_NAME else f" --config {config}"))
+
+
+def plan(
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    first: FirstDate = None,
+    last: LastDate = None,
+    feature: Features = None,
+    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is due, and why."""
+    from mmpipe.steps.plan import dates_between, plan_corpus
+
+    settings, name = open_config(config, corpus)
+    made = plan_corpus(settings, name, dates_between(settings, name, first, last), only, feature)
+    rows = [
+        {"dt": due.partition, "shard": due.shard, "feature": feature, "clips": due.clips, "reason": reason}
+        for due in made.shards
+        for feature, reason in zip(due.features, due.reasons, strict=True)
+    ]
+    print_rows(rows, as_json, "due")
+
+
+def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False) -> None:
+    """Do a whole night: ingest, extract, train, evaluate, publish, report."""
+    from mmpipe.steps.night import date_now, run_night, what_is_due
+
+    settings, name = open_config(config, corpus)
+    date = dt or date_now(settings)
+    due = what_is_due(settings, name, date)
+    if not due or dry_run:
+        print_text("\n".join(due) or f"nothing to do: {name} is complete")
+        return
+    with Bars() as bars:
+        night = run_night(settings, name, date, bars)
+    print_rows(night.ingested.table(), False, f"ingest of {name}")
+    print_rows(night.committed.table(), False, "features")
+    for entry in night.models:
+        print_rows(entry.released.table(), False, f"contenders of {entry.released.model}")
+        print_text(entry.released.summary().replace("**", "").replace("`", ""))
+        print_text(f"report: {entry.report}")
+    if any(entry.released.status == "refused" for entry in night.models):
+        raise GateRefused("the gate refused a fused model; its version is kept with its report")
+
+
+def ingest(
+    config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False
+) -> None:
+    """Take in what is new in a corpus."""
+    from mmpipe.steps.ingest import ingest_corpus, ingest_reason
+    from mmpipe.steps.night import date_now
+
+    settings, name = open_config(config, corpus)
+    date = dt or date_now(settings)
+    if dry_run:
+        print_text(ingest_reason(settings, name, date) or "nothing to do")
+        return
+    with Bars() as bars:
+        made = ingest_corpus(settings, name, date, bars)
+    print_rows(made.table(), False, f"ingest of {name}")
+    if made.unmatched_labels:
+        typer.echo(f"{len(made.unmatched_labels)} labels name no file, such as {made.unmatched_labels[:3]}", err=True)
+
+
+def extract(
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    dt: Annotated[str | None, typer.Option("--dt", help="Only this partition.")] = None,
+    feature: Features = None,
+    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
+    dry_run: DryRun = False,
+) -> None:
+    """Make the features that are due."""
+    from mmpipe.steps.extract import extract_plan
+    from mmpipe.steps.plan import plan_corpus
+
+    settings, name = open_config(config, corpus)
+    made = plan_corpus(settings, name, (dt,) if dt else None, only, feature)
+    if made.is_empty or dry_run:
+        print_text(f"{len(made.shards)} shards are due" if made.shards else "nothing to do")
+        return
+    with Bars() as bars:
+        report, committed = extract_plan(settings, made, bars)
+    print_text(report.summary().replace("`", ""))
+    print_rows(committed.table(), False, "features")
+
+
+def train(config: ConfigPath = DEFAULT_CONFIG, model: Model = None) -> None:
+    """Train every contender of a model on a frozen snapshot."""
+    from mmpipe.steps.train import train_model
+
+    settings = load_config(config)
+    name, _ = settings.model(model)
+    with Bars() as bars:
+        made = train_model(settings, name, bars)
+    print_rows(made.table(), False, f"contenders of {name}")
+    print_text(f"checkpoint: {made.checkpoint}. Next: mmpipe evaluate, mmpipe publish")
+
+
+def evaluate(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False) -> None:
+    """Measure the contenders of the last training, and say what the gate would (exit 4: refused)."""
+    from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
+    from mmpipe.steps.train import newest_checkpoint
+
+    settings = load_config(config)
+    name, _ = settings.model(model)
+    found = evaluate_checkpoint(settings, name, newest_checkpoint(settings, name))
+    if as_json:
+        print_json({"verdict": found.verdict.as_json(), "metrics": {k: asdict(m) for k, m in found.metrics.items()}})
+    else:
+        print_rows(found.table(), False, f"contenders of {name}")
+        checks = found.verdict.checks
+        rows = [{"check": c.name, "holds": c.passed, "value": c.value, "limit": c.limit} for c in checks]
+        print_rows(rows, False, "gate")
+        print_text(found.verdict.sentence)
+    if is_refused(found):
+        raise GateRefused(f"{found.verdict.judged} would be refused; offered: {found.verdict.offered}")
+
+
+def publish(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False) -> None:
+    """Publish the last training with its verdict (exit 4: refused, and kept as such)."""
+    from mmpipe.steps.release import release_model
+    from mmpipe.steps.train import newest_checkpoint
+
+    settings = load_config(config)
+    name, _ = settings.model(model)
+    made = release_model(settings, name, newest_checkpoint(settings, name))
+    if as_json:
+        print_json(asdict(made))
+    else:
+        print_text(made.summary().replace("**", "").replace("`", ""))
+    if made.status == "refused":
+        raise GateRefused(f"{name}@{made.version} was refused; it is kept with its report")
+
+
+def backfill(
+    first: Annotated[str, typer.Option("--from", help="First date, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Option("--to", help="Last date, YYYY-MM-DD.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    feature: Features = None,
+    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring a range of dates up to the config of today; a failed day keeps no other from being filled."""
+    from mmpipe.steps.backfill import backfill_dates
+
+    settings, name = open_config(config, corpus)
+    with Bars() as bars:
+        made = backfill_dates(settings, name, first, last, only, feature, dry_run, bars)
+    print_rows(made.table(), False, f"backfill of {name}")
+    made.raise_if_failed()
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Raw media files; sidecars of the same stem are read too.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    model: Annotated[str | None, typer.Option(help="NAME (what is in production) or NAME@VERSION.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a published model about raw files."""
+    from mmpipe.steps.predict import predict_files
+
+    settings = load_config(config)
+    reference = model or settings.model(None)[0]
+    with Bars() as bars:
+        made = predict_files(settings, files, reference, bars)
+    if as_json:
+        print_json(asdict(made))
+    else:
+        print_rows(made.table(), False, f"{made.model}@{made.version}")
+    for drop in made.unanswered:
+        typer.echo(f"no answer for {drop.source}: {drop.code}: {drop.detail}", err=True)
+    if not made.answers:
+        raise typer.Exit(1)
+
+
+def report(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, model: Model = None, dt: Date = None) -> None:
+    """Write the HTML page of a corpus and, where one is trained, of its model."""
+    from mmpipe.steps.night import date_now, models_of
+    from mmpipe.steps.report import write_report
+    from mmpipe.steps.train import newest_checkpoint
+
+    settings, name = open_config(config, corpus)
+    chosen = [model] if model else models_of(settings, name)[:1]
+    date = dt or date_now(settings)
+    if chosen:
+        print_text(str(write_report(settings, name, date, chosen[0], newest_checkpoint(settings, chosen[0]))))
+    else:
+        print_text(str(write_report(settings, name, date)))

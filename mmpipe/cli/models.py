@@ -1,0 +1,99 @@
+"""The verbs on published models."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from typing import Annotated
+
+import typer
+
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath
+from mmpipe.cli.show import print_json, print_rows, print_text
+from mmpipe.config import load_config
+
+Reference = Annotated[str, typer.Argument(help="NAME, NAME@3, NAME@3-0a1b2c3d or NAME@production.")]
+Why = Annotated[str, typer.Option(help="The reason, kept in the log.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs under `models`."""
+    group = typer.Typer(no_args_is_help=True, help="Published models: list, show, promote, roll back.", name="models")
+    for verb in (ls, show, promote, rollback):
+        group.command()(verb)
+    app.add_typer(group)
+
+
+def ls(
+    name: Annotated[str | None, typer.Argument(help="One model; none: all.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """List the versions and where the aliases point."""
+    from mmpipe.registry.aliases import read_aliases
+    from mmpipe.registry.versions import list_models, list_versions
+
+    root = load_config(config).store / "models"
+    rows = []
+    for model in [name] if name else list_models(root):
+        aliases = read_aliases(root, model).names
+        for version in list_versions(root, model):
+            names = ", ".join(alias for alias, label in aliases.items() if label == version.label)
+            rows.append({"model": model, "version": version.label, "status": version.status, "aliases": names})
+    print_rows(rows, as_json, "models")
+
+
+def show(reference: Reference, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+    """Show a version's card, or its verdict as JSON."""
+    from mmpipe.registry.aliases import find_version, parse_reference, read_aliases
+    from mmpipe.registry.versions import list_versions
+
+    root = load_config(config).store / "models"
+    named = parse_reference(reference)
+    ref = named.ref
+    if "@" not in reference and not read_aliases(root, named.name).production:
+        versions = list_versions(root, named.name)
+        ref = versions[-1].label if versions else ref  # nothing in production: the newest is what one wants to see
+    version = find_version(root, named.name, ref)
+    if as_json:
+        print_json(
+            {
+                "model": version.name,
+                "version": version.label,
+                "digest": version.digest,
+                "status": version.status,
+                "path": str(version.path),
+                "verdict": json.loads(version.read("verdict.json")),
+                "metrics": json.loads(version.read("metrics.json")),
+                "lineage": json.loads(version.read("lineage.json")),
+            }
+        )
+    else:
+        print_text(version.read("README.md").decode().split("---\n", 2)[-1].strip())
+        print_text(f"\nfiles: {version.path}")
+
+
+def promote(
+    reference: Reference,
+    why: Why,
+    config: ConfigPath = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option(help="Also a refused version; that is recorded.")] = False,
+) -> None:
+    """Put a version in production."""
+    from mmpipe.registry.aliases import parse_reference
+    from mmpipe.registry.aliases import promote as move
+
+    named = parse_reference(reference)
+    root = load_config(config).store / "models"
+    aliases = move(root, named.name, named.ref, why=why, who=getpass.getuser(), force=force)
+    print_text(f"{named.name}: production is {aliases.production}, previous is {aliases.previous or 'none'}")
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(help="The model.")], why: Why, config: ConfigPath = DEFAULT_CONFIG
+) -> None:
+    """Put the previous version back in production."""
+    from mmpipe.registry.aliases import rollback as move
+
+    aliases = move(load_config(config).store / "models", name, why=why, who=getpass.getuser())
+    print_text(f"{name}: production is {aliases.production}")

@@ -1,0 +1,100 @@
+"""How results and progress look on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+_BIDI = {0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0x2066, 0x2067, 0x2068, 0x2069}
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str = "") -> None:
+    """Print rows as a table, or as one JSON list."""
+    if as_json:
+        print_json(list(rows))
+        return
+    if not rows:
+        print_text(f"{title}: none" if title else "none")
+        return
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for column in columns:
+        numeric = all(isinstance(row.get(column, 0), int | float) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(row.get(column, ""))) for column in columns))
+    _console().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; not-a-number has no place in it."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print plain text; control characters in it are shown, not obeyed."""
+    for line in text.split("\n"):
+        _console().print(Text(plain(line)), soft_wrap=True)
+
+
+def plain(value: object) -> str:
+    """Return a value as text that cannot steer a terminal."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "".join(
+        character if character.isprintable() and ord(character) not in _BIDI else f"\\x{ord(character):02x}"
+        for character in str(value)
+    )
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+
+
+class Bars:
+    """Progress bars on stderr; plain lines where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        """Draw nothing before a stage starts."""
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        """Take the terminal."""
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description:<10}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=self._console,
+                transient=False,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """Give the terminal back."""
+        if self._progress:
+            self._progress.stop()
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage."""
+        if self._progress:
+            self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
+        else:
+            self._console.print(f"{stage}: {total}")
+
+    def advance(self, stage: str, units: int = 1, note: str = "") -> None:
+        """Move a stage's bar."""
+        if self._progress and stage in self._tasks:
+            self._progress.update(self._tasks[stage], advance=units, note=plain(note))

@@ -1,0 +1,95 @@
+"""Make an asset of the probed files of one stem, or say why there is none: pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from mmpipe.media.probe import ProbedFile
+from mmpipe.sources.stems import AssetFiles
+from mmpipe.sources.suffixes import modality_hint, split_suffix
+from mmpipe.types import Asset, Cue, Drop, Modality, Stream, asset_id_of
+
+_TEXT_ORDER = (".vtt", ".srt", ".txt", ".json")
+_GROUP_ORDER = (Modality.VIDEO, Modality.AUDIO, Modality.IMAGE, Modality.TEXT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """What became of one stem: every file of it is used or has a drop."""
+
+    source_id: str
+    files: tuple[str, ...]
+    asset: Asset | None
+    drops: tuple[Drop, ...]  # of whole files
+
+    @property
+    def dropped_files(self) -> frozenset[str]:
+        """Return the names of the files that cannot be used."""
+        return frozenset(drop.file for drop in self.drops)
+
+
+def accept_asset(files: AssetFiles, probed: Mapping[str, ProbedFile]) -> Acceptance:
+    """Join the usable streams of a stem to an asset; a caption whose media is unusable is dropped with it."""
+    names = tuple(file.name for file in files.files)
+    drops = [replace(drop, source_id=files.source_id) for name in names for drop in probed[name].drops]
+    dropped = {drop.file for drop in drops}
+    usable = [probed[name] for name in names if name not in dropped]
+    lost_media = [name for name in sorted(dropped) if modality_hint(name) is not Modality.TEXT]
+    streams = assign_roles(stream for file in usable for stream in file.streams)
+    if lost_media and all(stream.modality is Modality.TEXT for stream in streams):
+        drops += [_sibling_drop(files.source_id, file.name, lost_media[0]) for file in usable]
+        streams = ()
+    asset = None
+    if streams:
+        asset = Asset(
+            asset_id=asset_id_of((stream.role, stream.digest) for stream in streams),
+            source_id=files.source_id,
+            streams=streams,
+            cues=_cues_of(streams, usable),
+        )
+    return Acceptance(source_id=files.source_id, files=names, asset=asset, drops=tuple(drops))
+
+
+def assign_roles(streams: Iterable[Stream]) -> tuple[Stream, ...]:
+    """Name the streams by modality: a file of its own before a track inside a film, then by track."""
+    found = list(streams)
+    in_film = Counter(stream.file for stream in found if stream.modality is Modality.VIDEO)
+    counts: Counter[Modality] = Counter()
+    named = []
+    for stream in sorted(found, key=lambda stream: _role_order(stream, bool(in_film[stream.file]))):
+        number = counts[stream.modality]
+        counts[stream.modality] += 1
+        role = str(stream.modality) if number == 0 else f"{stream.modality}.{number}"
+        named.append(replace(stream, role=role))
+    return tuple(sorted(named, key=lambda stream: stream.role))
+
+
+def default_group(asset: Asset) -> str:
+    """Return the digest of the asset's main stream: the same film under two captions never straddles a split."""
+    stream = next(stream for modality in _GROUP_ORDER for stream in asset.streams if stream.modality is modality)
+    return stream.digest[:24]
+
+
+def _role_order(stream: Stream, in_film: bool) -> tuple[bool, int, int, str]:
+    # The digest settles the rest, not the name: a renamed asset must keep its identity.
+    suffix = split_suffix(stream.file)[1]
+    text_order = _TEXT_ORDER.index(suffix) if suffix in _TEXT_ORDER else 0
+    return in_film and stream.modality is not Modality.VIDEO, text_order, stream.track, stream.digest
+
+
+def _cues_of(streams: Iterable[Stream], usable: Iterable[ProbedFile]) -> tuple[Cue, ...]:
+    """Return the cues of the first text stream."""
+    text = next((stream for stream in streams if stream.role == Modality.TEXT), None)
+    return next((file.cues for file in usable if text and file.name == text.file), ())
+
+
+def _sibling_drop(source_id: str, name: str, lost: str) -> Drop:
+    return Drop(
+        stage="probe",
+        code="sibling_unusable",
+        detail=f"{lost!r}, whose caption or label this is, cannot be used",
+        file=name,
+        source_id=source_id,
+    )

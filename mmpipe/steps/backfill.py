@@ -1,0 +1,105 @@
+"""Bring a range of dates up to the config of today, without an orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from mmpipe.config import Config
+from mmpipe.errors import ConfigError, MmpipeError, PartialError, ShardError
+from mmpipe.steps.choices import Only
+from mmpipe.steps.extract import extract_plan
+from mmpipe.steps.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.workers import shared_engine
+
+_TAKES_NEW_FILES = (Only.DUE, Only.MISSING, Only.ALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayReport:
+    """What a backfill made of one date."""
+
+    dt: str
+    state: str  # "nothing to do", "would run", "done" or "failed"
+    shards: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillReport:
+    """What a backfill made of its dates."""
+
+    days: tuple[DayReport, ...]
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per date."""
+        return [{"dt": d.dt, "state": d.state, "shards": d.shards, "detail": d.detail} for d in self.days]
+
+    def raise_if_failed(self) -> None:
+        """Raise ShardError that names the dates which failed."""
+        failed = [day.dt for day in self.days if day.state == "failed"]
+        if failed:
+            raise ShardError(
+                f"{len(failed)} of {len(self.days)} dates failed: {', '.join(failed)}. Run the same again."
+            )
+
+
+def backfill_dates(
+    config: Config,
+    corpus: str,
+    first: str,
+    last: str,
+    only: Only = Only.DUE,
+    features: Sequence[str] | None = None,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
+) -> BackfillReport:
+    """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other."""
+    with shared_engine(config):
+        days = [_fill(config, corpus, dt, only, features, dry_run, progress) for dt in dates_of_range(first, last)]
+    return BackfillReport(days=tuple(days))
+
+
+def dates_of_range(first: str, last: str) -> tuple[str, ...]:
+    """Return every date from first to last, both included."""
+    try:
+        begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError as error:
+        raise ConfigError(f"a date is written 2026-11-20: {error}") from error
+    if end < begin:
+        raise ConfigError(f"the range ends on {last}, before it begins on {first}")
+    return tuple((begin + timedelta(days=days)).isoformat() for days in range((end - begin).days + 1))
+
+
+def _fill(
+    config: Config,
+    corpus: str,
+    dt: str,
+    only: Only,
+    features: Sequence[str] | None,
+    dry_run: bool,
+    progress: Progress,
+) -> DayReport:
+    detail = ""
+    try:
+        new_files = ingest_reason(config, corpus, dt) if only in _TAKES_NEW_FILES else ""
+        if new_files and dry_run:
+            return DayReport(dt=dt, state="would run", shards=0, detail=new_files)
+        if new_files:
+            try:
+                ingest_corpus(config, corpus, dt, progress)
+            except PartialError as error:
+                detail = str(error)
+        plan = plan_corpus(config, corpus, (dt,), only, features) if config.store.exists() else None
+        shards = len(plan.shards) if plan else 0
+        if dry_run or not shards or plan is None:
+            state = "would run" if shards else "failed" if detail else "nothing to do"
+            return DayReport(dt=dt, state=state, shards=shards, detail=detail)
+        extract_plan(config, plan, progress)
+    except MmpipeError as error:
+        return DayReport(dt=dt, state="failed", shards=0, detail=str(error))
+    return DayReport(dt=dt, state="failed" if detail else "done", shards=shards, detail=detail)

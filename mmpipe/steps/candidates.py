@@ -1,0 +1,80 @@
+"""Who competes for a release, and what each of them said about clips it never learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmpipe.config import ModelConfig
+from mmpipe.evaluate.predictions import Predictions, from_parquet, join, to_parquet
+from mmpipe.io import make_directory, replace_bytes
+from mmpipe.types import FeatureSchema
+
+UNIMODAL = "unimodal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One network to train: a fusion over all inputs, or a single input alone."""
+
+    name: str  # the fusion, or the one feature
+    fusion: str
+    inputs: tuple[FeatureSchema, ...]
+
+    @property
+    def fused(self) -> bool:
+        """Say whether it reads more than one modality."""
+        return self.fusion != UNIMODAL
+
+
+def list_contenders(model: ModelConfig, schemas: Sequence[FeatureSchema]) -> tuple[Contender, ...]:
+    """Return each input alone, then every fusion; with one input there is nothing to fuse."""
+    singles = tuple(Contender(name=schema.feature, fusion=UNIMODAL, inputs=(schema,)) for schema in schemas)
+    if len(schemas) < 2:
+        return singles
+    return singles + tuple(Contender(name=name, fusion=name, inputs=tuple(schemas)) for name in model.fusions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitFolder:
+    """What one fit (contender, part, seed) left behind: its answers, written last, say that it is done."""
+
+    path: Path
+
+    def done(self) -> bool:
+        """Say whether the fit is finished."""
+        return (self.path / "test.parquet").exists()
+
+    def write(self, val: Predictions, test: Predictions, without: dict[str, Predictions]) -> None:
+        """Keep the answers on validation and test clips, and those with one input hidden."""
+        make_directory(self.path)
+        for feature, predictions in without.items():
+            replace_bytes(self.path / f"without-{feature}.parquet", to_parquet(predictions))
+        replace_bytes(self.path / "val.parquet", to_parquet(val))
+        replace_bytes(self.path / "test.parquet", to_parquet(test))
+
+    def read(self, name: str) -> Predictions:
+        """Return the answers of a kind: "val", "test", or "without-FEATURE"."""
+        return from_parquet((self.path / f"{name}.parquet").read_bytes())
+
+    def names(self) -> tuple[str, ...]:
+        """Return the kinds of answers that there are."""
+        return tuple(sorted(path.stem for path in self.path.glob("*.parquet")))
+
+
+def fit_folder(checkpoint: Path, contender: str, part: int, seed: int) -> FitFolder:
+    """Return where a fit keeps its answers."""
+    return FitFolder(path=checkpoint / "fits" / contender / f"part-{part}-seed-{seed}")
+
+
+def join_parts(folders: Iterable[FitFolder], name: str) -> Predictions:
+    """Return the answers of several parts as one, each clip once."""
+    return join([folder.read(name) for folder in folders])
+
+
+def validation_scores(folders: Iterable[FitFolder]) -> tuple[float, ...]:
+    """Return the validation accuracy of every part."""
+    return tuple(float(np.mean(folder.read("val").correct_N)) for folder in folders)

@@ -1,0 +1,85 @@
+"""Check a machine and a config before a night depends on them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mmpipe.config import load_config
+from mmpipe.errors import MmpipeError
+from mmpipe.io import require_writable
+
+LOW_SPACE_BYTES = 5 << 30
+
+
+def examine(config_path: Path) -> list[dict[str, str]]:
+    """Return one row per check: ok, weak, or wrong with the way out."""
+    checks: list[Callable[[], tuple[str, str, str]]] = [
+        _check_python,
+        _check_system,
+        lambda: _check_config(config_path),
+        lambda: _check_store(config_path),
+        _check_media,
+        _check_device,
+    ]
+    rows = []
+    for check in checks:
+        what, state, detail = check()
+        rows.append({"check": what, "state": state, "detail": detail})
+    return rows
+
+
+def _check_python() -> tuple[str, str, str]:
+    version = platform.python_version()
+    good = (3, 11) <= sys.version_info[:2] < (3, 15)
+    return "python", "ok" if good else "wrong", version if good else f"{version}; use 3.11 to 3.14"
+
+
+def _check_system() -> tuple[str, str, str]:
+    if platform.system() != "Linux":
+        return "system", "wrong", f"{platform.system()} is not supported: workers are limited with Linux calls"
+    return "system", "ok", f"Linux, {len(os.sched_getaffinity(0))} cores"
+
+
+def _check_config(path: Path) -> tuple[str, str, str]:
+    try:
+        config = load_config(path)
+    except MmpipeError as error:
+        return "config", "wrong", str(error)
+    return "config", "ok", f"{path}: corpora {sorted(config.corpora)}, models {sorted(config.models)}"
+
+
+def _check_store(path: Path) -> tuple[str, str, str]:
+    try:
+        store = load_config(path).store
+        require_writable(store)
+    except MmpipeError as error:
+        return "store", "wrong", str(error)
+    free = shutil.disk_usage(store).free
+    state = "ok" if free > LOW_SPACE_BYTES else "weak"
+    return "store", state, f"{store}: writable, with hard links, {free / 2**30:.1f} GiB free"
+
+
+def _check_media() -> tuple[str, str, str]:
+    from mmpipe.media.guard import self_test
+
+    try:
+        self_test()
+    except MmpipeError as error:
+        return "media", "wrong", str(error)
+    return "media", "ok", f"PyAV {importlib.metadata.version('av')}: hostile containers are refused"
+
+
+def _check_device() -> tuple[str, str, str]:
+    if importlib.util.find_spec("torch") is None:
+        return "torch", "wrong", "not installed; install mmpipe[pipeline]"
+    import torch
+
+    devices = "a CUDA device" if torch.cuda.is_available() else "CPU only"
+    return "torch", "ok", f"{torch.__version__}, {devices}"

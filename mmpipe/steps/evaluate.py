@@ -1,0 +1,155 @@
+"""Judge a finished training: measure every contender on the same unseen clips, and let the gate decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmpipe.config import Config, ModelConfig
+from mmpipe.errors import ConfigError
+from mmpipe.evaluate.gate import decide
+from mmpipe.evaluate.leaks import ClipRow, Leak, find_leaks
+from mmpipe.evaluate.metrics import Metrics, measure
+from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.temperature import apply_temperature, choose_temperature
+from mmpipe.evaluate.verdict import Candidate, Parity, Status, Verdict
+from mmpipe.segment.split import deal_folds
+from mmpipe.steps.candidates import FitFolder, fit_folder, join_parts, validation_scores
+from mmpipe.steps.train import CONTROL, read_checkpoint
+from mmpipe.steps.training_set import TrainingSet, open_training_set
+from mmpipe.store.layout import open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """What a training is worth, and every number behind it."""
+
+    model: str
+    settings: ModelConfig
+    checkpoint: Path
+    recipe: str
+    snapshot: str
+    data: TrainingSet
+    verdict: Verdict
+    candidates: dict[str, Candidate]
+    metrics: dict[str, Metrics]  # after the temperature
+    without: dict[str, dict[str, float]]  # fused contender -> hidden feature -> accuracy
+    seed_accuracies: dict[str, tuple[float, ...]]
+    absent_inputs: tuple[str, ...]
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per contender."""
+        return [
+            {
+                "contender": standing.name,
+                "kind": "fused" if standing.fused else "single",
+                "chosen": "yes" if standing.chosen else "",
+                "validation": round(standing.validation_score, 4),
+                "accuracy": round(standing.accuracy.estimate, 4),
+                "low": round(standing.accuracy.low, 4),
+                "high": round(standing.accuracy.high, 4),
+                "macro F1": round(standing.macro_f1.estimate, 4),
+                "calibration error": round(standing.calibration_after, 4),
+            }
+            for standing in self.verdict.standings
+        ]
+
+
+def evaluate_checkpoint(
+    config: Config,
+    model: str,
+    checkpoint: str,
+    production: Predictions | None = None,
+    parity: Parity | None = None,
+) -> Evaluation:
+    """Measure the contenders of a checkpoint and judge the best fused one, also against the version in production."""
+    name, settings = config.model(model)
+    layout = open_store(config.store)
+    folder = layout.checkpoints / checkpoint
+    table = read_checkpoint(folder)
+    data = open_training_set(config, settings)
+    if data.snapshot.digest != table["snapshot"]:
+        raise ConfigError(
+            f"the checkpoint {checkpoint} was trained on snapshot {table['snapshot']}, the store now is at "
+            f"{data.snapshot.digest}: its answers are about other clips. Train again: mmpipe train --model {name}"
+        )
+    seeds, parts = settings.train.seeds, range(table["parts"])
+    folders = {
+        score["name"]: [fit_folder(folder, score["name"], part, seeds[0]) for part in parts]
+        for score in table["scores"]
+    }
+    candidates = {
+        score["name"]: _candidate(score["name"], score["fused"], folders[score["name"]]) for score in table["scores"]
+    }
+    verdict = decide(
+        candidates=tuple(candidates.values()),
+        config=config.gate,
+        leaks=find_data_leaks(config, settings, data),
+        control=fit_folder(folder, CONTROL, 0, seeds[0]).read("test"),
+        production=production,
+        parity=parity,
+    )
+    return Evaluation(
+        model=name,
+        settings=settings,
+        checkpoint=folder,
+        recipe=table["recipe"],
+        snapshot=table["snapshot"],
+        data=data,
+        verdict=verdict,
+        candidates=candidates,
+        metrics={key: measure(apply_temperature(c.predictions, c.temperature)) for key, c in candidates.items()},
+        without={key: _without(folders[key]) for key, c in candidates.items() if c.fused},
+        seed_accuracies={
+            key: tuple(
+                float(np.mean(join_parts([fit_folder(folder, key, part, seed) for part in parts], "test").correct_N))
+                for seed in seeds
+            )
+            for key in candidates
+        },
+        absent_inputs=tuple(table["absent_inputs"]),
+    )
+
+
+def find_data_leaks(config: Config, settings: ModelConfig, data: TrainingSet) -> tuple[Leak, ...]:
+    """Look for ways in which the answer or the test slips into the training."""
+    _, source = config.corpus(settings.corpus)
+    if settings.folds:
+        fold_of = deal_folds(data.groups, settings.folds, source.split.salt)
+        parts = [f"fold {fold_of[group]}" for group in data.groups]
+    else:
+        parts = list(data.splits)
+    return find_leaks(
+        [
+            ClipRow(key=key, part=part, group=group, streams=streams, text=text, label=data.classes[label])
+            for key, part, group, streams, text, label in zip(
+                data.keys, parts, data.groups, data.streams, data.texts, data.labels_N.tolist(), strict=True
+            )
+        ]
+    )
+
+
+def is_refused(evaluation: Evaluation) -> bool:
+    """Say whether the gate refused what it judged."""
+    return evaluation.verdict.status is Status.REFUSED
+
+
+def _candidate(name: str, fused: bool, folders: list[FitFolder]) -> Candidate:
+    # Validation parts of different folds share clips, so each fold's own answers fit the temperature of that fold;
+    # one number serves all: the median.
+    temperatures = [choose_temperature(folder.read("val")).temperature for folder in folders]
+    return Candidate(
+        name=name,
+        fused=fused,
+        validation_scores=validation_scores(folders),
+        predictions=join_parts(folders, "test"),
+        temperature=float(np.median(temperatures)),
+    )
+
+
+def _without(folders: list[FitFolder]) -> dict[str, float]:
+    kinds = [kind for kind in folders[0].names() if kind.startswith("without-")]
+    return {kind.removeprefix("without-"): float(np.mean(join_parts(folders, kind).correct_N)) for kind in kinds}

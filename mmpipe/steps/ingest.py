@@ -1,0 +1,327 @@
+"""Take in what is new in a corpus: list, probe in workers, join to assets, cut into clips, commit.
+
+Every file of the listing ends in exactly one place: used, quarantined with a reason, a duplicate, or filtered.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpipe.config import Config, CorpusConfig, DateRule
+from mmpipe.engine.work import Outcome, WorkItem
+from mmpipe.errors import PartialError, SampleError, ShardError
+from mmpipe.io import canonical_json, make_directory, replace_bytes, sha256_file
+from mmpipe.media.probe import ProbedFile
+from mmpipe.sources.dates import partition_of
+from mmpipe.sources.labels import read_labels
+from mmpipe.sources.listing import Listing, list_corpus
+from mmpipe.sources.matching import LabelMatch, match_labels
+from mmpipe.sources.stems import AssetFiles, group_files
+from mmpipe.sources.suffixes import split_suffix
+from mmpipe.steps.acceptance import Acceptance, accept_asset
+from mmpipe.steps.homes import Homes, read_homes
+from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
+from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.scan import RACE_NS, read_scan, write_scan
+from mmpipe.steps.wire import decode
+from mmpipe.steps.worker import ProbeWork
+from mmpipe.steps.workers import shared_engine
+from mmpipe.store.layout import StoreLayout, check_partition, create_store
+from mmpipe.store.lease import Lease
+from mmpipe.types import Drop, RawFile, digest_of
+
+PROBE_BATCH = 32
+FUNCTION = "mmpipe.steps.worker:probe_files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What became of a corpus's files."""
+
+    corpus: str
+    partitions: tuple[PartitionCount, ...]
+    unmatched_labels: tuple[str, ...]  # keys of the labels table that name no asset
+    probed: int  # files opened in this run; the others were known
+    seconds: float
+
+    @property
+    def quarantined_share(self) -> float:
+        """Return the share of files that could not be used."""
+        files = sum(count.files for count in self.partitions)
+        return sum(count.quarantined for count in self.partitions) / files if files else 0.0
+
+    def summary(self) -> str:
+        """Return a few lines of Markdown."""
+        files, used, clips = (
+            sum(getattr(count, name) for count in self.partitions) for name in ("files", "used", "clips")
+        )
+        lines = [
+            f"`{self.corpus}`: {files} files, {used} used, {clips} clips, {self.probed} probed, {self.seconds:.1f} s"
+        ]
+        if self.unmatched_labels:
+            first = ", ".join(self.unmatched_labels[:3])
+            lines.append(f"{len(self.unmatched_labels)} labels name no file, such as {first}")
+        return "\n\n".join(lines)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per partition."""
+        return [count.row() for count in self.partitions]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Intake:
+    """What there is to take in: the stems of this run, with labels, and what fell out on the way."""
+
+    groups: tuple[AssetFiles, ...]
+    labels: LabelMatch
+    drops: tuple[Drop, ...]
+    num_filtered: int
+
+
+def ingest_corpus(config: Config, corpus: str, dt: str, progress: Progress = SILENT) -> IngestReport:
+    """Bring a corpus's partition up to its files. PartialError, after the commit, where too many are unusable."""
+    check_partition(dt)
+    _, source = config.corpus(corpus)
+    layout = create_store(config.store)
+    with Lease.acquire(layout, f"ingest-{corpus}"):
+        intake = _take_in(source, dt, _list(config, source))
+        report = _ingest(config, layout, corpus, source, dt, intake, progress)
+    if report.quarantined_share > source.max_quarantined:
+        raise PartialError(
+            f"{report.quarantined_share:.0%} of the files of {corpus!r} are in quarantine, allowed are "
+            f"{source.max_quarantined:.0%} (`max_quarantined`). What is good is committed. "
+            f"See: mmpipe quarantine ls --corpus {corpus}"
+        )
+    return report
+
+
+def ingest_listing(config: Config, corpus: str, dt: str, listing: Listing, progress: Progress = SILENT) -> IngestReport:
+    """Take in certain files of a corpus's root, as a question to a model does."""
+    _, source = config.corpus(corpus)
+    return _ingest(config, create_store(config.store), corpus, source, dt, _take_in(source, dt, listing), progress)
+
+
+def ingest_reason(config: Config, corpus: str, dt: str) -> str:
+    """Say why an ingest is due, "" where it is not: the files and settings are those that were taken in."""
+    _, source = config.corpus(corpus)
+    record = _read_record(StoreLayout(config.store), corpus)
+    if not record:
+        return "never ingested"
+    if record.get("settings") != _settings_digest(source):
+        return "the corpus's settings or labels changed"
+    intake = _take_in(source, dt, _list(config, source))
+    if record.get("listings", {}).get(_record_key(source, dt)) != _listing_digest(intake.groups, intake.drops):
+        return "files were added, removed or changed"
+    return ""
+
+
+def _ingest(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    source: CorpusConfig,
+    dt: str,
+    intake: _Intake,
+    progress: Progress,
+) -> IngestReport:
+    started, started_ns = time.monotonic(), time.time_ns()
+    files = [file for group in intake.groups for file in group.files]
+    probed, num_opened = _probe_files(config, layout, corpus, source, files, started_ns, progress)
+    accepted = [accept_asset(group, probed) for group in intake.groups]
+    homes = read_homes(layout, corpus)
+    drafts = draft_partitions(accepted, intake.drops, intake.num_filtered, homes, source.dates.rule, dt)
+    counts = [commit_draft(layout, corpus, source, draft, intake.labels.labels) for draft in drafts]
+    _write_record(layout, corpus, source, dt, intake, started_ns)
+    return IngestReport(
+        corpus=corpus,
+        partitions=tuple(counts),
+        unmatched_labels=intake.labels.unmatched,
+        probed=num_opened,
+        seconds=time.monotonic() - started,
+    )
+
+
+def draft_partitions(
+    accepted: Sequence[Acceptance], drops: Iterable[Drop], num_filtered: int, homes: Homes, rule: DateRule, dt: str
+) -> list[PartitionDraft]:
+    """Say for every stem and stray file to which partition it belongs, and which stems hold the same bytes: pure."""
+    drafts: dict[str, PartitionDraft] = {}
+    sticky = rule is DateRule.FIRST_SEEN
+    present = {(entry.asset.asset_id, entry.source_id) for entry in accepted if entry.asset}
+    kept_as: dict[str, str] = {}
+    for entry in sorted(accepted, key=lambda entry: entry.source_id):
+        home = homes.of(entry.source_id, entry.asset.asset_id if entry.asset else None)
+        draft = drafts.setdefault(home or dt if sticky else dt, PartitionDraft())
+        twin = None
+        if entry.asset:
+            first = homes.first_source(entry.asset.asset_id)
+            if (
+                first
+                and first != entry.source_id
+                and ((entry.asset.asset_id, first) in present or (not sticky and homes.of(first, None) != dt))
+            ):
+                twin = first
+            else:
+                twin = kept_as.get(entry.asset.asset_id)
+                kept_as.setdefault(entry.asset.asset_id, entry.source_id)
+        draft.add(entry, twin)
+    for drop in drops:
+        home = homes.of_file(drop.file) or homes.of(drop.source_id, None)
+        drafts.setdefault(home or dt if sticky else dt, PartitionDraft()).drops.append(drop)
+    if num_filtered and drafts:
+        # Files left out by rule have no date of their own; the first partition counts them.
+        first = homes.first_partition() or dt
+        drafts[first if sticky and first in drafts else min(drafts)].num_filtered = num_filtered
+    for partition, draft in drafts.items():
+        draft.partition = partition
+    return [drafts[partition] for partition in sorted(drafts)]
+
+
+def _list(config: Config, source: CorpusConfig) -> Listing:
+    exclude = {config.store} | ({source.labels.file} if source.labels else set())
+    return list_corpus(source.root, frozenset(exclude))
+
+
+def _take_in(source: CorpusConfig, dt: str, listing: Listing) -> _Intake:
+    """Pick what belongs to this run."""
+    grouping = group_files(listing.files)
+    labels = LabelMatch(labels={}, drops=(), unmatched=())
+    if source.labels:
+        labels = match_labels(read_labels(source.labels), grouping.assets)
+    groups, drops = [], list(labels.drops)
+    for group in grouping.assets:
+        try:
+            date = partition_of(group, source.dates, labels.labels.get(group.source_id))
+        except SampleError as error:
+            drops += [_undated(group, file, error) for file in group.files]
+            continue
+        if date in (None, dt):
+            groups.append(group)
+    strays = [*listing.drops, *grouping.drops]
+    drops += [drop for drop in strays if _belongs(drop, source, dt)]
+    return _Intake(
+        groups=tuple(groups), labels=labels, drops=tuple(drops), num_filtered=_num_filtered(listing, source, dt)
+    )
+
+
+def _undated(group: AssetFiles, file: RawFile, error: SampleError) -> Drop:
+    return Drop(stage="list", code=error.code, detail=error.detail, file=file.name, source_id=group.source_id)
+
+
+def _belongs(drop: Drop, source: CorpusConfig, dt: str) -> bool:
+    """Say whether a file that is no media belongs to this run's date; one that shows no date belongs to each."""
+    if source.dates.rule is not DateRule.PATH:
+        return True
+    file = RawFile(name=drop.file, nbytes=0, mtime_ns=0, inode=0)
+    try:
+        return partition_of(AssetFiles(source_id=split_suffix(drop.file)[0], files=(file,)), source.dates, None) == dt
+    except SampleError:
+        return True
+
+
+def _num_filtered(listing: Listing, source: CorpusConfig, dt: str) -> int:
+    drops = (Drop(stage="list", code="filtered", detail="", file=entry.name) for entry in listing.filtered)
+    return sum(_belongs(drop, source, dt) for drop in drops)
+
+
+def _probe_files(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    source: CorpusConfig,
+    files: Sequence[RawFile],
+    started_ns: int,
+    progress: Progress,
+) -> tuple[dict[str, ProbedFile], int]:
+    """Return what every file is, opening only those that are not known unchanged; and how many were opened."""
+    path = layout.runs / f"scan-{corpus}.parquet"
+    settings = digest_of(source.limits.model_dump_json())
+    scan = read_scan(path, settings)
+    known = {file: found for file in files if (found := scan.known(file))}
+    unknown = [file for file in files if file not in known]
+    progress.start("probe", len(unknown))
+    for file, found in zip(unknown, probe_in_workers(config, source, unknown, progress), strict=True):
+        known[file] = found
+    if unknown or len(scan.probes) != len(files):
+        write_scan(path, settings, known.items(), started_ns)
+    return {file.name: found for file, found in known.items()}, len(unknown)
+
+
+def probe_in_workers(
+    config: Config, source: CorpusConfig, files: Sequence[RawFile], progress: Progress = SILENT
+) -> Sequence[ProbedFile]:
+    """Probe files in workers; return them in the same order."""
+    if not files:
+        return ()
+    batches = [tuple(files[start : start + PROBE_BATCH]) for start in range(0, len(files), PROBE_BATCH)]
+    items = [
+        WorkItem(
+            name=f"probe {number}",
+            payload=ProbeWork(root=source.root, files=batch, limits=source.limits),
+            timeout_s=source.limits.seconds_per_asset,
+        )
+        for number, batch in enumerate(batches)
+    ]
+    results: dict[str, tuple[ProbedFile, ...]] = {}
+    with shared_engine(config) as engine:
+        for outcome in engine.run(FUNCTION, items):
+            results[outcome.name] = _require_probes(outcome)
+            progress.advance("probe", len(results[outcome.name]))
+    return [probed for item in items for probed in results[item.name]]
+
+
+def _require_probes(outcome: Outcome) -> tuple[ProbedFile, ...]:
+    if outcome.result is None or outcome.failure:
+        raise ShardError(f"{outcome.name}: {outcome.failure and outcome.failure.detail}")
+    return decode(tuple[ProbedFile, ...], outcome.result)
+
+
+# --------------------------------------------------------------------------- what was taken in last
+
+
+def _record_path(layout: StoreLayout, corpus: str) -> Path:
+    return layout.runs / f"ingest-{corpus}.json"
+
+
+def _read_record(layout: StoreLayout, corpus: str) -> dict[str, Any]:
+    try:
+        record = json.loads(_record_path(layout, corpus).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write_record(
+    layout: StoreLayout, corpus: str, source: CorpusConfig, dt: str, intake: _Intake, started_ns: int
+) -> None:
+    """Note what was taken in, so that the next run can see without opening a file that nothing is new."""
+    fresh = any(file.mtime_ns >= started_ns - RACE_NS for group in intake.groups for file in group.files)
+    settings, record = _settings_digest(source), _read_record(layout, corpus)
+    listings: Mapping[str, str] = record.get("listings", {}) if record.get("settings") == settings else {}
+    # A file written while it was read may yet change without a new time stamp: look again next time.
+    noted = "" if fresh else _listing_digest(intake.groups, intake.drops)
+    after = {"settings": settings, "listings": {**listings, _record_key(source, dt): noted}}
+    if after != record:
+        make_directory(layout.runs)
+        replace_bytes(_record_path(layout, corpus), canonical_json(after))
+
+
+def _record_key(source: CorpusConfig, dt: str) -> str:
+    return "*" if source.dates.rule is DateRule.FIRST_SEEN else dt
+
+
+def _settings_digest(source: CorpusConfig) -> str:
+    settings = source.model_dump_json(exclude={"features", "max_quarantined"})
+    return digest_of(settings, sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else "")
+
+
+def _listing_digest(groups: Iterable[AssetFiles], drops: Iterable[Drop]) -> str:
+    files = [
+        part for group in groups for file in group.files for part in (file.name, file.nbytes, file.mtime_ns, file.inode)
+    ]
+    return digest_of(*files, "drops", *(part for drop in drops for part in (drop.file, drop.code, drop.source_id)))

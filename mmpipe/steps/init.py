@@ -1,0 +1,219 @@
+"""Look at a folder and propose a config for it: a start that runs, and says what was guessed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpipe.config import CONFIG_NAME, ClipRule, LabelsConfig
+from mmpipe.errors import ConfigError
+from mmpipe.sources.labels import LabelTable, read_labels
+from mmpipe.sources.listing import list_corpus
+from mmpipe.sources.matching import match_labels
+from mmpipe.sources.stems import AssetFiles, group_files
+from mmpipe.sources.suffixes import modality_hint
+from mmpipe.types import Modality
+
+_KEY_NAMES = ("id", "key", "stem", "name", "file", "filename", "path")
+_TARGET_NAMES = ("label", "class", "target", "event", "category", "digit", "emotion", "sentiment", "word")
+_GROUP_NAMES = ("group", "speaker", "subject", "actor", "user", "session", "room", "scene")
+_INPUT_OF_MODALITY = {
+    Modality.VIDEO: ("audio-mfccseg", "video-hogdct"),
+    Modality.AUDIO: ("audio-mfccseg",),
+    Modality.IMAGE: ("image-hogdct",),
+    Modality.TEXT: ("text-ngrams",),
+}
+MIN_GROUPS = 3
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A config as text, and one line for each thing that was guessed."""
+
+    toml: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labels:
+    file: Path
+    key: str
+    group: str | None
+    targets: tuple[str, ...]  # possible ones, the likeliest first
+    num_groups: int
+    matched: int
+
+
+def propose_config(
+    root: Path,
+    labels_file: Path | None = None,
+    target: str | None = None,
+    clips: ClipRule = ClipRule.WHOLE,
+    store: Path = Path("store"),
+    beside: Path = Path(),
+    name: str | None = None,
+) -> Proposal:
+    """Propose a config for a folder; paths in it are relative to the folder `beside`, where they lie under it."""
+    corpus = name or corpus_name(root)
+    labels_file = labels_file or find_labels(root)
+    listing = list_corpus(root, frozenset({labels_file}) if labels_file else frozenset())
+    assets = group_files(listing.files).assets
+    if not assets:
+        raise ConfigError(f"{root} holds no video, audio, image or text file. Name another folder with --corpus.")
+    found = Counter(modality_hint(file.name) for asset in assets for file in asset.files)
+    labels = _examine_labels(labels_file, assets) if labels_file else None
+    chosen = _choose_target(target, clips, labels)
+    inputs = _choose_inputs({modality for modality in found if modality}, chosen)
+    kinds = ", ".join(f"{count} {modality} files" for modality, count in sorted(found.items(), key=str))
+    notes = [f"{root}: {len(assets)} stems, {kinds}"]
+    notes.append(_labels_note(labels, labels_file))
+    if chosen and inputs:
+        notes.append(f"the model tells `{chosen}` from {', '.join(inputs)}")
+    else:
+        notes.append("no model: there is no target to learn. Add labels and a [models.NAME] table")
+    toml = _render(corpus, root, labels, chosen, inputs, clips, store, beside)
+    return Proposal(toml=toml, notes=tuple(notes))
+
+
+def corpus_name(root: Path) -> str:
+    """Return a name that a config may use, made from the folder's."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", root.resolve().name.lower()).strip("-_")
+    return name[:62] or "corpus"
+
+
+def find_labels(root: Path) -> Path | None:
+    """Return the labels table that lies in a corpus folder or beside it."""
+    for folder in (root, root.parent):
+        for suffix in ("jsonl", "csv", "parquet"):
+            if (folder / f"labels.{suffix}").is_file():
+                return folder / f"labels.{suffix}"
+    return None
+
+
+def _examine_labels(file: Path, assets: Sequence[AssetFiles]) -> _Labels:
+    """Find the column that names the assets, the one that groups them, and those worth predicting."""
+    columns = _columns_of(file)
+    best: tuple[int, str, LabelTable] | None = None
+    for key in sorted(columns, key=lambda column: (_rank(column, _KEY_NAMES), column)):
+        try:
+            table = read_labels(LabelsConfig(file=file, key=key))
+            matched = len(match_labels(table, assets).labels)
+        except ConfigError:
+            continue  # not a key: empty or ambiguous values
+        if best is None or matched > best[0]:
+            best = (matched, key, table)
+    if best is None or best[0] == 0:
+        raise ConfigError(f"no column of {file} names the files of the corpus; its columns are {sorted(columns)}")
+    matched, key, table = best
+    distinct = {
+        column: len({row.values[column] for row in table.rows if column in row.values})
+        for column in table.columns
+        if column != key
+    }
+    groups = [column for column in _GROUP_NAMES if distinct.get(column, 0) >= MIN_GROUPS]
+    group = groups[0] if groups else None
+    targets = [
+        column
+        for column, count in distinct.items()
+        if column not in _GROUP_NAMES and 2 <= count <= max(2, matched // 4)
+    ]
+    targets.sort(key=lambda column: (_rank(column, _TARGET_NAMES), column))
+    return _Labels(
+        file=file,
+        key=key,
+        group=group,
+        targets=tuple(targets),
+        num_groups=distinct[group] if group else matched,
+        matched=matched,
+    )
+
+
+def _columns_of(file: Path) -> tuple[str, ...]:
+    """Return the columns of a table whose key is not known yet."""
+    try:
+        return read_labels(LabelsConfig(file=file, key="id")).columns
+    except ConfigError as error:
+        listed = re.search(r"its columns are: (\[.*\])$", str(error))
+        if not listed:
+            raise
+        return tuple(re.findall(r"'((?:[^'\\]|\\.)*)'", listed[1]))
+
+
+def _rank(column: str, names: Sequence[str]) -> int:
+    return names.index(column) if column in names else len(names)
+
+
+def _choose_target(target: str | None, clips: ClipRule, labels: _Labels | None) -> str | None:
+    if target:
+        return target
+    if clips is ClipRule.CUES:
+        return "cue"
+    return labels.targets[0] if labels and labels.targets else None
+
+
+def _choose_inputs(modalities: set[Modality], target: str | None) -> tuple[str, ...]:
+    names = {name for modality in modalities for name in _INPUT_OF_MODALITY[modality]}
+    if target == "cue":
+        names.discard("text-ngrams")  # the label is that text
+    return tuple(sorted(names))
+
+
+def _labels_note(labels: _Labels | None, file: Path | None) -> str:
+    if labels is None:
+        return (
+            f"no labels table ({file or 'labels.jsonl, labels.csv or labels.parquet'}); everything but training works"
+        )
+    group = f"grouped by `{labels.group}`" if labels.group else "every asset is its own group"
+    return f"{labels.file}: {labels.matched} stems have labels by `{labels.key}`, {group}"
+
+
+def _render(
+    corpus: str,
+    root: Path,
+    labels: _Labels | None,
+    target: str | None,
+    inputs: tuple[str, ...],
+    clips: ClipRule,
+    store: Path,
+    beside: Path,
+) -> str:
+    lines = [
+        f"# {CONFIG_NAME}: what a night does. Paths are relative to this file. Every key: README.md",
+        f"store = {_path(store, beside)}",
+        'timezone = "UTC"  # zone of the schedule: a partition is the scheduled date there',
+        "",
+        f"[corpora.{corpus}]",
+        f"root = {_path(root, beside)}",
+    ]
+    if labels:
+        group = f", group = {_text(labels.group)}" if labels.group else ""
+        lines.append(f"labels = {{ file = {_path(labels.file, beside)}, key = {_text(labels.key)}{group} }}")
+    lines.append(f"clips = {{ rule = {_text(clips.value)} }}  # whole, window (length_s, hop_s) or cues")
+    if target and inputs:
+        folds = min(FOLDS, labels.num_groups) if labels else FOLDS
+        others = [name for name in (labels.targets if labels else ()) if name != target]
+        lines += [
+            "",
+            f"[models.{corpus}]",
+            f"corpus = {_text(corpus)}",
+            f"target = {_text(target)}" + (f"  # or: {', '.join(others[:6])}" if others else ""),
+            f"inputs = [{', '.join(_text(name) for name in inputs)}]",
+            f"folds = {folds}  # every clip is tested once, by models that never saw its group",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _path(path: Path, beside: Path) -> str:
+    """Return a path relative to the config's folder where it lies under it or close by, else absolute."""
+    relative = os.path.relpath(path, beside)
+    return _text(relative if relative.count("..") <= 2 else str(path.resolve()))
+
+
+def _text(text: str) -> str:
+    return json.dumps(str(text), ensure_ascii=False)

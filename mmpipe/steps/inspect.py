@@ -1,0 +1,89 @@
+"""Answer what a person asks of a store: which datasets, what of this clip, what is this file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from mmpipe.config import Config
+from mmpipe.errors import ConfigError
+from mmpipe.sources.listing import list_corpus
+from mmpipe.steps.ingest import probe_in_workers
+from mmpipe.store.commit import read_head
+from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
+from mmpipe.store.reader import ShardReader
+from mmpipe.store.schema import read_schema
+from mmpipe.store.spine import read_spine
+
+
+def list_datasets(config: Config) -> list[dict[str, Any]]:
+    """Return one row per dataset of the store."""
+    layout = open_store(config.store)
+    rows = []
+    for corpus in layout.corpora():
+        for name in layout.dataset_names(corpus):
+            dataset = layout.dataset(corpus, name)
+            heads = [head for partition in dataset.partitions() if (head := read_head(dataset, partition))]
+            files = [file for head in heads for shard in head.shards for file in shard.files]
+            rows.append(
+                {
+                    "corpus": corpus,
+                    "dataset": name,
+                    "partitions": len(heads),
+                    "newest": heads[-1].partition if heads else "",
+                    "shards": sum(len(head.shards) for head in heads),
+                    "rows": sum(head.samples for head in heads),
+                    "bytes": sum(file.nbytes for file in files),
+                }
+            )
+    return rows
+
+
+def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
+    """Return all that is known of a clip, or of every clip of an asset or source."""
+    layout = open_store(config.store)
+    wanted = (pl.col("key") == key) | (pl.col("asset_id") == key) | (pl.col("source_id") == key)
+    rows = read_spine(layout, corpus).filter(wanted).to_dicts()
+    return [{**row, "labels": json.loads(row["labels"]), **_values(layout, corpus, row)} for row in rows]
+
+
+def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Probe files of a corpus by name, whatever is known of them."""
+    _, source = config.corpus(corpus)
+    files = {file.name: file for file in list_corpus(source.root).files}
+    unknown = [name for name in names if name not in files]
+    if unknown:
+        raise ConfigError(f"{source.root} has no readable file {unknown[0]!r}; names are relative to that folder")
+    rows: list[dict[str, Any]] = []
+    for probed in probe_in_workers(config, source, [files[name] for name in names]):
+        rows += [{"file": probed.name, "what": drop.code, "detail": drop.detail} for drop in probed.drops]
+        rows += [
+            {
+                "file": probed.name,
+                "what": str(stream.modality),
+                "detail": f"{stream.codec}, {stream.duration_ns / 1e9:.3f} s, {stream.width_px}x{stream.height_px} px, "
+                f"{stream.frame_rate:.4g} frames/s, {stream.sample_rate_hz} Hz, {len(probed.cues)} cues",
+            }
+            for stream in probed.streams
+        ]
+    return rows
+
+
+def _values(layout: StoreLayout, corpus: str, row: dict[str, Any]) -> dict[str, str]:
+    """Return for each feature the shape of a clip's value."""
+    found = {}
+    for name in layout.dataset_names(corpus):
+        if name in (CLIPS, ASSETS, QUARANTINE):
+            continue
+        dataset = layout.dataset(corpus, name)
+        head = read_head(dataset, row["partition"])
+        entry = head.shard(row["shard"]) if head else None
+        reader = entry and ShardReader.open(dataset, entry, read_schema(dataset))
+        if reader and row["key"] in reader.keys:
+            found[name] = str(list(reader.value(reader.keys.index(row["key"])).array.shape))
+        else:
+            found[name] = "none"
+    return found

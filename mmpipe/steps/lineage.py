@@ -1,0 +1,57 @@
+"""Where a model comes from: manifests, shards and raw files by digest, and the settings that made it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from mmpipe.config import Config
+from mmpipe.store.assets import read_assets
+from mmpipe.store.layout import StoreLayout
+from mmpipe.store.snapshot import Snapshot, pinned_manifest
+
+_PACKAGES = ("mmpipe", "torch", "numpy", "scipy", "scikit-learn", "polars", "pyarrow", "av")
+
+
+def trace_snapshot(layout: StoreLayout, snapshot: Snapshot) -> dict[str, Any]:
+    """Return every manifest, shard file and raw file that a snapshot rests on, as plain JSON values."""
+    manifests, shards = [], []
+    for entry in snapshot.entries:
+        manifest = pinned_manifest(layout.dataset(snapshot.corpus, entry.dataset), entry)
+        manifests.append(
+            {
+                "dataset": entry.dataset,
+                "partition": entry.partition,
+                "revision": entry.revision,
+                "sha256": entry.sha256,
+                "fingerprint": manifest.fingerprint,
+            }
+        )
+        shards += [
+            {"dataset": entry.dataset, "partition": entry.partition, "file": file.name, "sha256": file.sha256}
+            for shard in manifest.shards
+            for file in shard.files
+        ]
+    files = read_assets(layout, snapshot.corpus, snapshot.partitions).select("file", "file_sha256").unique()
+    return {
+        "snapshot": snapshot.digest,
+        "corpus": snapshot.corpus,
+        "manifests": manifests,
+        "shards": shards,
+        "raw_files": [{"name": name, "sha256": sha256} for name, sha256 in sorted(files.iter_rows())],
+    }
+
+
+def trace_settings(config: Config, corpus: str, inputs: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a raw file must go through to become the model's input: no path of this machine is in it."""
+    _, source = config.corpus(corpus)
+    return {
+        "clips": source.clips.model_dump(mode="json"),
+        "limits": source.limits.model_dump(mode="json"),
+        "features": {name: config.features.get(name, {}) for name in inputs},
+    }
+
+
+def trace_code() -> dict[str, str]:
+    """Return the versions of what computed."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}

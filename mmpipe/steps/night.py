@@ -1,0 +1,75 @@
+"""A whole night without an orchestrator, and the question whether there is anything to do in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from mmpipe.config import Config
+from mmpipe.steps.extract import CommitReport, ExtractReport, extract_plan
+from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
+from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.release import ReleaseReport, release_model, release_reason
+from mmpipe.steps.report import write_report
+from mmpipe.steps.train import TrainReport, train_model
+from mmpipe.steps.workers import shared_engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNight:
+    """What a night made of one model."""
+
+    trained: TrainReport
+    released: ReleaseReport
+    report: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightReport:
+    """What a night did."""
+
+    ingested: IngestReport
+    extracted: ExtractReport
+    committed: CommitReport
+    models: tuple[ModelNight, ...]
+
+
+def what_is_due(config: Config, corpus: str, dt: str) -> tuple[str, ...]:
+    """Say what a night would do and why; empty: nothing. Opens no media and writes nothing."""
+    if reason := ingest_reason(config, corpus, dt):
+        return (f"ingest: {reason}",)
+    plan = plan_corpus(config, corpus)
+    if not plan.is_empty:
+        reasons = sorted({reason for due in plan.shards for reason in due.reasons})
+        return (f"extract: {len(plan.shards)} shards ({'; '.join(reasons)})",)
+    found = ((name, release_reason(config, name)) for name in models_of(config, corpus))
+    return tuple(f"train {name}: {reason}" for name, reason in found if reason)
+
+
+def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT) -> NightReport:
+    """Ingest, extract, train, release and report, in this order; what is done already is not done again."""
+    with shared_engine(config):
+        ingested = ingest_corpus(config, corpus, dt, progress)
+        extracted, committed = extract_plan(config, plan_corpus(config, corpus), progress)
+    models = []
+    for name in models_of(config, corpus):
+        trained = train_model(config, name, progress)
+        released = release_model(config, name, trained.checkpoint)
+        page = write_report(config, corpus, dt, name, trained.checkpoint)
+        models.append(ModelNight(trained=trained, released=released, report=page))
+    if not models:
+        write_report(config, corpus, dt)
+    return NightReport(ingested=ingested, extracted=extracted, committed=committed, models=tuple(models))
+
+
+def models_of(config: Config, corpus: str) -> tuple[str, ...]:
+    """Return the models that learn from a corpus."""
+    return tuple(sorted(name for name, model in config.models.items() if model.corpus == corpus))
+
+
+def date_now(config: Config) -> str:
+    """Return today's date in the schedule's zone: for a person at a keyboard; a schedule gives its own date."""
+    return datetime.now(ZoneInfo(config.timezone)).date().isoformat()

@@ -1,0 +1,177 @@
+"""What one partition is to become, and its commit: assets, then quarantine, then the spine that makes clips of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from mmpipe.config import CorpusConfig
+from mmpipe.segment.clips import cut
+from mmpipe.segment.split import split_of
+from mmpipe.steps.acceptance import Acceptance, default_group
+from mmpipe.steps.replay import replay_command
+from mmpipe.store.assets import write_assets
+from mmpipe.store.commit import read_head
+from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout
+from mmpipe.store.quarantine import INGEST, write_quarantine
+from mmpipe.store.spine import IngestTotals, SpineRow, plan_spine, read_spine_manifest, spine_row, write_spine
+from mmpipe.types import Asset, Clip, Drop, Split
+
+
+@dataclass(slots=True, kw_only=True)
+class PartitionDraft:
+    """What belongs to one partition; filled while the files are sorted."""
+
+    partition: str = ""
+    kept: list[Acceptance] = field(default_factory=list)
+    twins: list[tuple[Acceptance, str]] = field(default_factory=list)  # with the source id that was kept
+    drops: list[Drop] = field(default_factory=list)
+    num_filtered: int = 0
+
+    def add(self, entry: Acceptance, twin_of: str | None) -> None:
+        """Take in a stem."""
+        self.drops += entry.drops
+        if entry.asset is None:
+            return
+        if twin_of:
+            self.twins.append((entry, twin_of))
+        else:
+            self.kept.append(entry)
+
+    def totals(self) -> IngestTotals:
+        """Return where every file went."""
+        used = sum(len(set(entry.files) - entry.dropped_files) for entry in self.kept)
+        duplicates = sum(len(set(entry.files) - entry.dropped_files) for entry, _ in self.twins)
+        quarantined = len({drop.file for drop in self.drops if drop.file})
+        return IngestTotals(
+            files=used + duplicates + quarantined + self.num_filtered,
+            used=used,
+            quarantined=quarantined,
+            duplicates=duplicates,
+            filtered=self.num_filtered,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionCount:
+    """What a partition came to."""
+
+    partition: str
+    files: int
+    used: int
+    quarantined: int
+    duplicates: int
+    filtered: int
+    assets: int
+    clips: int
+    clip_drops: int
+
+    def row(self) -> dict[str, int | str]:
+        """Return a row of plain values."""
+        return {
+            "dt": self.partition,
+            "files": self.files,
+            "used": self.used,
+            "quarantined": self.quarantined,
+            "duplicates": self.duplicates,
+            "filtered": self.filtered,
+            "assets": self.assets,
+            "clips": self.clips,
+            "cues dropped": self.clip_drops,
+        }
+
+
+def commit_draft(
+    layout: StoreLayout,
+    corpus: str,
+    source: CorpusConfig,
+    draft: PartitionDraft,
+    labels: Mapping[str, Mapping[str, str]],
+) -> PartitionCount:
+    """Commit a partition's assets, quarantine and spine; what is there already makes no revision."""
+    assets = [entry.asset for entry in draft.kept if entry.asset]
+    rows, clip_drops = _cut_all(source, assets, labels)
+    totals = draft.totals()
+    if assets:
+        write_assets(layout.dataset(corpus, ASSETS), draft.partition, assets)
+    drops = [*draft.drops, *clip_drops, *_twin_drops(draft)]
+    quarantine = layout.dataset(corpus, QUARANTINE)
+    if drops or read_head(quarantine, draft.partition):
+        write_quarantine(
+            quarantine, draft.partition, INGEST, drops, lambda drop: replay_command(corpus, draft.partition, drop)
+        )
+    clips = layout.dataset(corpus, CLIPS)
+    head = read_head(clips, draft.partition)
+    num_clips = 0
+    if rows or head:
+        existing = read_spine_manifest(clips, head)
+        rows += _no_longer_cut(existing, assets, {row.key for row in rows})
+        plan = plan_spine(existing, rows, shard_clips=source.shard_clips, superseded=_superseded(existing, draft))
+        write_spine(clips, draft.partition, plan, totals)
+        num_clips = plan.frame.filter(~pl.col("superseded")).height
+    return PartitionCount(
+        partition=draft.partition,
+        files=totals.files,
+        used=totals.used,
+        quarantined=totals.quarantined,
+        duplicates=totals.duplicates,
+        filtered=totals.filtered,
+        assets=len(assets),
+        clips=num_clips,
+        clip_drops=len(clip_drops),
+    )
+
+
+def _cut_all(
+    source: CorpusConfig, assets: list[Asset], labels: Mapping[str, Mapping[str, str]]
+) -> tuple[list[SpineRow], list[Drop]]:
+    rows: list[SpineRow] = []
+    drops: list[Drop] = []
+    for asset in assets:
+        clips, dropped = cut(asset, source.clips)
+        said = labels.get(asset.source_id, {})
+        group = said.get(source.labels.group, "") if source.labels and source.labels.group else ""
+        group = group or default_group(asset)
+        split = split_of(group, source.split)
+        rows += [spine_row(asset, clip, group=group, split=split, labels=said) for clip in clips]
+        drops += dropped
+    return rows, drops
+
+
+def _no_longer_cut(existing: pl.DataFrame, assets: list[Asset], keys: set[str]) -> Iterator[SpineRow]:
+    """Yield the committed clips of present assets that the settings no longer cut: they stay, superseded."""
+    present = {asset.asset_id: asset for asset in assets}
+    for row in existing.iter_rows(named=True):
+        asset = present.get(row["asset_id"])
+        if asset is None or row["key"] in keys:
+            continue
+        clip = Clip(
+            key=row["key"], asset_id=row["asset_id"], start_ns=row["start_ns"], end_ns=row["end_ns"], text=row["text"]
+        )
+        kept = spine_row(asset, clip, group=row["group"], split=Split(row["split"]), labels=json.loads(row["labels"]))
+        yield replace(kept, superseded=True)
+
+
+def _superseded(existing: pl.DataFrame, draft: PartitionDraft) -> set[str]:
+    """Return the assets whose source now holds other bytes."""
+    now = {entry.source_id: entry.asset.asset_id for entry in draft.kept if entry.asset}
+    now |= {entry.source_id: entry.asset.asset_id for entry, _ in draft.twins if entry.asset}
+    present = set(now.values())
+    pairs = existing.select("source_id", "asset_id").unique().iter_rows()
+    return {asset for source, asset in pairs if asset not in present and now.get(source, asset) != asset}
+
+
+def _twin_drops(draft: PartitionDraft) -> Iterator[Drop]:
+    for entry, kept in draft.twins:
+        for file in sorted(set(entry.files) - entry.dropped_files):
+            yield Drop(
+                stage="list",
+                code="duplicate",
+                detail=f"the same bytes in the same roles are kept as {kept!r}",
+                file=file,
+                source_id=entry.source_id,
+                asset_id=entry.asset.asset_id if entry.asset else "",
+            )

@@ -1,0 +1,209 @@
+"""Ask a published model about raw files: through the very same ingest and extraction as a night, in a store of its own.
+
+So what a file is told now is what the batch said of the same clip.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmpipe.batches.aligned import AlignedReader
+from mmpipe.config import ClipsConfig, Config, CorpusConfig, LimitsConfig
+from mmpipe.errors import ConfigError
+from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.temperature import apply_temperature
+from mmpipe.features.extractor import fingerprint
+from mmpipe.io import escape_name
+from mmpipe.registry.aliases import find_version, parse_reference
+from mmpipe.registry.versions import Version
+from mmpipe.sources.listing import Listing, list_corpus
+from mmpipe.sources.suffixes import split_suffix
+from mmpipe.steps.extract import extract_plan
+from mmpipe.steps.feature_set import resolve_feature
+from mmpipe.steps.ingest import ingest_listing
+from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.store.layout import StoreLayout
+from mmpipe.store.quarantine import read_quarantine
+from mmpipe.store.snapshot import take_snapshot
+
+CORPUS = "asked"
+PARTITION = "1970-01-01"  # the store is thrown away: its date means nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model says of one clip of a file."""
+
+    source: str
+    key: str
+    start_s: float
+    end_s: float
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A file or clip that the model could not be asked about."""
+
+    source: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictReport:
+    """The answers of one version."""
+
+    model: str
+    version: str
+    answers: tuple[Answer, ...]
+    unanswered: tuple[Unanswered, ...]
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per clip."""
+        return [
+            {
+                "file": answer.source,
+                "start_s": round(answer.start_s, 3),
+                "end_s": round(answer.end_s, 3),
+                "label": answer.label,
+                "probability": round(answer.probability, 4),
+            }
+            for answer in self.answers
+        ]
+
+
+def predict_files(config: Config, files: Sequence[Path], reference: str, progress: Progress = SILENT) -> PredictReport:
+    """Answer for every clip of raw files; a file's sidecars of the same stem belong to it.
+
+    `reference` is NAME (what is in production) or NAME@VERSION. ConfigError: an installed extractor differs from the
+    one that the model was trained with.
+    """
+    named = parse_reference(reference)
+    version = find_version(config.store / "models", named.name, named.ref)
+    with tempfile.TemporaryDirectory(prefix="mmpipe-predict-") as folder:
+        answers: list[Answer] = []
+        unanswered: list[Unanswered] = []
+        for root, names in sorted(_by_folder(files).items()):
+            asked = _config_of(version, config, Path(folder) / f"store-{len(answers)}-{len(unanswered)}", root)
+            told, refused = _predict_folder(asked, version, root, names, progress)
+            answers += told
+            unanswered += refused
+    return PredictReport(
+        model=version.name, version=version.label, answers=tuple(answers), unanswered=tuple(unanswered)
+    )
+
+
+def _predict_folder(
+    config: Config, version: Version, root: Path, names: frozenset[str], progress: Progress
+) -> tuple[list[Answer], list[Unanswered]]:
+    ingest_listing(config, CORPUS, PARTITION, pick_files(list_corpus(root, recursive=False), names), progress)
+    plan = plan_corpus(config, CORPUS)
+    if not plan.is_empty:
+        extract_plan(config, plan, progress)
+    layout = StoreLayout(config.store)
+    dropped = [
+        Unanswered(source=row["file"] or row["source_id"], code=row["code"], detail=row["detail"])
+        for row in read_quarantine(layout, CORPUS).iter_rows(named=True)
+    ]
+    return (_answer(config, version, layout) if plan.partitions else []), dropped
+
+
+def _answer(config: Config, version: Version, layout: StoreLayout) -> list[Answer]:
+    from mmpipe.train.weights import infer, load_model
+
+    model = load_model(version.path)
+    features = tuple(feature for feature in model.spec.features if layout.dataset(CORPUS, feature).partitions())
+    if not features:
+        return []
+    reader = AlignedReader(layout, take_snapshot(layout, CORPUS, features), features)
+    found = np.array([reader.lengths(name) > 0 for name in features]).any(axis=0)
+    rows = np.flatnonzero(found)
+    if not len(rows):
+        return []
+    temperature = float(json.loads(version.read("metrics.json"))["temperature"])
+    answers = infer(model, reader, rows)
+    spine = reader.spine[rows.tolist()]
+    scaled = apply_temperature(
+        Predictions(
+            keys=tuple(spine["key"]),
+            groups=tuple(spine["group"]),
+            labels_N=np.zeros(len(rows), dtype=np.int64),
+            probabilities_NK=answers.probabilities_NK,
+            classes=model.spec.classes,
+        ),
+        temperature,
+    )
+    return [
+        Answer(
+            source=row["source_id"],
+            key=row["key"],
+            start_s=row["start_ns"] / 1e9,
+            end_s=row["end_ns"] / 1e9,
+            label=model.spec.classes[int(probabilities.argmax())],
+            probability=float(probabilities.max()),
+            probabilities=dict(zip(model.spec.classes, probabilities.tolist(), strict=True)),
+        )
+        for row, probabilities in zip(spine.iter_rows(named=True), scaled.probabilities_NK, strict=True)
+    ]
+
+
+def pick_files(listing: Listing, names: frozenset[str]) -> Listing:
+    """Return of a folder's listing only the named files and those of the same stems."""
+    stems = {split_suffix(name)[0] for name in names}
+    return Listing(
+        files=tuple(file for file in listing.files if split_suffix(file.name)[0] in stems),
+        drops=tuple(drop for drop in listing.drops if split_suffix(drop.file)[0] in stems),
+        filtered=(),
+    )
+
+
+def _by_folder(files: Sequence[Path]) -> dict[Path, frozenset[str]]:
+    found: defaultdict[Path, set[str]] = defaultdict(set)
+    for file in files:
+        if not file.exists():
+            raise ConfigError(f"no such file: {file}")
+        if file.is_dir():
+            raise ConfigError(f"{file} is a folder; name files in it, as in {file}/*")
+        found[file.resolve().parent].add(escape_name(file.name))
+    return {folder: frozenset(names) for folder, names in found.items()}
+
+
+def _config_of(version: Version, config: Config, store: Path, root: Path) -> Config:
+    """Return the settings that the model's own features were made with, over a folder of raw files."""
+    made = json.loads(version.read("extraction.json"))
+    trained = json.loads(version.read("lineage.json"))["fingerprints"]
+    spec = json.loads(version.read("config.json"))["spec"]
+    needed = {entry["feature"].partition("@")[0]: entry["feature"] for entry in spec["inputs"]}
+    asked = Config(
+        store=store,
+        engine=config.engine,
+        features={name: made["features"][name] for name in needed},
+        corpora={
+            CORPUS: CorpusConfig(
+                root=root,
+                clips=ClipsConfig(**made["clips"]),
+                limits=LimitsConfig(**made["limits"]),
+                features=tuple(sorted(needed)),
+                max_quarantined=1.0,
+            )
+        },
+    )
+    for name, feature in needed.items():
+        if fingerprint(resolve_feature(asked, name)) != trained[feature]:
+            raise ConfigError(
+                f"{version.name}@{version.label} was trained with another {feature} than the one installed. "
+                "Use the mmpipe that trained it, or train and release again."
+            )
+    return asked

@@ -1,0 +1,214 @@
+"""Publish what a training earned: an immutable version with its verdict, and the aliases that may move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpipe.config import Config
+from mmpipe.evaluate.gate import decide
+from mmpipe.evaluate.predictions import Predictions, from_parquet, to_parquet
+from mmpipe.evaluate.verdict import NOTHING, Parity, Status, Verdict
+from mmpipe.io import canonical_json
+from mmpipe.registry.aliases import find_version, nominate, promote, read_aliases
+from mmpipe.registry.card import render_card
+from mmpipe.registry.versions import Version, find_recipe, list_versions, publish_version
+from mmpipe.steps.describe import describe_model
+from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
+from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
+from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
+from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.types import digest_of
+
+PARITY_TOLERANCE = 1e-5
+WHO = "mmpipe release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReport:
+    """What the gate said, and what was published."""
+
+    model: str
+    status: str  # of the judged model: "candidate" or "refused"
+    version: str  # label of the judged model's version
+    offered: str  # the contender that may be used, or "nothing"
+    offered_version: str  # its label; "" where nothing is offered
+    production: str  # label of the version that is in use now; "" where none is
+    sentence: str
+    rows: tuple[Mapping[str, Any], ...]
+
+    def summary(self) -> str:
+        """Return a few lines of Markdown."""
+        lines = [f"`{self.model}@{self.version}`: **{self.status}**. {self.sentence}"]
+        if self.offered_version and self.offered_version != self.version:
+            lines.append(f"Offered instead: `{self.offered}` as `{self.model}@{self.offered_version}`.")
+        lines.append(f"In production: `{self.production}`." if self.production else "Nothing is in production.")
+        return "\n\n".join(lines)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per contender."""
+        return [dict(row) for row in self.rows]
+
+
+def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
+    """Evaluate a checkpoint, publish the judged model whatever the verdict, and what is offered in its place."""
+    layout = open_store(config.store)
+    name, _ = config.model(model)
+    if made := _made_before(config, layout, name, checkpoint):
+        return made
+    production = _production_answers(layout, name)
+    first = evaluate_checkpoint(config, model, checkpoint, production)
+    chosen = (first.verdict.judged, first.verdict.best_single)
+    parity = {contender: _export(first.checkpoint, contender) for contender in chosen}
+    evaluation = evaluate_checkpoint(config, model, checkpoint, production, parity[first.verdict.judged])
+    verdict = evaluation.verdict
+    judged = _publish(config, layout, evaluation, verdict.judged, verdict)
+    offered: Version | None = judged if verdict.offered == verdict.judged else None
+    if verdict.offered not in (NOTHING, verdict.judged):
+        single = _judge_single(config, evaluation, production, parity[verdict.best_single])
+        offered = _publish(config, layout, evaluation, verdict.offered, single)
+    if offered and offered.status != Status.REFUSED:
+        nominate(layout.models, name, offered.label, why=verdict.sentence, who=WHO)
+        if config.gate.promote:
+            promote(layout.models, name, offered.label, why=verdict.sentence, who=WHO)
+    return _report(layout, evaluation, judged, offered)
+
+
+def release_reason(config: Config, model: str) -> str:
+    """Say why a training and release is due, "" where this very recipe was judged by this very gate before."""
+    name, _ = config.model(model)
+    layout = open_store(config.store)
+    recipe = version_recipe(config, current_recipe(config, model))
+    return "" if find_recipe(layout.models, name, recipe) else "new clips, features or settings since the last release"
+
+
+def last_release(config: Config, model: str) -> ReleaseReport | None:
+    """Return the release that the current data and settings have led to, if there is one."""
+    name, _ = config.model(model)
+    recipe = current_recipe(config, model)
+    return _made_before(config, open_store(config.store), name, checkpoint_name(name, recipe))
+
+
+def version_recipe(config: Config, recipe: str) -> str:
+    """Return the digest that ties a version to its training and to the gate that judged it."""
+    return digest_of("version", recipe, config.gate.model_dump_json())
+
+
+def _made_before(config: Config, layout: StoreLayout, name: str, checkpoint: str) -> ReleaseReport | None:
+    """Return what this checkpoint and this gate led to before: judging again would compare a version with itself."""
+    if not (layout.checkpoints / checkpoint / DONE_NAME).exists():
+        return None
+    recipe = version_recipe(config, read_checkpoint(layout.checkpoints / checkpoint)["recipe"])
+    made = [version for version in list_versions(layout.models, name) if version.recipe_digest == recipe]
+    verdicts = [(version, json.loads(version.read("verdict.json"))) for version in made]
+    judged = next((entry for entry in verdicts if len(entry[1]["standings"]) > 1 or len(made) == 1), None)
+    if judged is None:
+        return None
+    version, verdict = judged
+    offered = next((entry for entry in reversed(made) if entry.status != Status.REFUSED), None)
+    if verdict["offered"] != NOTHING and offered is None and len(made) < 2 and verdict["offered"] != verdict["judged"]:
+        return None  # killed between the refused version and the one that is offered in its place
+    return ReleaseReport(
+        model=name,
+        status=version.status,
+        version=version.label,
+        offered=verdict["offered"],
+        offered_version=offered.label if offered else "",
+        production=read_aliases(layout.models, name).production,
+        sentence=verdict["sentence"],
+        rows=tuple(json.loads(version.read("metrics.json"))["standings"]),
+    )
+
+
+def _judge_single(
+    config: Config, evaluation: Evaluation, production: Predictions | None, parity: Parity | None
+) -> Verdict:
+    """Judge the best single modality on its own: against chance, and against production."""
+    single = evaluation.candidates[evaluation.verdict.best_single]
+    return decide(
+        candidates=(single,),
+        config=config.gate.model_copy(update={"shuffled_control": False}),
+        leaks=evaluation.verdict.leaks,
+        production=production,
+        parity=parity,
+    )
+
+
+def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, contender: str, verdict: Verdict) -> Version:
+    """Put a contender's files into a version."""
+    weights = evaluation.checkpoint / "release" / contender
+    snapshot = evaluation.data.snapshot
+    inputs = evaluation.settings.inputs
+    lineage = {
+        **trace_snapshot(layout, snapshot),
+        "checkpoint": evaluation.checkpoint.name,
+        "recipe": evaluation.recipe,
+        "fingerprints": dict(
+            zip((schema.feature for schema in evaluation.data.schemas), evaluation.data.fingerprints, strict=True)
+        ),
+        "code": trace_code(),
+    }
+    files: dict[str, bytes | Path] = {path.name: path for path in sorted(weights.iterdir()) if path.is_file()}
+    files |= {
+        "metrics.json": canonical_json(
+            {
+                "contender": contender,
+                "temperature": evaluation.candidates[contender].temperature,
+                "measured": {name: asdict(metrics) for name, metrics in evaluation.metrics.items()},
+                "without": evaluation.without,
+                "standings": evaluation.table(),
+                "accuracy_per_seed": {name: list(found) for name, found in evaluation.seed_accuracies.items()},
+            }
+        ),
+        "verdict.json": canonical_json(verdict.as_json()),
+        "lineage.json": canonical_json(lineage),
+        "extraction.json": canonical_json(trace_settings(config, snapshot.corpus, inputs)),
+        "predictions.parquet": to_parquet(evaluation.candidates[contender].predictions),
+    }
+    card = describe_model(evaluation, contender, verdict, lineage, tuple(sorted(files)))
+    files["README.md"] = render_card(card).encode()
+    return publish_version(
+        layout.models,
+        evaluation.model,
+        files,
+        status=verdict.status,
+        recipe_digest=version_recipe(config, evaluation.recipe),
+    )
+
+
+def _export(checkpoint: Path, contender: str) -> Parity:
+    """Export a contender's graph beside its weights, once, and measure it against the network."""
+    from mmpipe.train.export import export_model
+    from mmpipe.train.weights import load_model
+
+    folder = checkpoint / "release" / contender
+    note = folder / "parity.json"
+    if not note.exists():
+        report = export_model(load_model(folder), folder)
+        note.write_bytes(
+            canonical_json({"max_difference": report.max_difference, "differences": list(report.differences)})
+        )
+    return Parity(max_difference=json.loads(note.read_bytes())["max_difference"], tolerance=PARITY_TOLERANCE)
+
+
+def _production_answers(layout: StoreLayout, name: str) -> Predictions | None:
+    if not read_aliases(layout.models, name).production:
+        return None
+    return from_parquet(find_version(layout.models, name, "production").read("predictions.parquet"))
+
+
+def _report(layout: StoreLayout, evaluation: Evaluation, judged: Version, offered: Version | None) -> ReleaseReport:
+    verdict = evaluation.verdict
+    return ReleaseReport(
+        model=evaluation.model,
+        status=str(verdict.status),
+        version=judged.label,
+        offered=verdict.offered,
+        offered_version=offered.label if offered else "",
+        production=read_aliases(layout.models, evaluation.model).production,
+        sentence=verdict.sentence,
+        rows=tuple(evaluation.table()),
+    )

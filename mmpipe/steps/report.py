@@ -1,0 +1,148 @@
+"""Write the page of a night: what went in, what fell out and why, what the features hold, what the model is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from mmpipe.config import Config
+from mmpipe.io import make_directory, replace_bytes
+from mmpipe.report.page import render_report
+from mmpipe.report.values import (
+    Fact,
+    FeatureCounts,
+    Funnel,
+    Headline,
+    QuarantineReason,
+    ReportInput,
+    Source,
+    Step,
+    Tally,
+)
+from mmpipe.steps.describe import describe_headline, describe_results
+from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
+from mmpipe.store.commit import read_head
+from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
+from mmpipe.store.manifest import Manifest
+from mmpipe.store.quarantine import read_quarantine
+from mmpipe.store.schema import read_schema
+from mmpipe.store.snapshot import Snapshot
+from mmpipe.store.spine import read_spine
+
+_FATES = ("used", "quarantined", "duplicates", "filtered", "tombstoned")
+
+
+def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoint: str = "") -> Path:
+    """Write the page of a corpus as of a date; with a model and checkpoint, of its evaluation too."""
+    layout = open_store(config.store)
+    evaluation = evaluate_checkpoint(config, model, checkpoint) if model and checkpoint else None
+    page = render_report(_gather(config, layout, corpus, dt, evaluation))
+    name = f"{corpus}-{dt}-{model}.html" if model else f"{corpus}-{dt}.html"
+    path = make_directory(layout.reports) / name
+    replace_bytes(path, page.encode())
+    return path
+
+
+def _gather(config: Config, layout: StoreLayout, corpus: str, dt: str, evaluation: Evaluation | None) -> ReportInput:
+    spine = read_spine(layout, corpus)
+    live = spine.filter(~pl.col("superseded"))
+    features = tuple(_features(layout, corpus))
+    written = sum(feature.written for feature in features)
+    partitions = layout.dataset(corpus, CLIPS).partitions()
+    return ReportInput(
+        title=f"{corpus}: {evaluation.model}" if evaluation else corpus,
+        subtitle=f"the night of {dt}; {len(partitions)} partition(s), {partitions[0]} to {partitions[-1]}",
+        headline=describe_headline(evaluation.verdict)
+        if evaluation
+        else Headline(word="extracted", sentence=f"{live.height} clips, {written} feature values."),
+        facts=(
+            Fact(label="clips", value=f"{live.height:,}"),
+            Fact(label="assets", value=f"{live['asset_id'].n_unique():,}"),
+            Fact(label="feature values", value=f"{written:,}"),
+            Fact(label="hours", value=f"{_hours(live):.2f}"),
+        ),
+        next_steps=tuple(_next_steps(corpus, evaluation)),
+        funnel=_funnel(layout, corpus, live, written),
+        quarantine=tuple(_quarantine(layout, corpus)),
+        features=features,
+        model=describe_results(evaluation) if evaluation else None,
+        lineage=tuple(_lineage(layout, evaluation.data.snapshot)) if evaluation else (),
+    )
+
+
+def _heads(layout: StoreLayout, corpus: str, name: str) -> list[Manifest]:
+    dataset = layout.dataset(corpus, name)
+    return [head for partition in dataset.partitions() if (head := read_head(dataset, partition))]
+
+
+def _funnel(layout: StoreLayout, corpus: str, live: pl.DataFrame, written: int) -> Funnel:
+    totals = [head.totals for head in _heads(layout, corpus, CLIPS)]
+    fates = {name: sum(total.get(name, 0) for total in totals) for name in _FATES}
+    return Funnel(
+        stages=(
+            Tally(label="files", count=sum(fates.values())),
+            Tally(label="assets", count=live["asset_id"].n_unique()),
+            Tally(label="clips", count=live.height),
+            Tally(label="feature values", count=written),
+        ),
+        fates=tuple(Tally(label=name, count=count) for name, count in fates.items() if count or name != "tombstoned"),
+    )
+
+
+def _quarantine(layout: StoreLayout, corpus: str) -> Iterator[QuarantineReason]:
+    rows = read_quarantine(layout, corpus).sort("stage", "code", "file", "clip_key")
+    for (stage, code), group in rows.group_by("stage", "code", maintain_order=True):
+        first = group.row(0, named=True)
+        yield QuarantineReason(
+            stage=str(stage),
+            code=str(code),
+            count=group.height,
+            example=first["file"] or first["clip_key"] or first["source_id"],
+            detail=first["detail"],
+            replay=first["replay"],
+        )
+
+
+def _features(layout: StoreLayout, corpus: str) -> Iterator[FeatureCounts]:
+    for name in layout.dataset_names(corpus):
+        if name in (CLIPS, ASSETS, QUARANTINE):
+            continue
+        heads = _heads(layout, corpus, name)
+        schema = read_schema(layout.dataset(corpus, name))
+        shards = [shard for head in heads for shard in head.shards]
+        yield FeatureCounts(
+            feature=name,
+            shape=f"{schema.kind}, {schema.dim} wide",
+            shards=len(shards),
+            written=sum(shard.samples for shard in shards),
+            absent=sum(shard.absent for shard in shards),
+            quarantined=sum(shard.quarantined for shard in shards),
+            nbytes=sum(file.nbytes for shard in shards for file in shard.files),
+        )
+
+
+def _lineage(layout: StoreLayout, snapshot: Snapshot) -> Iterator[Source]:
+    yield Source(kind="snapshot", name=snapshot.corpus, digest=snapshot.digest)
+    for entry in snapshot.entries:
+        yield Source(
+            kind="manifest",
+            name=f"{entry.dataset} dt={entry.partition}",
+            digest=entry.sha256,
+            note=f"revision {entry.revision}",
+        )
+
+
+def _next_steps(corpus: str, evaluation: Evaluation | None) -> Iterator[Step]:
+    yield Step(text="See why files and clips were put aside", command=f"mmpipe quarantine ls --corpus {corpus}")
+    yield Step(text="See what is due", command=f"mmpipe plan --corpus {corpus}")
+    if evaluation:
+        yield Step(
+            text="See the versions and where the aliases point", command=f"mmpipe models show {evaluation.model}"
+        )
+        yield Step(text="Ask the model about a file", command=f"mmpipe predict --model {evaluation.model} FILE")
+
+
+def _hours(live: pl.DataFrame) -> float:
+    return float((live["end_ns"] - live["start_ns"]).sum()) / 3.6e12

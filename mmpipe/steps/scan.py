@@ -1,0 +1,75 @@
+"""Remember what a file was found to be, so that an unchanged file is not opened again.
+
+This is a cache in `_runs/`, as git's index is: it may be deleted at any time, and a file whose size, time stamp or
+inode differs, or which was written while it was read, is probed anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from mmpipe.io import make_directory
+from mmpipe.media.probe import ProbedFile
+from mmpipe.steps.wire import decode, encode
+from mmpipe.types import RawFile
+
+RACE_NS = 50_000_000  # coarser than any file system's clock: a file this fresh may change without showing it
+_SCHEMA = {
+    "name": pl.String,
+    "nbytes": pl.Int64,
+    "mtime_ns": pl.Int64,
+    "inode": pl.Int64,
+    "settings": pl.String,
+    "probe": pl.String,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What is known of the files of a corpus under the same settings."""
+
+    probes: Mapping[RawFile, ProbedFile]
+
+    def known(self, file: RawFile) -> ProbedFile | None:
+        """Return what an unchanged file was found to be."""
+        return self.probes.get(file)
+
+
+def read_scan(path: Path, settings: str) -> Scan:
+    """Read the cache; one that is absent, damaged or made under other settings is empty."""
+    try:
+        table = pl.read_parquet(path).filter(pl.col("settings") == settings)
+        probes = {
+            RawFile(name=row["name"], nbytes=row["nbytes"], mtime_ns=row["mtime_ns"], inode=row["inode"]): decode(
+                ProbedFile, row["probe"].encode()
+            )
+            for row in table.iter_rows(named=True)
+        }
+    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError):
+        return Scan(probes={})
+    return Scan(probes=probes)
+
+
+def write_scan(path: Path, settings: str, probes: Iterable[tuple[RawFile, ProbedFile]], started_ns: int) -> None:
+    """Write the cache, leaving out files that were too fresh when the scan started."""
+    rows = [
+        {
+            "name": file.name,
+            "nbytes": file.nbytes,
+            "mtime_ns": file.mtime_ns,
+            "inode": file.inode,
+            "settings": settings,
+            "probe": encode(ProbedFile, probed).decode(),
+        }
+        for file, probed in probes
+        if file.mtime_ns < started_ns - RACE_NS
+    ]
+    make_directory(path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    pl.DataFrame(rows, schema=_SCHEMA).write_parquet(temporary)
+    temporary.replace(path)

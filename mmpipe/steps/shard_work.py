@@ -1,0 +1,87 @@
+"""What a worker is told about one shard, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpipe.config import LimitsConfig
+from mmpipe.store.manifest import ShardEntry
+from mmpipe.types import Clip, Cue, Drop, Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipWork:
+    """One clip and its place in the shard."""
+
+    ordinal: int
+    clip: Clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetWork:
+    """One asset and those of its clips that lie in the shard."""
+
+    asset_id: str
+    source_id: str
+    streams: tuple[Stream, ...]
+    cues: tuple[Cue, ...]
+    clips: tuple[ClipWork, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureWork:
+    """One feature to make: the extractor by name and parameters, and what its shard will be made from."""
+
+    extractor: str
+    params_json: str
+    feature: str
+    fingerprint: str
+    inputs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReusedValue:
+    """A value that is committed already: same stream, same range, same fingerprint."""
+
+    feature: str
+    ordinal: int
+    partition: str
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardWork:
+    """All that a worker needs to make one shard of several features in one decode pass per asset."""
+
+    store: Path
+    corpus: str
+    partition: str
+    shard: int
+    root: Path
+    limits: LimitsConfig
+    features: tuple[FeatureWork, ...]
+    assets: tuple[AssetWork, ...]
+    reused: tuple[ReusedValue, ...]
+    num_clips: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureDone:
+    """One feature of a shard: durable, but not visible before the commit."""
+
+    feature: str
+    entry: ShardEntry
+    drops: tuple[Drop, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardDone:
+    """What a worker answers."""
+
+    partition: str
+    shard: int
+    features: tuple[FeatureDone, ...]
+    reused: int  # values that were not computed again
+    computed: int
