@@ -77,6 +77,6 @@ class AudioLogMel:
     def _describe(self, clip: AudioClip) -> FeatureValue:
         window, hop = self.params.window, self.params.hop
         frames_TN = dsp.frame_wave(clip.wave_N, window, hop)
-        array = dsp.log_mel(dsp.power_spectrum(frames_TN), self._bands_MF, self.params.floor)
+        array = dsp.log_mel(frames_TN, self._bands_MF, self.params.floor)
         times_ns = dsp.frame_times_ns(len(array), window, hop, self.params.sample_rate_hz, clip.start_ns)
         return FeatureValue(array=array.astype(np.float32), times_ns=times_ns)

@@ -53,7 +53,7 @@ class AudioMfccSeg:
 
     def _describe(self, clip: AudioClip) -> FeatureValue:
         frames_TN = dsp.frame_wave(clip.wave_N, self.params.window, self.params.hop)
-        log_mel_TM = dsp.log_mel(dsp.power_spectrum(frames_TN), self._bands_MF, self.params.floor)
+        log_mel_TM = dsp.log_mel(frames_TN, self._bands_MF, self.params.floor)
         cepstra_TK = dsp.cepstra(log_mel_TM, _NUM_CEPSTRA)
         slopes_TK = dsp.slopes(cepstra_TK)
         segments = dsp.segment_means(cepstra_TK[:, :_NUM_ORDERED], _NUM_SEGMENTS)

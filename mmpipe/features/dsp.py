@@ -11,6 +11,7 @@ from scipy import fft, sparse
 from mmpipe.errors import SampleError
 from mmpipe.types import NANOSECONDS_PER_SECOND
 
+_CHUNK_FRAMES = 256  # frames transformed at once: an hour of sound costs no more memory than its result
 _LINEAR_HZ_PER_MEL = 200 / 3  # Slaney: linear below 1 kHz, then 27 steps for each factor of 6.4
 _BREAK_HZ = 1000.0
 _LOG_STEP = np.log(6.4) / 27
@@ -20,10 +21,8 @@ def frame_wave(wave_N: np.ndarray, window: int, hop: int) -> np.ndarray:
     """Return the overlapping frames [T, window] of a wave; one that is shorter than a window is padded with zeros."""
     if not np.isfinite(wave_N).all():
         raise SampleError("nonfinite", "the waveform holds NaN or infinity")
-    wave = np.asarray(wave_N, np.float64)
-    if len(wave) < window:
-        wave = np.pad(wave, (0, window - len(wave)))
-    return np.lib.stride_tricks.sliding_window_view(wave, window)[::hop]
+    padded = np.pad(wave_N, (0, max(0, window - len(wave_N))))
+    return np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
 
 
 def frame_times_ns(num_frames: int, window: int, hop: int, sample_rate_hz: int, start_ns: int) -> np.ndarray:
@@ -56,10 +55,14 @@ def mel_bands(num_bands: int, size: int, sample_rate_hz: int, low_hz: float, hig
     return sparse.csr_array(np.maximum(0, np.minimum(rising, falling)) * (2 / (right - left)))
 
 
-def log_mel(power_TF: np.ndarray, bands_MF: sparse.csr_array, floor: float) -> np.ndarray:
-    """Return the natural logarithm of the mel energies, [T, M]; nothing is quieter than the floor."""
-    # A sparse product is a plain loop: unlike a BLAS call it sums in one order whatever the threads and the length.
-    return np.log(np.maximum((bands_MF @ power_TF.T).T, floor))
+def log_mel(frames_TN: np.ndarray, bands_MF: sparse.csr_array, floor: float) -> np.ndarray:
+    """Return the natural logarithm of the mel energies of frames, [T, M]; nothing is quieter than the floor."""
+    log_TM = np.empty((len(frames_TN), bands_MF.shape[0]))
+    for start in range(0, len(frames_TN), _CHUNK_FRAMES):
+        power_TF = power_spectrum(frames_TN[start : start + _CHUNK_FRAMES])
+        # A sparse product is a plain loop: unlike a BLAS call it sums in one order whatever the threads and the length.
+        log_TM[start : start + _CHUNK_FRAMES] = np.log(np.maximum(bands_MF @ power_TF.T, floor)).T
+    return log_TM
 
 
 def cepstra(log_mel_TM: np.ndarray, num_coefficients: int) -> np.ndarray:

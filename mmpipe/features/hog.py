@@ -11,7 +11,7 @@ import numpy as np
 
 NUM_ORIENTATIONS = 9
 _LIMIT = 0.2  # the "hys" of L2-hys: no single entry may say more than this
-_NOISE = 20.0  # gradient that counts as none: keeps the noise of flat regions from growing to full size
+_NOISE = 4.0  # mean difference, in gray levels, that counts as none: flat regions must not blow up their noise
 _SPAN = 511  # a difference of two bytes is one of 511 values
 
 
@@ -30,7 +30,7 @@ def cell_of_pixel(num_pixels: int, num_cells: int) -> np.ndarray:
 
 
 def _votes(images_NHW: np.ndarray, cells_y: int, cells_x: int) -> np.ndarray:
-    """Return the summed gradient magnitudes, float64 [N, Y, X, O]; each votes for its two nearest orientations."""
+    """Return the gradient magnitudes per pixel, float64 [N, Y, X, O]; each votes for its two nearest orientations."""
     num_images, height, width = images_NHW.shape
     lower, upper, weight_lower, weight_upper = _orientation_table()
     gradient = _gradient_index(images_NHW)
@@ -41,7 +41,7 @@ def _votes(images_NHW: np.ndarray, cells_y: int, cells_x: int) -> np.ndarray:
     total = np.zeros(num_bins)
     for orientation, weight in ((lower, weight_lower), (upper, weight_upper)):
         total += np.bincount((base + orientation[gradient]).ravel(), weight[gradient].ravel(), num_bins)
-    return total.reshape(num_images, cells_y, cells_x, NUM_ORIENTATIONS)
+    return total.reshape(num_images, cells_y, cells_x, NUM_ORIENTATIONS) * (cells_y * cells_x / (height * width))
 
 
 def _gradient_index(images_NHW: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_the_vector_is_made_of_the_log_mel_rows_as_described() -> None:
     cepstra = dct(mel.array.astype(np.float64), type=2, norm="ortho", axis=1)[:, :20]
     slopes = savgol_filter(cepstra, 5, 1, deriv=1, axis=0, mode="nearest")
     bounds = [segment * len(cepstra) // 5 for segment in range(6)]
-    segments = [cepstra[a:b, :13].mean(axis=0) for a, b in zip(bounds, bounds[1:], strict=False)]
+    segments = [cepstra[a:b, :13].mean(axis=0) for a, b in itertools.pairwise(bounds)]
     expected = np.concatenate([cepstra.mean(0), cepstra.std(0), slopes.mean(0), slopes.std(0), *segments])
     assert value.times_ns is None
     assert np.allclose(value.array, expected, atol=1e-4)
@@ -47,7 +48,7 @@ def test_any_length_gives_145_finite_numbers(num_samples: int) -> None:
 
 
 def test_sixty_milliseconds_still_have_an_order() -> None:
-    wave = np.concatenate([np.zeros(480), np.sin(np.arange(480) * 0.4)]).astype(np.float32)
+    wave = np.concatenate([np.zeros(480), np.random.default_rng(0).normal(0, 0.1, 480)]).astype(np.float32)
     (value,) = make_extractor("audio-mfccseg").extract([AudioClip(wave_N=wave, sample_rate_hz=16_000, start_ns=0)])
     loudness = value.array[80:].reshape(5, 13)[:, 0]
     assert (np.diff(loudness) >= 0).all()
@@ -83,5 +84,5 @@ def test_spoken_digits_of_a_new_speaker_are_heard_well_above_chance(corpora: Pat
     x = np.stack([value.array for value in make_extractor("audio-mfccseg").extract(clips)])
     y = np.array([row["digit"] for row in rows])
     test = np.array([row["speaker"] == "george" for row in rows])
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)).fit(x[~test], y[~test])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, tol=1e-2)).fit(x[~test], y[~test])
     assert model.score(x[test], y[test]) > 0.4

@@ -23,7 +23,7 @@ def slow_votes(image: np.ndarray, cells_y: int, cells_x: int) -> np.ndarray:
             cell = votes[y * cells_y // height, x * cells_x // width]
             cell[lower % 9] += np.hypot(down, right) * (1 - (position - lower))
             cell[(lower + 1) % 9] += np.hypot(down, right) * (position - lower)
-    return votes
+    return votes * cells_y * cells_x / (height * width)
 
 
 def slow_hog(image: np.ndarray, cells_y: int, cells_x: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def slow_hog(image: np.ndarray, cells_y: int, cells_x: int) -> np.ndarray:
         for cx in range(cells_x):
             for top in (cy, cy + 1):
                 for left in (cx, cx + 1):
-                    norm = np.sqrt(energy[top : top + 2, left : left + 2].sum() + 400)
+                    norm = np.sqrt(energy[top : top + 2, left : left + 2].sum() + 16)
                     out[cy, cx] += np.minimum(cells[cy, cx] / norm, 0.2) / 4
     return out.ravel()
 

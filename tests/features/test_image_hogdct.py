@@ -68,11 +68,11 @@ def test_it_asks_for_a_gray_square_and_says_so_when_it_gets_something_else() -> 
 
 
 def test_written_digits_are_read(corpora: Path) -> None:
-    rows = [json.loads(line) for line in (corpora / "av_digits" / "labels.jsonl").read_text().splitlines()][::3]
+    rows = [json.loads(line) for line in (corpora / "av_digits" / "labels.jsonl").read_text().splitlines()][::4]
     folder = corpora / "av_digits" / "raw"
     images = [Image.open(folder / f"{row['id']}.png").convert("L").resize((56, 56)) for row in rows]
     values = make_extractor("image-hogdct").extract([ImageClip(image=np.asarray(image)) for image in images])
     x, y = np.stack([value.array for value in values]), np.array([row["digit"] for row in rows])
     test = np.random.default_rng(0).random(len(y)) < 0.3
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)).fit(x[~test], y[~test])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, tol=1e-2)).fit(x[~test], y[~test])
     assert model.score(x[test], y[test]) > 0.88

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mmpipe.fusion.output import FusionOutput
+from mmpipe.fusion.preprocess import Prepared
+from mmpipe.train.losses import fused_loss, training_loss
+
+LABELS_B = torch.tensor([0, 2, 1, 1])
+
+
+def logits(seed: int) -> torch.Tensor:
+    return torch.randn(4, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def present(*rows: bool) -> Prepared:
+    return Prepared(x_BSK=torch.zeros(4, 1, 2), present_B=torch.tensor(rows))
+
+
+def cross_entropies(logits_BK: torch.Tensor, smoothing: float = 0.0) -> np.ndarray:
+    x_BK = logits_BK.double().numpy()
+    log_p_BK = x_BK - np.log(np.exp(x_BK).sum(1, keepdims=True))
+    return -(1 - smoothing) * log_p_BK[np.arange(4), LABELS_B.numpy()] - smoothing * log_p_BK.mean(1)
+
+
+def test_the_sum_in_closed_form():
+    out = FusionOutput(
+        z_BD=torch.zeros(4, 1),
+        logits_BK=logits(0),
+        per_modality={"a": logits(1), "b": logits(2), "c": logits(3)},
+        aux={"extra": torch.tensor(0.25)},
+    )
+    prepared = {
+        "a": present(True, True, True, True),
+        "b": present(False, True, False, True),  # only the clips that have it count
+        "c": present(False, False, False, False),
+    }
+    loss, clips_B = training_loss(out, LABELS_B, prepared, label_smoothing=0.1, unimodal_weight=0.6)
+    alone = cross_entropies(logits(1), 0.1).mean() + cross_entropies(logits(2), 0.1)[[1, 3]].mean()
+    np.testing.assert_allclose(loss.item(), cross_entropies(logits(0), 0.1).mean() + 0.6 / 3 * alone + 0.25, rtol=1e-6)
+    np.testing.assert_allclose(clips_B.numpy(), cross_entropies(logits(0), 0.1), rtol=1e-6)
+
+
+def test_the_validation_loss_is_plain_cross_entropy():
+    out = FusionOutput(z_BD=torch.zeros(4, 1), logits_BK=logits(0))
+    np.testing.assert_allclose(fused_loss(out, LABELS_B).numpy(), cross_entropies(logits(0)), rtol=1e-6)
+
+
+def test_without_weight_the_modalities_do_not_count():
+    out = FusionOutput(z_BD=torch.zeros(4, 1), logits_BK=logits(0), per_modality={"a": logits(1)})
+    prepared = {"a": present(True, True, True, True)}
+    loss, _ = training_loss(out, LABELS_B, prepared, label_smoothing=0.0, unimodal_weight=0.0)
+    assert loss.item() == fused_loss(out, LABELS_B).mean().item()
