@@ -122,9 +122,10 @@ def show_results(config: Config, corpus: str) -> None:
             continue
         table = Table("contender", "kind", "accuracy", "95% interval", "", title=f"[bold]4[/] {name}", box=None)
         table.title_justify = "left"
-        for row in released.rows:
-            interval = f"{row['low']:.3f} to {row['high']:.3f}"
-            table.add_row(row["contender"], row["kind"], f"{row['accuracy']:.3f}", interval, row["chosen"] and "chosen")
+        for score in released.rows:
+            interval = f"{score['low']:.3f} to {score['high']:.3f}"
+            mark = "chosen" if score["chosen"] else ""
+            table.add_row(score["contender"], score["kind"], f"{score['accuracy']:.3f}", interval, mark)
         console.print(table)
         console.print(f"  {name}@{released.version}: {released.sentence}", markup=False)
 

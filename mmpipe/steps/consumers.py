@@ -9,7 +9,7 @@ from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, open_store
 from mmpipe.store.schema import read_schema
 from mmpipe.store.snippets import snippets
-from mmpipe.types import FeatureKind
+from mmpipe.types import FeatureKind, FeatureSchema
 
 _TOOLS = ((FeatureKind.VECTOR, "polars"), (FeatureKind.SEQUENCE, "webdataset"), (FeatureKind.VECTOR, "duckdb"))
 
@@ -17,7 +17,7 @@ _TOOLS = ((FeatureKind.VECTOR, "polars"), (FeatureKind.SEQUENCE, "webdataset"), 
 def consumer_snippets(store: Path, corpus: str) -> Iterator[tuple[str, str]]:
     """Yield (title, program) for polars, webdataset and DuckDB, each on a feature of the corpus that it suits."""
     layout = open_store(store)
-    found = {}
+    found: dict[FeatureKind, tuple[Path, FeatureSchema, str, list[int]]] = {}
     for name in layout.dataset_names(corpus):
         if name in (CLIPS, ASSETS, QUARANTINE):
             continue

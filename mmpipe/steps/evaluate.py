@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from mmpipe.steps.candidates import FitFolder, fit_folder, join_parts, validatio
 from mmpipe.steps.train import CONTROL, read_checkpoint
 from mmpipe.steps.training_set import TrainingSet, open_training_set
 from mmpipe.store.layout import open_store
+
+PARITY_NAME = "parity.json"
+PARITY_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,11 +63,7 @@ class Evaluation:
 
 
 def evaluate_checkpoint(
-    config: Config,
-    model: str,
-    checkpoint: str,
-    production: Predictions | None = None,
-    parity: Parity | None = None,
+    config: Config, model: str, checkpoint: str, production: Predictions | None = None
 ) -> Evaluation:
     """Measure the contenders of a checkpoint and judge the best fused one, also against the version in production."""
     name, settings = config.model(model)
@@ -90,7 +90,7 @@ def evaluate_checkpoint(
         leaks=find_data_leaks(config, settings, data),
         control=fit_folder(folder, CONTROL, 0, seeds[0]).read("test"),
         production=production,
-        parity=parity,
+        parity=read_parity(folder, table["fused"] or table["single"]),
     )
     return Evaluation(
         model=name,
@@ -112,6 +112,14 @@ def evaluate_checkpoint(
         },
         absent_inputs=tuple(table["absent_inputs"]),
     )
+
+
+def read_parity(checkpoint: Path, contender: str) -> Parity | None:
+    """Return how far a contender's exported graph strays, None before it is exported."""
+    note = checkpoint / "release" / contender / PARITY_NAME
+    if not note.exists():
+        return None
+    return Parity(max_difference=json.loads(note.read_bytes())["max_difference"], tolerance=PARITY_TOLERANCE)
 
 
 def find_data_leaks(config: Config, settings: ModelConfig, data: TrainingSet) -> tuple[Leak, ...]:

@@ -11,19 +11,18 @@ from typing import Any
 from mmpipe.config import Config
 from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.predictions import Predictions, from_parquet, to_parquet
-from mmpipe.evaluate.verdict import NOTHING, Parity, Status, Verdict
-from mmpipe.io import canonical_json
+from mmpipe.evaluate.verdict import NOTHING, Status, Verdict
+from mmpipe.io import canonical_json, replace_bytes
 from mmpipe.registry.aliases import find_version, nominate, promote, read_aliases
 from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, find_recipe, list_versions, publish_version
 from mmpipe.steps.describe import describe_model
-from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
+from mmpipe.steps.evaluate import PARITY_NAME, Evaluation, evaluate_checkpoint, read_parity
 from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
 from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.types import digest_of
 
-PARITY_TOLERANCE = 1e-5
 WHO = "mmpipe release"
 
 
@@ -60,15 +59,15 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     if made := _made_before(config, layout, name, checkpoint):
         return made
     production = _production_answers(layout, name)
-    first = evaluate_checkpoint(config, model, checkpoint, production)
-    chosen = (first.verdict.judged, first.verdict.best_single)
-    parity = {contender: _export(first.checkpoint, contender) for contender in chosen}
-    evaluation = evaluate_checkpoint(config, model, checkpoint, production, parity[first.verdict.judged])
+    trained = read_checkpoint(layout.checkpoints / checkpoint)
+    for contender in filter(None, (trained["single"], trained["fused"])):
+        _export(layout.checkpoints / checkpoint, contender)
+    evaluation = evaluate_checkpoint(config, model, checkpoint, production)
     verdict = evaluation.verdict
     judged = _publish(config, layout, evaluation, verdict.judged, verdict)
     offered: Version | None = judged if verdict.offered == verdict.judged else None
     if verdict.offered not in (NOTHING, verdict.judged):
-        single = _judge_single(config, evaluation, production, parity[verdict.best_single])
+        single = _judge_single(config, evaluation, production)
         offered = _publish(config, layout, evaluation, verdict.offered, single)
     if offered and offered.status != Status.REFUSED:
         nominate(layout.models, name, offered.label, why=verdict.sentence, who=WHO)
@@ -123,9 +122,7 @@ def _made_before(config: Config, layout: StoreLayout, name: str, checkpoint: str
     )
 
 
-def _judge_single(
-    config: Config, evaluation: Evaluation, production: Predictions | None, parity: Parity | None
-) -> Verdict:
+def _judge_single(config: Config, evaluation: Evaluation, production: Predictions | None) -> Verdict:
     """Judge the best single modality on its own: against chance, and against production."""
     single = evaluation.candidates[evaluation.verdict.best_single]
     return decide(
@@ -133,7 +130,7 @@ def _judge_single(
         config=config.gate.model_copy(update={"shuffled_control": False}),
         leaks=evaluation.verdict.leaks,
         production=production,
-        parity=parity,
+        parity=read_parity(evaluation.checkpoint, single.name),
     )
 
 
@@ -179,19 +176,16 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
     )
 
 
-def _export(checkpoint: Path, contender: str) -> Parity:
-    """Export a contender's graph beside its weights, once, and measure it against the network."""
+def _export(checkpoint: Path, contender: str) -> None:
+    """Export a contender's graph beside its weights, once, and note how far it is from the network."""
     from mmpipe.train.export import export_model
     from mmpipe.train.weights import load_model
 
     folder = checkpoint / "release" / contender
-    note = folder / "parity.json"
-    if not note.exists():
+    if read_parity(checkpoint, contender) is None:
         report = export_model(load_model(folder), folder)
-        note.write_bytes(
-            canonical_json({"max_difference": report.max_difference, "differences": list(report.differences)})
-        )
-    return Parity(max_difference=json.loads(note.read_bytes())["max_difference"], tolerance=PARITY_TOLERANCE)
+        table = {"max_difference": report.max_difference, "differences": list(report.differences)}
+        replace_bytes(folder / PARITY_NAME, canonical_json(table))
 
 
 def _production_answers(layout: StoreLayout, name: str) -> Predictions | None:
