@@ -73,30 +73,38 @@ def _extract_asset(
     for clip in asset.clips:
         for shard in shards:
             shard.settle_known(asset, clip)
-    wanted = [clip for clip in asset.clips if any(shard.waits_for(clip) for shard in shards)]
-    if not wanted:
-        return
-    if poison:
-        fault = SampleError(poison, "extracting it ended its worker process, alone and twice")
-    else:
-        report(asset.asset_id)
-        fault = _decode_asset(work, asset, wanted, shards) or SampleError(
-            "decode_error", "the decoder ended before it gave this clip"
-        )
-    for clip in wanted:
-        for shard in shards:
-            shard.settle_fault(asset, clip, fault)
+    for file, waiting in _group_by_file(asset, shards).items():
+        wanted = [clip for clip in asset.clips if any(shard.waits_for(clip) for shard in waiting)]
+        if poison:
+            fault: SampleError | None = SampleError(poison, "extracting it ended its worker process, alone and twice")
+        else:
+            report(asset.asset_id)
+            fault = _decode_file(work, asset, file, wanted, waiting)
+        fault = fault or SampleError("decode_error", "the decoder ended before it gave this clip")
+        for clip in wanted:
+            for shard in waiting:
+                shard.settle_fault(asset, clip, fault)
 
 
-def _decode_asset(
-    work: ShardWork, asset: AssetWork, wanted: Sequence[ClipWork], shards: Sequence[_FeatureShard]
+def _group_by_file(asset: AssetWork, shards: Sequence[_FeatureShard]) -> dict[str, list[_FeatureShard]]:
+    """Return the features that wait for media by the file that holds it: one broken file must not cost another."""
+    groups: dict[str, list[_FeatureShard]] = {}
+    for shard in shards:
+        if any(shard.waits_for(clip) for clip in asset.clips):
+            stream = _stream(asset, shard.extractor.modality)
+            assert stream is not None
+            groups.setdefault(stream.file, []).append(shard)
+    return groups
+
+
+def _decode_file(
+    work: ShardWork, asset: AssetWork, file: str, wanted: Sequence[ClipWork], shards: Sequence[_FeatureShard]
 ) -> SampleError | None:
-    """Decode an asset once and settle its clips as they come; return the fault that ended it early."""
-    modalities = {shard.extractor.modality for shard in shards if any(shard.waits_for(clip) for clip in wanted)}
-    needs = tuple(dict.fromkeys(shard.extractor.needs for shard in shards if shard.extractor.modality in modalities))
+    """Decode one file of an asset once and settle its clips as they come; return the fault that ended it early."""
+    needs = tuple(dict.fromkeys(shard.extractor.needs for shard in shards))
     by_key = {clip.clip.key: clip for clip in wanted}
     try:
-        with _open_sources(work, asset, modalities) as sources:
+        with _open_sources(work, asset, file, {shard.extractor.modality for shard in shards}) as sources:
             clips = [clip.clip for clip in wanted]
             for decoded in decode_clips(sources, clips, needs, asset.cues, work.limits):
                 for shard in shards:
@@ -108,24 +116,16 @@ def _decode_asset(
 
 @contextmanager
 def _open_sources(
-    work: ShardWork, asset: AssetWork, modalities: set[Modality]
+    work: ShardWork, asset: AssetWork, file: str, modalities: set[Modality]
 ) -> Iterator[Mapping[Modality, MediaSource]]:
-    """Open each file of an asset once, and prove that it holds the bytes that were ingested."""
-    descriptors: dict[str, int] = {}
+    """Open a file of an asset, and prove that it holds the bytes that were ingested."""
+    streams = [stream for modality in sorted(modalities) if (stream := _stream(asset, modality))]
+    descriptor = open_regular(work.root, file)
     try:
-        sources = {}
-        for modality in sorted(modalities):
-            stream = _stream(asset, modality)
-            if stream is None:
-                continue
-            if stream.file not in descriptors:
-                descriptors[stream.file] = open_regular(work.root, stream.file)
-                _require_same_bytes(descriptors[stream.file], stream)
-            sources[modality] = MediaSource(descriptor=descriptors[stream.file], stream=stream)
-        yield sources
+        _require_same_bytes(descriptor, streams[0])
+        yield {stream.modality: MediaSource(descriptor=descriptor, stream=stream) for stream in streams}
     finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def _require_same_bytes(descriptor: int, stream: Stream) -> None:
@@ -204,6 +204,7 @@ class _FeatureShard:
             self.num_reused += 1
             self._settle(clip, _Row(stream=stream.digest, raw=self._read(self.reused[clip.ordinal])))
         elif (place := _place(stream, clip)) in self.memory:
+            self.num_reused += 1
             self._settle(clip, _Row(stream=stream.digest, value=self.memory[place]))
 
     def settle_media(self, asset: AssetWork, clip: ClipWork, media: ClipMedia | None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmpipe.config import CONFIG_NAME, ClipRule, LabelsConfig
 from mmpipe.errors import ConfigError
-from mmpipe.sources.labels import LabelTable, read_labels
+from mmpipe.sources.labels import LabelTable, read_columns, read_labels
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.matching import match_labels
 from mmpipe.sources.stems import AssetFiles, group_files
@@ -98,7 +98,7 @@ def find_labels(root: Path) -> Path | None:
 
 def _examine_labels(file: Path, assets: Sequence[AssetFiles]) -> _Labels:
     """Find the column that names the assets, the one that groups them, and those worth predicting."""
-    columns = _columns_of(file)
+    columns = read_columns(file)
     best: tuple[int, str, LabelTable] | None = None
     for key in sorted(columns, key=lambda column: (_rank(column, _KEY_NAMES), column)):
         try:
@@ -132,17 +132,6 @@ def _examine_labels(file: Path, assets: Sequence[AssetFiles]) -> _Labels:
         num_groups=distinct[group] if group else matched,
         matched=matched,
     )
-
-
-def _columns_of(file: Path) -> tuple[str, ...]:
-    """Return the columns of a table whose key is not known yet."""
-    try:
-        return read_labels(LabelsConfig(file=file, key="id")).columns
-    except ConfigError as error:
-        listed = re.search(r"its columns are: (\[.*\])$", str(error))
-        if not listed:
-            raise
-        return tuple(re.findall(r"'((?:[^'\\]|\\.)*)'", listed[1]))
 
 
 def _rank(column: str, names: Sequence[str]) -> int:

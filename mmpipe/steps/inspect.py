@@ -11,6 +11,7 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.sources.listing import list_corpus
+from mmpipe.sources.stems import group_files
 from mmpipe.steps.ingest import probe_in_workers
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
@@ -53,12 +54,15 @@ def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
 def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """Probe files of a corpus by name, whatever is known of them."""
     _, source = config.corpus(corpus)
-    files = {file.name: file for file in list_corpus(source.root).files}
-    unknown = [name for name in names if name not in files]
+    listing = list_corpus(source.root)
+    files = {file.name: file for file in listing.files}
+    grouping = group_files(file for name, file in files.items() if name in names)
+    strays = {drop.file: drop for drop in (*listing.drops, *grouping.drops)}
+    unknown = [name for name in names if name not in files and name not in strays]
     if unknown:
-        raise ConfigError(f"{source.root} has no readable file {unknown[0]!r}; names are relative to that folder")
-    rows: list[dict[str, Any]] = []
-    for probed in probe_in_workers(config, source, [files[name] for name in names]):
+        raise ConfigError(f"{source.root} has no file {unknown[0]!r}; names are relative to that folder")
+    rows = [{"file": name, "what": strays[name].code, "detail": strays[name].detail} for name in names if name in strays]
+    for probed in probe_in_workers(config, source, [files[name] for name in names if name not in strays]):
         rows += [{"file": probed.name, "what": drop.code, "detail": drop.detail} for drop in probed.drops]
         rows += [
             {

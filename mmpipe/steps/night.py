@@ -8,6 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from mmpipe.config import Config
+from mmpipe.errors import PartialError
 from mmpipe.steps.extract import CommitReport, ExtractReport, extract_plan
 from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
 from mmpipe.steps.plan import plan_corpus
@@ -50,9 +51,16 @@ def what_is_due(config: Config, corpus: str, dt: str) -> tuple[str, ...]:
 
 
 def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT) -> NightReport:
-    """Ingest, extract, train, release and report, in this order; what is done already is not done again."""
+    """Ingest, extract, train, release and report, in this order; what is done already is not done again.
+
+    PartialError: too much is in quarantine. The features of what is good are made, but no model learns from it.
+    """
     with shared_engine(config):
-        ingested = ingest_corpus(config, corpus, dt, progress)
+        try:
+            ingested = ingest_corpus(config, corpus, dt, progress)
+        except PartialError:
+            extract_plan(config, plan_corpus(config, corpus), progress)
+            raise
         extracted, committed = extract_plan(config, plan_corpus(config, corpus), progress)
     models = []
     for name in models_of(config, corpus):

@@ -51,9 +51,10 @@ def _gather(config: Config, layout: StoreLayout, corpus: str, dt: str, evaluatio
     features = tuple(_features(layout, corpus))
     written = sum(feature.written for feature in features)
     partitions = layout.dataset(corpus, CLIPS).partitions()
+    dates = f"{len(partitions)} partition(s), {partitions[0]} to {partitions[-1]}" if partitions else "no clips yet"
     return ReportInput(
         title=f"{corpus}: {evaluation.model}" if evaluation else corpus,
-        subtitle=f"the night of {dt}; {len(partitions)} partition(s), {partitions[0]} to {partitions[-1]}",
+        subtitle=f"the night of {dt}; {dates}",
         headline=describe_headline(evaluation.verdict)
         if evaluation
         else Headline(word="extracted", sentence=f"{live.height} clips, {written} feature values."),

@@ -146,7 +146,8 @@ def plan_parts(model: ModelConfig, split: SplitConfig, data: TrainingSet) -> tup
         fold_of = deal_folds(data.groups, model.folds, split.salt)
         folds_N = np.array([fold_of[group] for group in data.groups])
         parts = tuple(
-            _part(fold, folds_N == fold, hashed_share(groups, split, f"fold {fold}")) for fold in range(model.folds)
+            _part(fold, folds_N == fold, hashed_share(groups, folds_N != fold, split, f"fold {fold}"))
+            for fold in range(model.folds)
         )
     else:
         splits = np.array(data.splits)
@@ -160,16 +161,16 @@ def plan_release_part(model: ModelConfig, split: SplitConfig, data: TrainingSet)
     """Return the rows that the released weights learn from: after folds, everything but a validation share."""
     if not model.folds:
         return plan_parts(model, split, data)[0]
-    val = hashed_share(np.array(data.groups), split, "release")
-    part = _part(0, np.zeros(len(val), dtype=bool), val)
+    every = np.ones(len(data.keys), dtype=bool)
+    part = _part(0, ~every, hashed_share(np.array(data.groups), every, split, "release"))
     if not (len(part.train_rows) and len(part.val_rows)):
         _require_rows(part, len(set(data.groups)))
     return part
 
 
-def hashed_share(groups_N: np.ndarray, split: SplitConfig, purpose: str) -> np.ndarray:
-    """Return which clips serve as validation: a share of the groups, drawn by hash."""
-    names = sorted(set(groups_N.tolist()), key=lambda group: fraction_of("val", split.salt, purpose, group))
+def hashed_share(groups_N: np.ndarray, among_N: np.ndarray, split: SplitConfig, purpose: str) -> np.ndarray:
+    """Return which clips serve as validation: a share of the groups among some clips, drawn by hash."""
+    names = sorted(set(groups_N[among_N].tolist()), key=lambda group: fraction_of("val", split.salt, purpose, group))
     chosen = names[: max(1, round(split.val * len(names)))]
     return np.isin(groups_N, chosen)
 

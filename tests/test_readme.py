@@ -1,0 +1,104 @@
+"""Everything that the README claims, done."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from docs.tree import BEGIN, END, render_tree
+from examples.demo_corpus import make_corpus
+from mmpipe import errors
+from mmpipe.config import parse_config
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+MMPIPE = [sys.executable, "-m", "mmpipe.cli"]
+BLOCK_NO_MMPIPE = "import sys; sys.modules['mmpipe'] = None\n"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Do what the README tells the owner of a folder to do, word by word, on a corpus of 48 clips."""
+    folder = tmp_path_factory.mktemp("readme")
+    corpus = make_corpus(folder / "made", num_clips=48)
+    shutil.move(corpus / "media", folder / "street")
+    shutil.move(corpus / "labels.jsonl", folder / "street" / "labels.jsonl")
+    commands = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    commands = [command for command in commands if command.startswith("mmpipe ")]
+    assert [command.split()[1] for command in commands] == ["init", "run", "status", "quarantine", "predict"]
+    for command in commands:
+        words = shlex.split(command.replace("FOLDER", "street").replace("FILE", "street/scene-001.mp4"))[1:]
+        if words[0] == "run":
+            words += ["--dt", "2026-11-20"]  # the date that the README's programs read
+        done = subprocess.run([*MMPIPE, *words], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode in ((0, 4) if words[0] == "run" else (0,)), (command, done.stdout, done.stderr)
+        assert done.stdout.strip(), command
+    return folder
+
+
+@pytest.mark.slow
+def test_the_commands_for_ones_own_files_work(street: Path) -> None:
+    assert (street / "mmpipe.toml").exists()
+    assert list((street / "store" / "models" / "street" / "versions").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_the_programs_run_as_they_stand(street: Path, number: int) -> None:
+    program = blocks("python")[number]
+    with_mmpipe = "import mmpipe" in program
+    done = subprocess.run(
+        [sys.executable, "-c", ("" if with_mmpipe else BLOCK_NO_MMPIPE) + program],
+        cwd=street,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_is_no_program_beyond_those_that_are_run() -> None:
+    assert len(blocks("python")) == 3
+
+
+def test_the_config_is_one_that_mmpipe_takes() -> None:
+    (toml,) = blocks("toml")
+    config = parse_config(tomllib.loads(toml))
+    assert config.models["street"].corpus == "street"
+
+
+def test_the_tree_is_that_of_the_files() -> None:
+    written = README.split(BEGIN)[1].split(END)[0].strip()
+    assert written == render_tree().strip(), "run: ./run docs"
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    said = {
+        int(code)
+        for code in re.findall(r"\b(\d+) (?:ok|failed|usage|config|gate|too much|try again|interrupted)", README)
+    }
+    meant = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert said == meant | {0, 2, 130}
+
+
+def test_the_commands_of_the_script_exist() -> None:
+    script = (REPOSITORY / "run").read_text(encoding="utf-8")
+    for command in set(re.findall(r"\./run (\w+)", README)):
+        assert re.search(rf"^\s+{command}\)", script, re.MULTILINE), command
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README.split(BEGIN)[0]):
+        assert (REPOSITORY / link).exists(), link
