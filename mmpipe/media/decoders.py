@@ -1,0 +1,189 @@
+"""Decode one track: packets in, finished clips out, and the account of what was lost on the way."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import av.error
+
+from mmpipe.config import LimitsConfig
+from mmpipe.errors import SampleError
+from mmpipe.media.audio import GAP_NS, WaveCutter
+from mmpipe.media.clock import seconds, to_ns
+from mmpipe.media.guard import open_decoder
+from mmpipe.media.lead_in import LeadIn
+from mmpipe.media.tracks import MAX_MISSING, MISSING_SLACK_NS, require_sound_limits, start_ns
+from mmpipe.media.video import FramePicker
+from mmpipe.types import NANOSECONDS_PER_SECOND, AudioNeeds, Clip, ClipMedia, Stream, VideoNeeds
+
+Found = tuple[int, Mapping[Any, ClipMedia]]  # index of a clip, and its media by need
+_FALLBACK_FRAME_RATE = 25.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A track of a container, the clips (with their index) that lie in it, and what they need."""
+
+    stream: Stream
+    clips: tuple[tuple[int, Clip], ...]
+    needs: tuple[VideoNeeds | AudioNeeds, ...]
+
+
+class TrackDecoder(ABC):
+    """A decoder, its place on the asset's clock, and what of the track was lost."""
+
+    def __init__(self, av_stream: Any, want: Wanted, limits: LimitsConfig) -> None:
+        """Open the decoder. Raise SampleError format_not_allowed."""
+        self.av_stream = av_stream
+        self.open_clips = {index for index, _ in want.clips}
+        self.reached_ns = 0
+        self._stream = want.stream
+        self._limits = limits
+        self._codec = open_decoder(av_stream, limits)
+        self._zero_ns = start_ns(av_stream) - want.stream.start_ns  # the asset's zero on the container's clock
+        self._end_ns = want.stream.start_ns + want.stream.duration_ns
+        self._lost_ns = 0
+        self._num_frames = 0
+
+    def push(self, packet: Any) -> Iterator[Found]:
+        """Decode a packet and yield the clips that it completes. Raise SampleError once too much is lost."""
+        for due in self._due(packet) if packet.size else ():  # an empty one is the end of the track: `end` flushes
+            yield from self._decode(due)
+
+    def end(self) -> Iterator[Found]:
+        """Flush the decoder and yield the clips that are left. Raise SampleError where the track fell short."""
+        if not self.open_clips:
+            return
+        for due in self._left():
+            yield from self._decode(due)
+        yield from self._decode(None)
+        if not self._num_frames or self.reached_ns <= self._stream.start_ns:
+            raise SampleError("decode_error", f"{self._what()}: nothing could be decoded")
+        self._lose(max(self._end_ns - self.reached_ns, 0))
+        yield from self._close(self._finish())
+
+    def _decode(self, packet: Any) -> Iterator[Found]:
+        """Decode a packet, or flush; what cannot be decoded is lost."""
+        try:
+            frames = self._codec.decode(packet)
+        except av.error.FFmpegError:
+            if packet is not None:
+                self._lose(self._lost_ns_of(packet))
+            return
+        for frame in frames:
+            if frame.is_corrupt:
+                self._lose(self._frame_ns())
+                continue
+            self._num_frames += 1
+            ticks, base = frame.pts if frame.pts is not None else frame.dts, frame.time_base or self.av_stream.time_base
+            yield from self._close(self._take(frame, None if ticks is None else to_ns(ticks, base) - self._zero_ns))
+
+    def _close(self, found: list[Found]) -> Iterator[Found]:
+        for index, media in found:
+            self.open_clips.discard(index)
+            yield index, media
+
+    def _lose(self, lost_ns: int) -> None:
+        self._lost_ns += lost_ns
+        if self._lost_ns > self._stream.duration_ns * MAX_MISSING + MISSING_SLACK_NS:
+            came = f"after {seconds(self.reached_ns)} of {seconds(self._end_ns)}"
+            raise SampleError("decode_error", f"{self._what()}: {seconds(self._lost_ns)} cannot be decoded, {came}")
+
+    def _what(self) -> str:
+        return f"{self._stream.codec} track {self._stream.track} of {self._stream.file!r}"
+
+    def _due(self, packet: Any) -> list[Any]:
+        """Return the packets to decode now."""
+        return [packet]
+
+    def _left(self) -> list[Any]:
+        """Return the packets that were held back until the end."""
+        return []
+
+    def _lost_ns_of(self, packet: Any) -> int:
+        """Return what is lost with a packet that cannot be decoded."""
+        return to_ns(packet.duration or 0, self.av_stream.time_base) or self._frame_ns()
+
+    @abstractmethod
+    def _frame_ns(self) -> int:
+        """Return how long a frame lasts that does not say so."""
+
+    @abstractmethod
+    def _take(self, frame: Any, time_ns: int | None) -> list[Found]:
+        """Hand a frame on and return the clips that are complete."""
+
+    @abstractmethod
+    def _finish(self) -> list[Found]:
+        """Return the clips that are left at the end."""
+
+
+class VideoDecoder(TrackDecoder):
+    """Pictures; before the first clip only those since the last key frame are decoded."""
+
+    def __init__(self, av_stream: Any, want: Wanted, limits: LimitsConfig) -> None:
+        """Open the decoder and set the clips up."""
+        super().__init__(av_stream, want, limits)
+        self._picker = FramePicker(want.clips, [need for need in want.needs if isinstance(need, VideoNeeds)])
+        first_ns = min(clip.start_ns for _, clip in want.clips)
+        self._lead_in = LeadIn(first_ns + self._zero_ns, av_stream.time_base)
+        self._last_ns: int | None = None
+
+    def _due(self, packet: Any) -> list[Any]:
+        return self._lead_in.admit(packet)
+
+    def _left(self) -> list[Any]:
+        return self._lead_in.release()
+
+    def _frame_ns(self) -> int:
+        return round(NANOSECONDS_PER_SECOND / (self._stream.frame_rate or _FALLBACK_FRAME_RATE))
+
+    def _take(self, frame: Any, time_ns: int | None) -> list[Found]:
+        if self._num_frames > self._limits.frames:
+            raise SampleError("limit_frames", f"{self._what()}: more than {self._limits.frames} pictures")
+        if self._last_ns is not None and (time_ns is None or time_ns <= self._last_ns):
+            time_ns = self._last_ns + self._frame_ns()  # stamps that stand still or run back: pictures come in order
+        time_ns = self._stream.start_ns if time_ns is None else time_ns
+        if self._lead_in.key_ns is not None and time_ns < self._lead_in.key_ns - self._zero_ns:
+            return []  # refers to pictures before the key frame
+        self._last_ns = time_ns
+        duration_ns = to_ns(frame.duration or 0, frame.time_base or self.av_stream.time_base)
+        self.reached_ns = time_ns + (duration_ns or self._frame_ns())
+        return list(self._picker.push(frame, time_ns))
+
+    def _finish(self) -> list[Found]:
+        return list(self._picker.end())
+
+
+class AudioDecoder(TrackDecoder):
+    """Sound; always decoded from the start, so that a wave never depends on where its shard began."""
+
+    def __init__(self, av_stream: Any, want: Wanted, limits: LimitsConfig) -> None:
+        """Open the decoder and set the clips up."""
+        super().__init__(av_stream, want, limits)
+        rates = [need for need in want.needs if isinstance(need, AudioNeeds)]
+        self._cutter = WaveCutter(want.clips, rates, self._end_ns)
+        self.reached_ns = want.stream.start_ns
+        self._num_failed = 0
+
+    def _frame_ns(self) -> int:
+        return MISSING_SLACK_NS // 2  # 20 to 26 ms in most codecs
+
+    def _lost_ns_of(self, packet: Any) -> int:
+        self._num_failed += 1
+        return 0  # the gap that it leaves is counted, as are gaps that a container heals in silence
+
+    def _take(self, frame: Any, time_ns: int | None) -> list[Found]:
+        require_sound_limits(frame.sample_rate, frame.layout.nb_channels, self._limits)
+        gap_ns = 0 if time_ns is None else time_ns - self.reached_ns
+        # Before the first sound a gap is a loss only if packets failed: a codec may take long to warm up.
+        if gap_ns > GAP_NS and (self._num_frames > 1 or self._num_failed):
+            self._lose(gap_ns)
+        found = self._cutter.push(frame, time_ns)
+        self.reached_ns = self._cutter.due_ns()
+        return list(found)
+
+    def _finish(self) -> list[Found]:
+        return list(self._cutter.end())

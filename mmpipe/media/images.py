@@ -1,0 +1,78 @@
+"""Still images, by Pillow with a pixel limit of our own; FFmpeg's image readers are never used."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmpipe.config import LimitsConfig
+from mmpipe.errors import SampleError
+from mmpipe.types import ImageClip, ImageNeeds
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ALLOWED_IMAGES = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+_UPRIGHT_SWAPS_SIDES = (5, 6, 7, 8)  # values of the EXIF orientation that turn by a quarter
+_ORIENTATION_TAG = 0x0112
+
+
+def image_size(descriptor: int, limits: LimitsConfig) -> tuple[str, int, int]:
+    """Return (format, upright width, upright height) in pixels from the header alone.
+
+    Raise SampleError with code limit_pixels, not_media or decode_error.
+    """
+    with _opened(descriptor, limits) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION_TAG) in _UPRIGHT_SWAPS_SIDES
+        return str(image.format).lower(), *((height, width) if turned else (width, height))
+
+
+def read_image(descriptor: int, needs: ImageNeeds, limits: LimitsConfig) -> ImageClip:
+    """Decode the (first) picture upright, in 8 bits, at the size asked for. Raise SampleError as `image_size` does."""
+    from PIL import Image, ImageOps
+
+    with _opened(descriptor, limits) as image:
+        image.load()
+        upright = _in_8_bits(ImageOps.exif_transpose(image))
+        mode, size = "L" if needs.gray else "RGB", (needs.width_px, needs.height_px)
+        scaled = upright.convert(mode).resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
+        return ImageClip(image=np.array(scaled, dtype=np.uint8))
+
+
+@contextmanager
+def _opened(descriptor: int, limits: LimitsConfig) -> Iterator[Image]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings(), open(os.dup(descriptor), "rb") as file:
+            warnings.simplefilter("ignore")  # of odd metadata; the size is judged here
+            file.seek(0)
+            with Image.open(file, formats=ALLOWED_IMAGES) as image:
+                width, height = image.size
+                if width * height > limits.pixels:
+                    raise SampleError("limit_pixels", f"{width} x {height} pixels, allowed are {limits.pixels} in all")
+                yield image
+    except Image.DecompressionBombError as error:
+        raise SampleError("limit_pixels", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise SampleError("not_media", "begins like a picture, but is none that can be read") from error
+    except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError, MemoryError) as error:
+        # What Pillow's readers raise on broken files: its formats do not share one class of errors.
+        raise SampleError("decode_error", f"the picture is broken: {error}") from error
+
+
+def _in_8_bits(image: Image) -> Image:
+    """Return a picture of 16 or 32 bits or floats in 8: Pillow's own conversion would clip it."""
+    from PIL import Image
+
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image, dtype=np.float64)
+    top = 1.0 if image.mode == "F" and values.size and values.max() <= 1.0 else 65535.0
+    return Image.fromarray((np.clip(values / top, 0, 1) * 255).round().astype(np.uint8))

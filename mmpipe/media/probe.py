@@ -1,0 +1,139 @@
+"""Look into one raw file: what streams it holds, their digests and times, or the one reason why it cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpipe.config import LimitsConfig
+from mmpipe.errors import SampleError
+from mmpipe.media.captions import PARSERS
+from mmpipe.media.guard import open_regular
+from mmpipe.media.sniff import HEAD_BYTES, Content, sniff
+from mmpipe.types import Cue, Drop, Modality, RawFile, Stream, digest_of
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbedFile:
+    """What one file holds: either streams, or one drop that says why nothing of it is used."""
+
+    name: str  # escaped
+    sha256: str  # of the bytes that were read; "" where they were not
+    streams: tuple[Stream, ...] = ()
+    cues: tuple[Cue, ...] = ()
+    drops: tuple[Drop, ...] = ()
+
+
+def probe_file(root: Path, file: RawFile, limits: LimitsConfig) -> ProbedFile:
+    """Probe a file by its content. Broken, foreign and oversized files end in a drop with a code, never in an error.
+
+    Codes: unreadable, outside_root, not_regular, changed_while_reading, empty_file, not_media, format_not_allowed,
+    no_streams, decode_error, encoding, limit_file, limit_text, limit_pixels, limit_duration, limit_frames,
+    limit_channels, limit_rate, limit_streams.
+    """
+    sha256 = ""
+    try:
+        with _opened_unchanged(root, file, limits) as descriptor:
+            sha256 = _sha256(descriptor)
+            streams, cues = _probe_content(descriptor, file, sha256, limits)
+    except SampleError as error:
+        drop = Drop(stage="probe", code=error.code, detail=error.detail, file=file.name, file_sha256=sha256)
+        return ProbedFile(name=file.name, sha256=sha256, drops=(drop,))
+    return ProbedFile(name=file.name, sha256=sha256, streams=streams, cues=cues)
+
+
+@contextmanager
+def _opened_unchanged(root: Path, file: RawFile, limits: LimitsConfig) -> Iterator[int]:
+    """Open a file, and require that it is the one that was listed, before and after."""
+    descriptor = open_regular(root, file.name)
+    try:
+        _require_unchanged(file, descriptor)
+        if file.nbytes > limits.file_bytes:
+            raise SampleError("limit_file", f"{file.nbytes} bytes, allowed are {limits.file_bytes}")
+        yield descriptor
+        _require_unchanged(file, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _require_unchanged(file: RawFile, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if (status.st_size, status.st_mtime_ns, status.st_ino) != (file.nbytes, file.mtime_ns, file.inode):
+        raise SampleError("changed_while_reading", "the file is not as it was listed: somebody is writing to it")
+
+
+def _sha256(descriptor: int) -> str:
+    hasher, offset = hashlib.sha256(), 0
+    while chunk := os.pread(descriptor, _CHUNK_BYTES, offset):
+        hasher.update(chunk)
+        offset += len(chunk)
+    return hasher.hexdigest()
+
+
+def _probe_content(
+    descriptor: int, file: RawFile, sha256: str, limits: LimitsConfig
+) -> tuple[tuple[Stream, ...], tuple[Cue, ...]]:
+    suffix = Path(file.name).suffix.lower()
+    content = sniff(os.pread(descriptor, HEAD_BYTES, 0), suffix)
+    if content is Content.TEXT:
+        return _probe_text(descriptor, file, sha256, suffix, limits)
+    if content is Content.IMAGE:
+        return (_probe_image(descriptor, file, sha256, limits),), ()
+    from mmpipe.media.tracks import read_tracks
+
+    return read_tracks(descriptor, file.name, sha256, file.nbytes, limits), ()
+
+
+def _probe_text(
+    descriptor: int, file: RawFile, sha256: str, suffix: str, limits: LimitsConfig
+) -> tuple[tuple[Stream, ...], tuple[Cue, ...]]:
+    captions = PARSERS[suffix](read_text(descriptor, limits))
+    if not captions.text:
+        raise SampleError("no_streams", "no text in it")
+    stream = Stream(
+        role=str(Modality.TEXT),
+        modality=Modality.TEXT,
+        digest=digest_of("mmpipe-stream-1", Modality.TEXT, suffix, sha256),
+        file=file.name,
+        file_sha256=sha256,
+        file_nbytes=file.nbytes,
+        track=0,
+        start_ns=0,
+        duration_ns=max((cue.end_ns for cue in captions.cues), default=0),
+        codec=suffix.removeprefix("."),
+    )
+    return (stream,), captions.cues
+
+
+def read_text(descriptor: int, limits: LimitsConfig) -> bytes:
+    """Return the bytes of a text file. Raise SampleError limit_text where they are too many."""
+    nbytes = os.fstat(descriptor).st_size
+    if nbytes > limits.text_bytes:
+        raise SampleError("limit_text", f"{nbytes} bytes of text, allowed are {limits.text_bytes}")
+    return os.pread(descriptor, limits.text_bytes, 0)
+
+
+def _probe_image(descriptor: int, file: RawFile, sha256: str, limits: LimitsConfig) -> Stream:
+    from mmpipe.media.images import image_size
+
+    codec, width, height = image_size(descriptor, limits)
+    return Stream(
+        role=str(Modality.IMAGE),
+        modality=Modality.IMAGE,
+        digest=digest_of("mmpipe-stream-1", Modality.IMAGE, sha256),
+        file=file.name,
+        file_sha256=sha256,
+        file_nbytes=file.nbytes,
+        track=0,
+        start_ns=0,
+        duration_ns=0,
+        codec=codec,
+        width_px=width,
+        height_px=height,
+    )
