@@ -11,12 +11,14 @@ from pathlib import Path
 
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
-from mmpipe.media.captions import PARSERS
+from mmpipe.media.captions import PARSERS, Captions
 from mmpipe.media.guard import open_regular
 from mmpipe.media.sniff import HEAD_BYTES, Content, sniff
 from mmpipe.types import Cue, Drop, Modality, RawFile, Stream, digest_of
 
 _CHUNK_BYTES = 1 << 20
+EXCERPT_CHARACTERS = 2_000
+_NO_CAPTIONS = Captions(text="", cues=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class ProbedFile:
     sha256: str  # of the bytes that were read; "" where they were not
     streams: tuple[Stream, ...] = ()
     cues: tuple[Cue, ...] = ()
+    text: str = ""  # how a text without cues begins: enough to see whether it tells a label
     drops: tuple[Drop, ...] = ()
 
 
@@ -41,11 +44,12 @@ def probe_file(root: Path, file: RawFile, limits: LimitsConfig) -> ProbedFile:
     try:
         with _opened_unchanged(root, file, limits) as descriptor:
             sha256 = _sha256(descriptor)
-            streams, cues = _probe_content(descriptor, file, sha256, limits)
+            streams, captions = _probe_content(descriptor, file, sha256, limits)
     except SampleError as error:
         drop = Drop(stage="probe", code=error.code, detail=error.detail, file=file.name, file_sha256=sha256)
         return ProbedFile(name=file.name, sha256=sha256, drops=(drop,))
-    return ProbedFile(name=file.name, sha256=sha256, streams=streams, cues=cues)
+    text = "" if captions.cues else captions.text[:EXCERPT_CHARACTERS]
+    return ProbedFile(name=file.name, sha256=sha256, streams=streams, cues=captions.cues, text=text)
 
 
 @contextmanager
@@ -78,21 +82,21 @@ def _sha256(descriptor: int) -> str:
 
 def _probe_content(
     descriptor: int, file: RawFile, sha256: str, limits: LimitsConfig
-) -> tuple[tuple[Stream, ...], tuple[Cue, ...]]:
+) -> tuple[tuple[Stream, ...], Captions]:
     suffix = Path(file.name).suffix.lower()
     content = sniff(os.pread(descriptor, HEAD_BYTES, 0), suffix)
     if content is Content.TEXT:
         return _probe_text(descriptor, file, sha256, suffix, limits)
     if content is Content.IMAGE:
-        return (_probe_image(descriptor, file, sha256, limits),), ()
+        return (_probe_image(descriptor, file, sha256, limits),), _NO_CAPTIONS
     from mmpipe.media.tracks import read_tracks
 
-    return read_tracks(descriptor, file.name, sha256, file.nbytes, limits), ()
+    return read_tracks(descriptor, file.name, sha256, file.nbytes, limits), _NO_CAPTIONS
 
 
 def _probe_text(
     descriptor: int, file: RawFile, sha256: str, suffix: str, limits: LimitsConfig
-) -> tuple[tuple[Stream, ...], tuple[Cue, ...]]:
+) -> tuple[tuple[Stream, ...], Captions]:
     captions = PARSERS[suffix](read_text(descriptor, limits))
     if not captions.text:
         raise SampleError("no_streams", "no text in it")
@@ -108,7 +112,7 @@ def _probe_text(
         duration_ns=max((cue.end_ns for cue in captions.cues), default=0),
         codec=suffix.removeprefix("."),
     )
-    return (stream,), captions.cues
+    return (stream,), captions
 
 
 def read_text(descriptor: int, limits: LimitsConfig) -> bytes:

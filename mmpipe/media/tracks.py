@@ -203,6 +203,8 @@ def _roles(tracks: list[_Track]) -> dict[int, str]:
 
 def _stream(track: _Track, role: str, zero_ns: int, common: dict[str, Any]) -> Stream:
     stream, context = track.av_stream, track.av_stream.codec_context
+    # The same packets with another offset to the picture are other content: a clip's range cuts elsewhere.
+    track.hasher.update(f"starts {start_ns(stream) - zero_ns}".encode())
     details: dict[str, Any] = {}
     if track.modality is Modality.VIDEO:
         width, height = track.shape

@@ -37,23 +37,34 @@ class LabelTable:
 
 def read_labels(config: LabelsConfig) -> LabelTable:
     """Read a jsonl, csv or parquet table; every value becomes text in one canonical form. Raise ConfigError."""
-    readers = {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    reader = readers.get(config.file.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"the labels file {config.file} must end with one of: {', '.join(sorted(readers))}")
-    try:
-        data = config.file.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the labels file {config.file}: {error.strerror}. Correct `labels.file`."
-        ) from error
-    records = reader(config.file, data)
-    columns = sorted({column for record in records for column in record})
+    records = _read_records(config.file)
+    columns = _columns(records)
     for role, column in (("key", config.key), ("group", config.group)):
         if records and column is not None and column not in columns:
             raise ConfigError(f"{config.file} has no column {column!r} (`labels.{role}`); its columns are: {columns}")
     rows = tuple(_row(config, number, record) for number, record in enumerate(records, start=1))
     return LabelTable(rows=rows, columns=tuple(columns))
+
+
+def read_columns(file: Path) -> tuple[str, ...]:
+    """Return the columns of a table whose key is not known yet, sorted. Raise ConfigError as `read_labels` does."""
+    return tuple(_columns(_read_records(file)))
+
+
+def _columns(records: list[dict[str, Any]]) -> list[str]:
+    return sorted({column for record in records for column in record})
+
+
+def _read_records(file: Path) -> list[dict[str, Any]]:
+    readers = {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
+        raise ConfigError(f"the labels file {file} must end with one of: {', '.join(sorted(readers))}")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read the labels file {file}: {error.strerror}. Correct `labels.file`.") from error
+    return reader(file, data)
 
 
 def _row(config: LabelsConfig, number: int, record: dict[str, Any]) -> LabelRow:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mmpipe.media.probe import ProbedFile
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.sources.suffixes import modality_hint, split_suffix
-from mmpipe.types import Asset, Cue, Drop, Modality, Stream, asset_id_of
+from mmpipe.types import Asset, Clip, Cue, Drop, Modality, Stream, asset_id_of
 
 _TEXT_ORDER = (".vtt", ".srt", ".txt", ".json")
 _GROUP_ORDER = (Modality.VIDEO, Modality.AUDIO, Modality.IMAGE, Modality.TEXT)
@@ -23,6 +23,7 @@ class Acceptance:
     files: tuple[str, ...]
     asset: Asset | None
     drops: tuple[Drop, ...]  # of whole files
+    text: str = ""  # how the asset's text begins, where it has no cues
 
     @property
     def dropped_files(self) -> frozenset[str]:
@@ -47,9 +48,18 @@ def accept_asset(files: AssetFiles, probed: Mapping[str, ProbedFile]) -> Accepta
             asset_id=asset_id_of((stream.role, stream.digest) for stream in streams),
             source_id=files.source_id,
             streams=streams,
-            cues=_cues_of(streams, usable),
+            cues=_captions_of(streams, usable)[0],
         )
-    return Acceptance(source_id=files.source_id, files=names, asset=asset, drops=tuple(drops))
+    text = _captions_of(streams, usable)[1]
+    return Acceptance(source_id=files.source_id, files=names, asset=asset, drops=tuple(drops), text=text)
+
+
+def clip_text(asset: Asset, clip: Clip, text: str) -> str:
+    """Return what is said in a clip: its own cue, else the cues that overlap it, else the asset's text."""
+    if clip.text or not asset.cues:
+        return clip.text or text
+    overlapping = [cue for cue in asset.cues if cue.start_ns < clip.end_ns and clip.start_ns < cue.end_ns]
+    return " ".join(cue.text for cue in sorted(overlapping, key=lambda cue: (cue.start_ns, cue.end_ns)))
 
 
 def assign_roles(streams: Iterable[Stream]) -> tuple[Stream, ...]:
@@ -79,10 +89,10 @@ def _role_order(stream: Stream, in_film: bool) -> tuple[bool, int, int, str]:
     return in_film and stream.modality is not Modality.VIDEO, text_order, stream.track, stream.digest
 
 
-def _cues_of(streams: Iterable[Stream], usable: Iterable[ProbedFile]) -> tuple[Cue, ...]:
-    """Return the cues of the first text stream."""
-    text = next((stream for stream in streams if stream.role == Modality.TEXT), None)
-    return next((file.cues for file in usable if text and file.name == text.file), ())
+def _captions_of(streams: Iterable[Stream], usable: Iterable[ProbedFile]) -> tuple[tuple[Cue, ...], str]:
+    """Return the cues and the text of the first text stream."""
+    first = next((stream for stream in streams if stream.role == Modality.TEXT), None)
+    return next(((file.cues, file.text) for file in usable if first and file.name == first.file), ((), ""))
 
 
 def _sibling_drop(source_id: str, name: str, lost: str) -> Drop:

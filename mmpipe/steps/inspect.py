@@ -61,7 +61,9 @@ def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[
     unknown = [name for name in names if name not in files and name not in strays]
     if unknown:
         raise ConfigError(f"{source.root} has no file {unknown[0]!r}; names are relative to that folder")
-    rows = [{"file": name, "what": strays[name].code, "detail": strays[name].detail} for name in names if name in strays]
+    rows = [
+        {"file": name, "what": strays[name].code, "detail": strays[name].detail} for name in names if name in strays
+    ]
     for probed in probe_in_workers(config, source, [files[name] for name in names if name not in strays]):
         rows += [{"file": probed.name, "what": drop.code, "detail": drop.detail} for drop in probed.drops]
         rows += [

@@ -11,7 +11,7 @@ import polars as pl
 from mmpipe.config import CorpusConfig
 from mmpipe.segment.clips import cut
 from mmpipe.segment.split import split_of
-from mmpipe.steps.acceptance import Acceptance, default_group
+from mmpipe.steps.acceptance import Acceptance, clip_text, default_group
 from mmpipe.steps.replay import replay_command
 from mmpipe.store.assets import write_assets
 from mmpipe.store.commit import read_head
@@ -93,7 +93,7 @@ def commit_draft(
 ) -> PartitionCount:
     """Commit a partition's assets, quarantine and spine; what is there already makes no revision."""
     assets = [entry.asset for entry in draft.kept if entry.asset]
-    rows, clip_drops = _cut_all(source, assets, labels)
+    rows, clip_drops = _cut_all(source, draft, labels)
     totals = draft.totals()
     if assets:
         write_assets(layout.dataset(corpus, ASSETS), draft.partition, assets)
@@ -126,17 +126,20 @@ def commit_draft(
 
 
 def _cut_all(
-    source: CorpusConfig, assets: list[Asset], labels: Mapping[str, Mapping[str, str]]
+    source: CorpusConfig, draft: PartitionDraft, labels: Mapping[str, Mapping[str, str]]
 ) -> tuple[list[SpineRow], list[Drop]]:
     rows: list[SpineRow] = []
     drops: list[Drop] = []
-    for asset in assets:
+    for entry in draft.kept:
+        asset = entry.asset
+        assert asset is not None, f"{entry.source_id} is kept without an asset"
         clips, dropped = cut(asset, source.clips)
         said = labels.get(asset.source_id, {})
         group = said.get(source.labels.group, "") if source.labels and source.labels.group else ""
         group = group or default_group(asset)
         split = split_of(group, source.split)
-        rows += [spine_row(asset, clip, group=group, split=split, labels=said) for clip in clips]
+        told = [replace(clip, text=clip_text(asset, clip, entry.text)) for clip in clips]
+        rows += [spine_row(asset, clip, group=group, split=split, labels=said) for clip in told]
         drops += dropped
     return rows, drops
 

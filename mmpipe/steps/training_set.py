@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from mmpipe.batches.aligned import AlignedReader
-from mmpipe.config import Config, ModelConfig, SplitConfig
+from mmpipe.config import ClipRule, Config, ModelConfig, SplitConfig
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.predictions import Predictions
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
@@ -76,6 +76,12 @@ class Part:
 def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
     """Freeze what the store holds now for a model's inputs; refuse a target that is its own input."""
     extractors = [resolve_feature(config, name) for name in model.inputs]
+    _, source = config.corpus(model.corpus)
+    if model.target == CUE_TARGET and source.clips.rule is not ClipRule.CUES:
+        raise ConfigError(
+            f"the target `cue` needs clips that are cut by cues, but corpora.{model.corpus}.clips.rule is "
+            f"{source.clips.rule.value!r}. Set it to 'cues', or name a labels column as the target."
+        )
     refuse_own_text(model, extractors)
     schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     layout = open_store(config.store)

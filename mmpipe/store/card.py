@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mmpipe.io import canonical_json, replace_bytes
+from mmpipe.io import canonical_json, remove_file, replace_with_link, write_durable
 from mmpipe.store.croissant import column_meanings, croissant
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import Manifest
+from mmpipe.store.objects import stage_path
 from mmpipe.store.revisions import read_head
 from mmpipe.store.schema import freeze_schema
 from mmpipe.store.snippets import shard_braces, snippets

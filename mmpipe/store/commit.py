@@ -39,12 +39,14 @@ def commit_partition(
     totals: Mapping[str, int] | None = None,
     replace: bool = False,
     base_revision: int | None = None,
+    then: Callable[[], object] | None = None,
 ) -> Manifest:
     """Make shards visible and return the head that shows them; content that is there already makes no revision.
 
     The shards join those of the head, or with `replace` stand alone; under another schema or fingerprint the head's
     shards are dropped, because a manifest never mixes two. `totals` of None keeps the head's. `base_revision` is the
-    revision that the work was planned on (0: none yet); what was committed since counts as a lost race.
+    revision that the work was planned on (0: none yet); what was committed since counts as a lost race. `then` brings
+    up what follows the head: it is called before the receipts are dropped, which say until then that it is due.
     TransientError: somebody committed against it, run again. StoreError: a named object is missing or cut.
     """
     change = _Change(
@@ -57,12 +59,12 @@ def commit_partition(
         following = change.after(head, dataset, partition)
         if head is not None and _same_content(head, following):
             sync_directory(dataset.meta(partition))  # its writer may have died before this
-            return _finish(dataset, head, change)
+            return _finish(dataset, head, change, then)
         if clash := change.clash(base, head):
             raise TransientError(f"{_place(dataset, partition)}: {clash}. Nothing is lost: run the same again.")
         _require_objects(dataset, following)
         if _link_manifest(dataset, following):
-            return _finish(dataset, following, change)
+            return _finish(dataset, following, change, then)
     raise TransientError(
         f"{_place(dataset, partition)}: lost {MAX_ATTEMPTS} races against other writers. Nothing is lost: run again."
     )
@@ -179,8 +181,10 @@ def _sync_parents(dataset: DatasetLayout) -> None:
             sync_directory(folder)
 
 
-def _finish(dataset: DatasetLayout, head: Manifest, change: _Change) -> Manifest:
+def _finish(dataset: DatasetLayout, head: Manifest, change: _Change, then: Callable[[], object] | None) -> Manifest:
     heal_view(dataset, head.partition)
+    if then is not None:
+        then()
     drop_receipts(dataset, head.partition, change.fingerprint, change.shards.values())
     return head
 

@@ -60,7 +60,7 @@ class SpineRow:
     end_ns: int
     group: str
     split: Split
-    text: str = ""  # of the cue that cut the clip
+    text: str = ""  # what is said in the clip; of the cue that cut it, where one did
     labels: Mapping[str, str] = field(default_factory=dict)
     superseded: bool = False
     video: str = ""  # digests of the asset's streams; "" where it has none
