@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmpipe.config import CONFIG_NAME, ClipRule, LabelsConfig
 from mmpipe.errors import ConfigError
+from mmpipe.evaluate.leaks import ClipRow, label_in_text
 from mmpipe.sources.labels import LabelTable, read_columns, read_labels
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.matching import match_labels
@@ -48,6 +49,7 @@ class _Labels:
     targets: tuple[str, ...]  # possible ones, the likeliest first
     num_groups: int
     matched: int
+    told: frozenset[str]  # targets whose value stands in another column of its row: a transcript tells them
 
 
 def propose_config(
@@ -69,12 +71,14 @@ def propose_config(
     found = Counter(modality_hint(file.name) for asset in assets for file in asset.files)
     labels = _examine_labels(labels_file, assets) if labels_file else None
     chosen = _choose_target(target, clips, labels)
-    inputs = _choose_inputs({modality for modality in found if modality}, chosen)
+    told = chosen == "cue" or bool(labels and chosen in labels.told)
+    inputs = _choose_inputs({modality for modality in found if modality}, chosen, told)
     kinds = ", ".join(f"{count} {modality} files" for modality, count in sorted(found.items(), key=str))
     notes = [f"{root}: {len(assets)} stems, {kinds}"]
     notes.append(_labels_note(labels, labels_file))
     if chosen and inputs:
-        notes.append(f"the model tells `{chosen}` from {', '.join(inputs)}")
+        left_out = "; the text is left out, because it tells the label" if told and Modality.TEXT in found else ""
+        notes.append(f"the model tells `{chosen}` from {', '.join(inputs)}{left_out}")
     else:
         notes.append("no model: there is no target to learn. Add labels and a [models.NAME] table")
     toml = _render(corpus, root, labels, chosen, inputs, clips, store, beside)
@@ -131,7 +135,23 @@ def _examine_labels(file: Path, assets: Sequence[AssetFiles]) -> _Labels:
         targets=tuple(targets),
         num_groups=distinct[group] if group else matched,
         matched=matched,
+        told=frozenset(target for target in targets if _is_told(table, target)),
     )
+
+
+def _is_told(table: LabelTable, target: str) -> bool:
+    """Say whether other columns hold the target's value as words: captions of this corpus would then be the answer."""
+    rows = [
+        ClipRow(
+            key=row.key,
+            part="",
+            group="",
+            text=" ".join(value for column, value in row.values.items() if column != target),
+            label=row.values.get(target, ""),
+        )
+        for row in table.rows
+    ]
+    return label_in_text(rows) is not None
 
 
 def _rank(column: str, names: Sequence[str]) -> int:
@@ -146,10 +166,10 @@ def _choose_target(target: str | None, clips: ClipRule, labels: _Labels | None) 
     return labels.targets[0] if labels and labels.targets else None
 
 
-def _choose_inputs(modalities: set[Modality], target: str | None) -> tuple[str, ...]:
+def _choose_inputs(modalities: set[Modality], target: str | None, told: bool) -> tuple[str, ...]:
     names = {name for modality in modalities for name in _INPUT_OF_MODALITY[modality]}
-    if target == "cue":
-        names.discard("text-ngrams")  # the label is that text
+    if told:
+        names.discard("text-ngrams")
     return tuple(sorted(names))
 
 

@@ -6,6 +6,7 @@ What is finished is never trained again: a killed run goes on with the fit it wa
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 
 from mmpipe.config import Config, CorpusConfig, ModelConfig
 from mmpipe.errors import ConfigError
+from mmpipe.evaluate.leaks import ClipRow, label_in_text
 from mmpipe.evaluate.predictions import Predictions
-from mmpipe.io import canonical_json, make_directory, replace_bytes
+from mmpipe.io import canonical_json, make_directory, replace_bytes, sync_directory
 from mmpipe.steps.candidates import Contender, fit_folder, join_parts, list_contenders, validation_scores
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.training_set import Part, TrainingSet, open_training_set, plan_parts, plan_release_part
@@ -79,6 +81,7 @@ def train_model(config: Config, model: str, progress: Progress = SILENT) -> Trai
     name, settings = config.model(model)
     _, source = config.corpus(settings.corpus)
     data = open_training_set(config, settings)
+    refuse_told_labels(name, data)
     layout = open_store(config.store)
     recipe = recipe_digest(settings, source, data)
     folder = layout.checkpoints / checkpoint_name(name, recipe)
@@ -96,6 +99,16 @@ def train_model(config: Config, model: str, progress: Progress = SILENT) -> Trai
         num_fits=num_fits,
         seconds=time.monotonic() - started,
     )
+
+
+def refuse_told_labels(model: str, data: TrainingSet) -> None:
+    """Refuse a text input that holds the label itself: the network would read the answer, not learn it."""
+    rows = (
+        ClipRow(key=key, part="", group=group, text=text, label=data.classes[label])
+        for key, group, text, label in zip(data.keys, data.groups, data.texts, data.labels_N.tolist(), strict=True)
+    )
+    if leak := label_in_text(tuple(rows)):
+        raise ConfigError(f"leak: {leak.detail.replace('models.NAME', f'models.{model}')}")
 
 
 def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -> str:
@@ -263,15 +276,20 @@ class _Training:
 
     def _fit_release(self, contender: Contender) -> None:
         """Fit the weights that would be released; after folds they learn from all parts but a validation share."""
-        from mmpipe.train.weights import CONFIG_NAME, WEIGHTS_NAME, save_model
+        from mmpipe.train.weights import save_model
 
         target = self.folder / "release" / contender.name
-        if (target / CONFIG_NAME).exists():
+        if target.exists():
             return
-        (target / WEIGHTS_NAME).unlink(missing_ok=True)
         part = plan_release_part(self.model, self.source.split, self.data)
-        epochs = self.folder / "release-epochs" / contender.name
-        save_model(self._train(contender, part, self.seed, epochs, self.data.labels_N).model, target)
+        staged = self.folder / "release-epochs" / contender.name
+        weights = staged / "weights"
+        trained = self._train(contender, part, self.seed, staged, self.data.labels_N)
+        shutil.rmtree(weights, ignore_errors=True)  # of a killed run
+        save_model(trained.model, weights)
+        make_directory(target.parent)
+        weights.rename(target)  # there whole, or not at all
+        sync_directory(target.parent)
 
     def _fit_control(self, contender: Contender) -> bool:
         """Fit on shuffled labels: what it scores, the evaluation gives away for nothing."""
