@@ -16,7 +16,8 @@ from mmpipe.types import NANOSECONDS_PER_SECOND, Clip, Modality, Stream
 
 _TIMEOUT_S = 60.0
 _WIDTH_PX = 320
-_STRIP_FRAMES = 8
+_STRIP_FRAMES = 6
+_STRIP_WIDTH_PX = 120  # per still: a strip is a thumbnail, and noise costs a PNG 3 bytes a pixel
 _MAX_PREVIEW_S = 30.0
 _INPUT_LIMITS: dict[str, Any] = {
     "protocol_whitelist": "file",
@@ -63,7 +64,8 @@ def preview_arguments(descriptor: int, output: int, stream: Stream, clip: Clip, 
     length_s = min((clip.end_ns - clip.start_ns) / NANOSECONDS_PER_SECOND, _MAX_PREVIEW_S)
     start_s = clip.start_ns / NANOSECONDS_PER_SECOND
     source = ffmpeg.input(f"file:/proc/self/fd/{descriptor}", ss=f"{start_s:.6f}", t=f"{length_s:.6f}", **_INPUT_LIMITS)
-    picture = source[str(stream.track)].filter("scale", _WIDTH_PX, -2)
+    width_px = _STRIP_WIDTH_PX if kind is PreviewKind.STRIP else _WIDTH_PX
+    picture = source[str(stream.track)].filter("scale", width_px, -2)
     sink, plain = f"file:/proc/self/fd/{output}", {"map_metadata": -1, "sn": None, "dn": None}
     if kind is PreviewKind.MP4:
         coding = {

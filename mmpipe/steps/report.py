@@ -23,8 +23,9 @@ from mmpipe.report.values import (
 )
 from mmpipe.steps.describe import describe_headline, describe_results
 from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
+from mmpipe.steps.thumbnails import render_thumbnails
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
+from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, check_partition, open_store
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.schema import read_schema
@@ -39,10 +40,16 @@ def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoi
     layout = open_store(config.store)
     evaluation = evaluate_checkpoint(config, model, checkpoint) if model and checkpoint else None
     page = render_report(_gather(config, layout, corpus, dt, evaluation))
-    name = f"{corpus}-{dt}-{model}.html" if model else f"{corpus}-{dt}.html"
-    path = make_directory(layout.reports) / name
+    path = report_path(layout, corpus, dt, model)
+    make_directory(path.parent)
     replace_bytes(path, page.encode())
     return path
+
+
+def report_path(layout: StoreLayout, corpus: str, dt: str, model: str = "") -> Path:
+    """Return where the page of a date lies."""
+    name = f"{corpus}-{check_partition(dt)}" + (f"-{model}" if model else "")
+    return layout.reports / f"{name}.html"
 
 
 def _gather(config: Config, layout: StoreLayout, corpus: str, dt: str, evaluation: Evaluation | None) -> ReportInput:
@@ -69,6 +76,7 @@ def _gather(config: Config, layout: StoreLayout, corpus: str, dt: str, evaluatio
         quarantine=tuple(_quarantine(layout, corpus)),
         features=features,
         model=describe_results(evaluation) if evaluation else None,
+        thumbnails=render_thumbnails(config, layout, corpus, live),
         lineage=tuple(_lineage(layout, evaluation.data.snapshot)) if evaluation else (),
     )
 
@@ -139,10 +147,8 @@ def _next_steps(corpus: str, evaluation: Evaluation | None) -> Iterator[Step]:
     yield Step(text="See why files and clips were put aside", command=f"mmpipe quarantine ls --corpus {corpus}")
     yield Step(text="See what is due", command=f"mmpipe plan --corpus {corpus}")
     if evaluation:
-        yield Step(
-            text="See the versions and where the aliases point", command=f"mmpipe models show {evaluation.model}"
-        )
-        yield Step(text="Ask the model about a file", command=f"mmpipe predict --model {evaluation.model} FILE")
+        yield Step(text="See the versions and where the aliases point", command=f"mmpipe models ls {evaluation.model}")
+        yield Step(text="Ask the model about a file", command=f"mmpipe predict FILE --model {evaluation.model}")
 
 
 def _hours(live: pl.DataFrame) -> float:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmpipe.config import LimitsConfig
+from mmpipe.errors import SampleError
 from mmpipe.media.confine import limit_process
-from mmpipe.media.guard import self_test
+from mmpipe.media.guard import open_regular, self_test
+from mmpipe.media.preview import PreviewKind, render_preview
 from mmpipe.media.probe import ProbedFile, probe_file
 from mmpipe.steps.wire import encode
-from mmpipe.types import Drop, RawFile
+from mmpipe.types import Clip, Drop, RawFile, Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +26,23 @@ class ProbeWork:
     root: Path
     files: tuple[RawFile, ...]
     limits: LimitsConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripWork:
+    """Clips to show, each with its video."""
+
+    root: Path
+    clips: tuple[tuple[Clip, Stream], ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """A clip as a row of stills."""
+
+    clip_key: str
+    png_base64: str
 
 
 def set_up() -> None:
@@ -39,6 +61,27 @@ def probe_files(work: ProbeWork, report: Callable[[str], None], poisoned: Mappin
         report(file.name)
         probed.append(probe_file(work.root, file, work.limits))
     return encode(tuple[ProbedFile, ...], tuple(probed))
+
+
+def render_strips(work: StripWork, report: Callable[[str], None], poisoned: Mapping[str, str]) -> bytes:
+    """Render a strip of stills for each clip; one that cannot be shown is left out."""
+    strips = []
+    for clip, stream in work.clips:
+        if clip.key in poisoned:
+            continue
+        report(clip.key)
+        try:
+            descriptor = open_regular(work.root, stream.file)
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    target = Path(folder) / "strip.png"
+                    render_preview(descriptor, stream, clip, PreviewKind.STRIP, target, work.timeout_s)
+                    strips.append(Strip(clip_key=clip.key, png_base64=base64.b64encode(target.read_bytes()).decode()))
+            finally:
+                os.close(descriptor)
+        except SampleError:
+            continue  # a picture beside a report, not data: its absence is no loss
+    return encode(tuple[Strip, ...], tuple(strips))
 
 
 def _poisoned(file: RawFile, code: str) -> ProbedFile:

@@ -33,7 +33,7 @@ def test_previews_are_made(film, noise, probe, opened, clip, tmp_path):
                 assert abs(made.duration / 1e6 - 1.0) < 0.1
         else:
             with Image.open(target) as made:
-                assert made.width == (8 if kind is PreviewKind.STRIP else 1) * 320
+                assert made.width == (6 * 120 if kind is PreviewKind.STRIP else 320)
         with pytest.raises(FileExistsError):
             render_preview(source.descriptor, source.stream, clip(0.4, 1.4), kind, target)
 
