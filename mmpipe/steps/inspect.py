@@ -12,7 +12,6 @@ from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import group_files
-from mmpipe.steps.ingest import probe_in_workers
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
 from mmpipe.store.reader import ShardReader
@@ -53,6 +52,8 @@ def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
 
 def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """Probe files of a corpus by name, whatever is known of them."""
+    from mmpipe.steps.ingest import probe_in_workers  # a reader of the store has no decoder installed
+
     _, source = config.corpus(corpus)
     listing = list_corpus(source.root)
     files = {file.name: file for file in listing.files}
