@@ -6,6 +6,7 @@ Every table is frozen and refuses unknown keys. Environment variables override t
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from enum import StrEnum
@@ -14,12 +15,13 @@ from typing import Annotated, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from mmpipe.errors import ConfigError
 
 _Value = TypeVar("_Value")
 CONFIG_NAME = "mmpipe.toml"
+_NO_SETTINGS = ("MMPIPE_CONFIG", "MMPIPE_FAULT")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -206,7 +208,6 @@ class EngineConfig(Table):
     """Who does the work on shards."""
 
     workers: int = Field(0, ge=0, le=256, description="worker processes; 0: one per core")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
 
 # --------------------------------------------------------------------------- the tree
@@ -285,7 +286,9 @@ def parse_config(table: dict[str, Any], where: str = "config") -> Config:
     try:
         return Config(**table)
     except ValidationError as error:
-        raise ConfigError(explain_validation(error, where)) from error
+        raise ConfigError(explain_validation(error, _with_environment(where))) from error
+    except SettingsError as error:
+        raise ConfigError(f"{_with_environment(where)}: {error}; a whole table is written as JSON there") from error
 
 
 def resolve_paths(config: Config, base: Path) -> Config:
@@ -316,6 +319,12 @@ def explain_validation(error: ValidationError, where: str) -> str:
     return "\n".join(lines)
 
 
+def _with_environment(where: str) -> str:
+    """Name what else a fault may come from."""
+    names = sorted(name for name in os.environ if name.startswith("MMPIPE_") and name not in _NO_SETTINGS)
+    return f"{where} with {', '.join(names)} of the environment" if names else where
+
+
 def _known_keys(path: tuple[str | int, ...]) -> str:
     """Return the keys that the table at `path` allows."""
     table: Any = Config
@@ -339,7 +348,10 @@ def _pick(noun: str, known: dict[str, _Value], name: str | None) -> tuple[str, _
     if name is None:
         if len(known) == 1:
             return next(iter(known.items()))
-        raise ConfigError(f"the config has {len(known)} entries under {noun}s: {sorted(known)}; name one")
+        table = "corpora" if noun == "corpus" else "models"
+        if not known:
+            raise ConfigError(f"the config has no {noun}. Add a table [{table}.NAME], or see: mmpipe init --help")
+        raise ConfigError(f"the config has {len(known)} {table}: {', '.join(sorted(known))}. Name one with --{noun}.")
     if name not in known:
         raise ConfigError(f"no {noun} named {name!r} in the config; known are: {sorted(known)}")
     return name, known[name]

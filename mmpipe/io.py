@@ -140,7 +140,11 @@ def remove_file(path: Path) -> None:
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Replace a small mutable file atomically and durably."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    replace_durable(path, data, path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp"))
+
+
+def replace_durable(path: Path, data: bytes, temporary: Path) -> None:
+    """Replace a small mutable file by way of a new name on the same file system, where a kill may leave it."""
     write_durable(temporary, data)
     _fault("replace", path)
     os.replace(temporary, path)
@@ -151,7 +155,7 @@ def make_directory(path: Path) -> Path:
     """Make a directory and its parents; say what to do where the place is not writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError) as error:
         raise ConfigError(
             f"cannot make the folder {path}: {error.strerror}. Choose another `store`, or make this one writable."
         ) from error

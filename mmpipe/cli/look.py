@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Corpus, Date, open_config
+from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, OnlyDate, open_config
 from mmpipe.cli.show import print_json, print_rows, print_text
 from mmpipe.config import load_config
 from mmpipe.errors import StoreError
@@ -16,11 +16,11 @@ from mmpipe.errors import StoreError
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     for verb in (ls, show, status, verify, probe, doctor):
-        app.command()(verb)
+        app.command(rich_help_panel=LOOKING)(verb)
     group = typer.Typer(no_args_is_help=True, help="What could not be used, and why.", name="quarantine")
     group.command(name="ls")(quarantine_ls)
     group.command(name="show")(quarantine_show)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel=LOOKING)
 
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -36,7 +36,7 @@ def show(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is known of a clip: its place, its labels, and what each feature holds of it."""
+    """Show what is known of a clip: its place, its labels, its values."""
     from mmpipe.steps.inspect import find_clips
 
     settings, name = open_config(config, corpus)
@@ -87,9 +87,12 @@ def verify(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: 
     from mmpipe.store.verify import verify_store
 
     findings = verify_store(open_store(load_config(config).store), corpus)
-    print_rows([{key: str(value) for key, value in asdict(finding).items()} for finding in findings], as_json, "damage")
+    if as_json or not findings:
+        print_rows([asdict(finding) for finding in findings], as_json, "damage")
+    for finding in () if as_json else findings:
+        print_text(f"{finding.code} {finding.path}: {finding.detail}\n    {finding.way_out}")
     if findings:
-        raise StoreError(f"{len(findings)} finding(s)")
+        raise StoreError(f"{len(findings)} place(s) of the store are not what they should be; each has its way out")
 
 
 def probe(
@@ -98,7 +101,7 @@ def probe(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look into raw files in a worker, and say what they are or why they cannot be used."""
+    """Say what raw files are, or why they cannot be used."""
     from mmpipe.steps.inspect import probe_again
 
     settings, name = open_config(config, corpus)
@@ -116,7 +119,7 @@ def doctor(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None
 
 
 def quarantine_ls(
-    config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, as_json: AsJson = False
+    config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: OnlyDate = None, as_json: AsJson = False
 ) -> None:
     """Count what is in quarantine by stage and reason."""
     import polars as pl
@@ -149,6 +152,8 @@ def quarantine_show(
     if as_json:
         print_json(rows)
         return
+    if not rows:
+        print_text(f"quarantine of {name}: nothing" + (f" for {code!r}" if code else ""))
     for row in rows:
         print_text(
             f"{row['partition']} {row['stage']} {row['code']}: {row['file'] or row['clip_key'] or row['source_id']}"

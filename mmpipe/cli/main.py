@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
 from mmpipe.cli import look, make, models
+from mmpipe.cli.show import plain
 from mmpipe.errors import MmpipeError
 
 app = typer.Typer(
     name="mmpipe",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Raw video, audio, images and text in; aligned feature shards and fused models that earned their release out.",
 )
@@ -25,16 +29,19 @@ look.register(app)
 models.register(app)
 
 
-def main() -> None:
-    """Run a command line; an error is one clear text on stderr and an exit code."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command line, by default the process's own; an error is one clear text on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without é still shows that there is one
     try:
-        app(standalone_mode=False)
+        _run(list(sys.argv[1:] if words is None else words))
     except MmpipeError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; what is finished is kept, run the same command again to go on")
         sys.exit(130)
@@ -42,6 +49,9 @@ def main() -> None:
         # The reader of our output went away, as `| head` does; closing stdout again would only complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _say(f"error: {error}. What is committed is whole; put this right, and run the same command again.")
+        sys.exit(1)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
@@ -49,9 +59,20 @@ def main() -> None:
         raise
 
 
+def _run(words: list[str]) -> NoReturn:
+    """Run a verb. Not by `app()`, which swallows an interrupt and a broken pipe, and returns exit codes as values."""
+    command = typer.main.get_command(app)
+    with command.make_context(app.info.name, words) as context:
+        command.invoke(context)
+    sys.stdout.flush()  # here, where a broken pipe is understood
+    sys.exit(0)
+
+
 def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for line in text.split("\n"):
+        console.print(plain(line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,9 @@ import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
+    MODELS,
+    NIGHTS,
+    STEPS,
     AsJson,
     ConfigPath,
     Corpus,
@@ -17,11 +21,14 @@ from mmpipe.cli.options import (
     DryRun,
     Features,
     FirstDate,
+    FromDate,
     LastDate,
     Model,
+    OnlyDate,
+    ToDate,
     open_config,
 )
-from mmpipe.cli.show import Bars, print_json, print_rows, print_text
+from mmpipe.cli.show import Bars, plain, print_json, print_rows, print_text
 from mmpipe.config import CONFIG_NAME, ClipRule, load_config
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.choices import Only
@@ -29,8 +36,14 @@ from mmpipe.steps.choices import Only
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    for verb in (init, plan, run, ingest, extract, train, evaluate, publish, backfill, predict, report):
-        app.command()(verb)
+    panels: dict[str, tuple[Callable[..., None], ...]] = {
+        NIGHTS: (init, plan, run, backfill),
+        STEPS: (ingest, extract, train, evaluate, publish, report),
+        MODELS: (predict,),
+    }
+    for panel, verbs in panels.items():
+        for verb in verbs:
+            app.command(rich_help_panel=panel)(verb)
 
 
 def init(
@@ -50,7 +63,7 @@ def init(
         raise ConfigError(f"{config} is there already. Use --force to overwrite it, or --config for another name.")
     proposal = propose_config(corpus, labels, target, clips, store, config.resolve().parent)
     for note in proposal.notes:
-        typer.echo(f"# {note}", err=True)
+        typer.echo(plain(f"# {note}"), err=True)
     if dry_run:
         print_text(proposal.toml.rstrip("\n"))
         return
@@ -68,11 +81,21 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what is due, and why."""
+    from mmpipe.steps.ingest import ingest_reason
+    from mmpipe.steps.night import date_now
     from mmpipe.steps.plan import dates_between, plan_corpus
 
     settings, name = open_config(config, corpus)
+    today = date_now(settings)
+    new_files = ingest_reason(settings, name, today)
+    rows: list[dict[str, object]] = []
+    if new_files:
+        rows.append({"dt": today, "shard": "", "feature": "(ingest)", "clips": "", "reason": new_files})
+    if not settings.store.exists():
+        print_rows(rows, as_json, "due")
+        return
     made = plan_corpus(settings, name, dates_between(settings, name, first, last), only, feature)
-    rows = [
+    rows += [
         {"dt": due.partition, "shard": due.shard, "feature": feature, "clips": due.clips, "reason": reason}
         for due in made.shards
         for feature, reason in zip(due.features, due.reasons, strict=True)
@@ -82,17 +105,20 @@ def plan(
 
 def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False) -> None:
     """Do a whole night: ingest, extract, train, evaluate, publish, report."""
+    from mmpipe.steps.inspect import count_quarantined
     from mmpipe.steps.night import date_now, run_night, what_is_due
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
     due = what_is_due(settings, name, date)
     if not due or dry_run:
-        print_text("\n".join(due) or f"nothing to do: {name} is complete")
+        aside = count_quarantined(settings, name)
+        print_text("\n".join(due) or f"nothing to do: {name} is complete (files in quarantine: {aside})")
         return
     with Bars() as bars:
         night = run_night(settings, name, date, bars)
     print_rows(night.ingested.table(), False, f"ingest of {name}")
+    _tell_unmatched(night.ingested.unmatched_labels)
     print_rows(night.committed.table(), False, "features")
     for entry in night.models:
         print_rows(entry.released.table(), False, f"contenders of {entry.released.model}")
@@ -117,14 +143,13 @@ def ingest(
     with Bars() as bars:
         made = ingest_corpus(settings, name, date, bars)
     print_rows(made.table(), False, f"ingest of {name}")
-    if made.unmatched_labels:
-        typer.echo(f"{len(made.unmatched_labels)} labels name no file, such as {made.unmatched_labels[:3]}", err=True)
+    _tell_unmatched(made.unmatched_labels)
 
 
 def extract(
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
-    dt: Annotated[str | None, typer.Option("--dt", help="Only this partition.")] = None,
+    dt: OnlyDate = None,
     feature: Features = None,
     only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
     dry_run: DryRun = False,
@@ -144,12 +169,15 @@ def extract(
     print_rows(committed.table(), False, "features")
 
 
-def train(config: ConfigPath = DEFAULT_CONFIG, model: Model = None) -> None:
+def train(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, dry_run: DryRun = False) -> None:
     """Train every contender of a model on a frozen snapshot."""
-    from mmpipe.steps.train import train_model
+    from mmpipe.steps.train import is_trained, train_model
 
     settings = load_config(config)
     name, _ = settings.model(model)
+    if dry_run:
+        print_text(f"nothing to do: {name} is trained" if is_trained(settings, name) else f"would train {name}")
+        return
     with Bars() as bars:
         made = train_model(settings, name, bars)
     print_rows(made.table(), False, f"contenders of {name}")
@@ -157,7 +185,7 @@ def train(config: ConfigPath = DEFAULT_CONFIG, model: Model = None) -> None:
 
 
 def evaluate(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False) -> None:
-    """Measure the contenders of the last training, and say what the gate would (exit 4: refused)."""
+    """Measure the last training, and say what the gate would (exit 4: refused)."""
     from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
     from mmpipe.steps.train import newest_checkpoint
 
@@ -176,14 +204,21 @@ def evaluate(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: 
         raise GateRefused(f"{found.verdict.judged} would be refused; offered: {found.verdict.offered}")
 
 
-def publish(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False) -> None:
+def publish(
+    config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False, dry_run: DryRun = False
+) -> None:
     """Publish the last training with its verdict (exit 4: refused, and kept as such)."""
-    from mmpipe.steps.release import release_model
+    from mmpipe.steps.release import last_release, release_model
     from mmpipe.steps.train import newest_checkpoint
 
     settings = load_config(config)
     name, _ = settings.model(model)
-    made = release_model(settings, name, newest_checkpoint(settings, name))
+    checkpoint = newest_checkpoint(settings, name)
+    if dry_run:
+        there = last_release(settings, name)
+        print_text(f"nothing to do: it is {name}@{there.version}" if there else f"would publish {checkpoint}")
+        return
+    made = release_model(settings, name, checkpoint)
     if as_json:
         print_json(asdict(made))
     else:
@@ -193,15 +228,15 @@ def publish(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: A
 
 
 def backfill(
-    first: Annotated[str, typer.Option("--from", help="First date, YYYY-MM-DD.")],
-    last: Annotated[str, typer.Option("--to", help="Last date, YYYY-MM-DD.")],
+    first: FromDate,
+    last: ToDate,
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
     feature: Features = None,
     only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
     dry_run: DryRun = False,
 ) -> None:
-    """Bring a range of dates up to the config of today; a failed day keeps no other from being filled."""
+    """Bring a range of dates up to the config of today; a failed date stops no other."""
     from mmpipe.steps.backfill import backfill_dates
 
     settings, name = open_config(config, corpus)
@@ -229,21 +264,34 @@ def predict(
     else:
         print_rows(made.table(), False, f"{made.model}@{made.version}")
     for drop in made.unanswered:
-        typer.echo(f"no answer for {drop.source}: {drop.code}: {drop.detail}", err=True)
+        typer.echo(plain(f"no answer for {drop.source}: {drop.code}: {drop.detail}"), err=True)
     if not made.answers:
         raise typer.Exit(1)
 
 
-def report(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, model: Model = None, dt: Date = None) -> None:
-    """Write the HTML page of a corpus and, where one is trained, of its model."""
+def report(
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    model: Model = None,
+    dt: Date = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Write the HTML page of a corpus, with its model where one is trained."""
     from mmpipe.steps.night import date_now, models_of
-    from mmpipe.steps.report import write_report
+    from mmpipe.steps.report import report_path, write_report
     from mmpipe.steps.train import newest_checkpoint
+    from mmpipe.store.layout import open_store
 
     settings, name = open_config(config, corpus)
-    chosen = [model] if model else models_of(settings, name)[:1]
+    chosen = model or next(iter(models_of(settings, name)), "")
     date = dt or date_now(settings)
-    if chosen:
-        print_text(str(write_report(settings, name, date, chosen[0], newest_checkpoint(settings, chosen[0]))))
+    checkpoint = newest_checkpoint(settings, chosen) if chosen else ""
+    if dry_run:
+        print_text(f"would write {report_path(open_store(settings.store), name, date, chosen)}")
     else:
-        print_text(str(write_report(settings, name, date)))
+        print_text(str(write_report(settings, name, date, chosen, checkpoint)))
+
+
+def _tell_unmatched(keys: Sequence[str]) -> None:
+    if keys:
+        typer.echo(f"{len(keys)} labels name no file, such as {', '.join(map(repr, keys[:3]))}", err=True)

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath
+from mmpipe.cli.options import DEFAULT_CONFIG, MODELS, AsJson, ConfigPath, DryRun
 from mmpipe.cli.show import print_json, print_rows, print_text
 from mmpipe.config import load_config
 
-Reference = Annotated[str, typer.Argument(help="NAME, NAME@3, NAME@3-0a1b2c3d or NAME@production.")]
+Reference = Annotated[
+    str, typer.Argument(metavar="NAME@VERSION", help="NAME, NAME@3, NAME@3-0a1b2c3d or NAME@production.")
+]
 Why = Annotated[str, typer.Option(help="The reason, kept in the log.")]
 
 
@@ -21,7 +23,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Published models: list, show, promote, roll back.", name="models")
     for verb in (ls, show, promote, rollback):
         group.command()(verb)
-    app.add_typer(group)
+    app.add_typer(group, rich_help_panel=MODELS)
 
 
 def ls(
@@ -31,10 +33,12 @@ def ls(
 ) -> None:
     """List the versions and where the aliases point."""
     from mmpipe.registry.aliases import read_aliases
-    from mmpipe.registry.versions import list_models, list_versions
+    from mmpipe.registry.versions import list_models, list_versions, require_model
 
     root = load_config(config).store / "models"
     rows = []
+    if name:
+        require_model(root, name)
     for model in [name] if name else list_models(root):
         aliases = read_aliases(root, model).names
         for version in list_versions(root, model):
@@ -78,22 +82,38 @@ def promote(
     why: Why,
     config: ConfigPath = DEFAULT_CONFIG,
     force: Annotated[bool, typer.Option(help="Also a refused version; that is recorded.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Put a version in production."""
-    from mmpipe.registry.aliases import parse_reference
+    from mmpipe.registry.aliases import find_version, parse_reference, read_aliases
     from mmpipe.registry.aliases import promote as move
 
     named = parse_reference(reference)
     root = load_config(config).store / "models"
+    if dry_run:
+        version = find_version(root, named.name, named.ref)
+        now = read_aliases(root, named.name).production or "none"
+        print_text(f"would put {named.name}@{version.label} ({version.status}) in production; now it is {now}")
+        return
     aliases = move(root, named.name, named.ref, why=why, who=getpass.getuser(), force=force)
     print_text(f"{named.name}: production is {aliases.production}, previous is {aliases.previous or 'none'}")
 
 
 def rollback(
-    name: Annotated[str, typer.Argument(help="The model.")], why: Why, config: ConfigPath = DEFAULT_CONFIG
+    name: Annotated[str, typer.Argument(help="The model.")],
+    why: Why,
+    config: ConfigPath = DEFAULT_CONFIG,
+    dry_run: DryRun = False,
 ) -> None:
     """Put the previous version back in production."""
+    from mmpipe.registry.aliases import find_version, read_aliases
     from mmpipe.registry.aliases import rollback as move
 
-    aliases = move(load_config(config).store / "models", name, why=why, who=getpass.getuser())
+    root = load_config(config).store / "models"
+    if dry_run:
+        version = find_version(root, name, "previous")
+        now = read_aliases(root, name).production or "none"
+        print_text(f"would put {name}@{version.label} back in production; now it is {now}")
+        return
+    aliases = move(root, name, why=why, who=getpass.getuser())
     print_text(f"{name}: production is {aliases.production}")

@@ -8,18 +8,11 @@ from typing import Annotated
 import typer
 
 from mmpipe.config import CONFIG_NAME, Config, load_config
-
-ConfigPath = Annotated[Path, typer.Option("--config", "-c", envvar="MMPIPE_CONFIG", help="The config file.")]
-Corpus = Annotated[str | None, typer.Option(help="Which corpus of the config; the only one if it has one.")]
-Model = Annotated[str | None, typer.Option(help="Which model of the config; the only one if it has one.")]
-Date = Annotated[str | None, typer.Option("--dt", help="The partition, YYYY-MM-DD; today in the config's time zone.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-FirstDate = Annotated[str | None, typer.Option("--from", help="First date, YYYY-MM-DD; the oldest there is.")]
-LastDate = Annotated[str | None, typer.Option("--to", help="Last date, YYYY-MM-DD; the newest there is.")]
-Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]
+from mmpipe.errors import ConfigError
+from mmpipe.store.layout import check_partition
 
 DEFAULT_CONFIG = Path(CONFIG_NAME)
+NIGHTS, STEPS, MODELS, LOOKING = "From a folder to a night", "One step of a night", "Models", "What there is, and why"
 
 
 def open_config(path: Path, corpus: str | None) -> tuple[Config, str]:
@@ -27,3 +20,30 @@ def open_config(path: Path, corpus: str | None) -> tuple[Config, str]:
     config = load_config(path)
     name, _ = config.corpus(corpus)
     return config, name
+
+
+def _check_date(value: str | None) -> str | None:
+    """Refuse what is no day of the calendar."""
+    try:
+        return value and check_partition(value)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _date(flag: str, about: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(flag, callback=_check_date, metavar="YYYY-MM-DD", help=about)
+    return option
+
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", envvar="MMPIPE_CONFIG", help="The config file.")]
+Corpus = Annotated[str | None, typer.Option(help="Which corpus of the config; the only one if it has one.")]
+Model = Annotated[str | None, typer.Option(help="Which model of the config; the only one if it has one.")]
+Date = Annotated[str | None, _date("--dt", "The partition; today in the config's time zone.")]
+OnlyDate = Annotated[str | None, _date("--dt", "Only this partition.")]
+FirstDate = Annotated[str | None, _date("--from", "First date; the oldest there is.")]
+LastDate = Annotated[str | None, _date("--to", "Last date; the newest there is.")]
+FromDate = Annotated[str, _date("--from", "First date.")]
+ToDate = Annotated[str, _date("--to", "Last date.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]

@@ -34,8 +34,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str = ""
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; not-a-number has no place in it."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    """Print a value as JSON in ASCII, so that nothing in it can steer a terminal; not-a-number has no place in it."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
 
 
 def print_text(text: str) -> None:
@@ -54,8 +54,17 @@ def plain(value: object) -> str:
     )
 
 
+class _Console(Console):
+    """A console that leaves it to `main` what a reader who went away means."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error through; rich would end the process with 1."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    return Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    # A file or a pipe has no width: a name that is folded there could not be searched for.
+    return _Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
 
 
 class Bars:
@@ -92,7 +101,7 @@ class Bars:
         if self._progress:
             self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
         else:
-            self._console.print(f"{stage}: {total}")
+            self._console.print(f"{stage}: {total} to do")
 
     def advance(self, stage: str, units: int = 1, note: str = "") -> None:
         """Move a stage's bar."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmpipe.errors import ConfigError, GateRefused, StoreError, TransientError
 from mmpipe.io import canonical_json, replace_bytes
-from mmpipe.registry.versions import Version, lock_model, pick_version, verify_version
+from mmpipe.registry.versions import Version, lock_model, pick_version, require_model, verify_version
 
 ALIASES = ("candidate", "production", "previous")
 REFUSED = "refused"
@@ -74,6 +74,7 @@ def find_version(models_root: Path, name: str, ref: str, *, verify: bool = True)
     if ref in ALIASES:
         label = read_aliases(models_root, name).names[ref]
         if not label:
+            require_model(models_root, name)
             raise ConfigError(f"{name} has nothing under {ref!r}. {_way_to(ref, name)}")
     version = pick_version(models_root, name, label)
     if verify:
@@ -135,8 +136,8 @@ def promote(
     forced = version.status == REFUSED
     if forced and not force:
         raise GateRefused(
-            f"{name}@{version.label} was refused by the gate: {_verdict(version)}. "
-            f"Promote another (mmpipe models {name}), or insist with --force; that is recorded."
+            f"{name}@{version.label} was refused by the gate: {_verdict(version).rstrip('.')}. "
+            f"Promote another (mmpipe models ls {name}), or insist with --force; that is recorded."
         )
     with lock_model(models_root, name):
         aliases = _current(models_root, name, expected)
@@ -151,6 +152,7 @@ def rollback(models_root: Path, name: str, *, why: str, who: str = "", expected:
     with lock_model(models_root, name):
         aliases = _current(models_root, name, expected)
         if not aliases.previous:
+            require_model(models_root, name)
             raise ConfigError(f"{name} has no previous version to go back to. {_way_to('production', name)}")
         verify_version(pick_version(models_root, name, aliases.previous))
         after = replace(aliases, production=aliases.previous, previous="")
@@ -228,7 +230,7 @@ def _append(path: Path, move: Move, when: str) -> None:
 def _way_to(ref: str, name: str) -> str:
     if ref == "previous":
         return "A version becomes previous when another is promoted over it."
-    return f"See the versions: mmpipe models {name}; choose one: mmpipe models promote {name}@NUMBER --why TEXT"
+    return f"See the versions: mmpipe models ls {name}; choose one: mmpipe models promote {name}@NUMBER --why TEXT"
 
 
 def _verdict(version: Version) -> str:

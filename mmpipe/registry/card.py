@@ -199,8 +199,8 @@ def _loading(card: ModelCard) -> str:
         "```sh\nsha256sum -c SHA256SUMS\n```\n\n"
         "```python\nimport json\n\nfrom safetensors.numpy import load_file\n\n"
         'config = json.load(open("config.json"))\nweights = load_file("model.safetensors")  # name -> array\n```\n\n'
-        f"With mmpipe: `mmpipe predict {_code(card.name)}@production FILE`\n"
-        + (f"\nFiles: {_list(card.files)}.\n" if card.files else "")
+        f"With mmpipe: `mmpipe predict FILE --model {_code(card.name)}@NUMBER`, where this folder's name begins with "
+        "the number.\n" + (f"\nFiles: {_list(card.files)}.\n" if card.files else "")
     )
 
 

@@ -107,11 +107,16 @@ def pick_version(models_root: Path, name: str, label: str) -> Version:
     for match in published:
         if label in (match["number"], match[0]):
             return _open(name, folder / match[0])
-    if not published:
-        known = ", ".join(list_models(models_root)) or "none"
-        raise ConfigError(f"no model {name!r} in {models_root}; known models: {known}. Publish one: mmpipe train")
+    require_model(models_root, name)
     known = ", ".join(match[0] for match in published[-10:])
-    raise ConfigError(f"{name} has no version {label!r}; the newest are: {known}. See them all: mmpipe models {name}")
+    raise ConfigError(f"{name} has no version {label!r}; the newest are: {known}. See all: mmpipe models ls {name}")
+
+
+def require_model(models_root: Path, name: str) -> None:
+    """Refuse a name under which nothing was ever published."""
+    if not any(_folders(models_root / name / "versions")):
+        known = ", ".join(list_models(models_root)) or "none"
+        raise ConfigError(f"no model {name!r} in {models_root}; known models: {known}. Publish one: mmpipe publish")
 
 
 def verify_version(version: Version) -> None:

@@ -58,12 +58,18 @@ def _check_config(path: Path) -> tuple[str, str, str]:
 def _check_store(path: Path) -> tuple[str, str, str]:
     try:
         store = load_config(path).store
-        require_writable(store)
+        require_writable(_nearest_folder(store))
     except MmpipeError as error:
         return "store", "wrong", str(error)
-    free = shutil.disk_usage(store).free
+    free = shutil.disk_usage(_nearest_folder(store)).free
     state = "ok" if free > LOW_SPACE_BYTES else "weak"
-    return "store", state, f"{store}: writable, with hard links, {free / 2**30:.1f} GiB free"
+    what = "" if store.exists() else " (to be made)"
+    return "store", state, f"{store}{what}: writable, with hard links, {free / 2**30:.1f} GiB free"
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the path, or the parent that is there: looking must make nothing."""
+    return path if path.exists() else _nearest_folder(path.parent)
 
 
 def _check_media() -> tuple[str, str, str]:

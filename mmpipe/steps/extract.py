@@ -28,7 +28,7 @@ from mmpipe.store.commit import commit_partition, read_head
 from mmpipe.store.layout import QUARANTINE, StoreLayout, create_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.quarantine import EXTRACTION, write_quarantine
-from mmpipe.store.receipt import Receipt, read_receipt
+from mmpipe.store.receipt import Receipt, drop_receipts, read_receipt
 from mmpipe.store.schema import freeze_schema, schema_digest
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Asset, Clip
@@ -102,17 +102,40 @@ def extract_plan(config: Config, plan: Plan, progress: Progress = SILENT) -> tup
     """Extract and commit everything that a plan names."""
     layout = create_store(config.store)
     with Lease.acquire(layout, f"extract-{plan.corpus}"):
-        report = extract_shards(config, plan.corpus, plan.shards, progress)
+        report, failed = _extract(config, plan.corpus, plan.shards, progress)
         counts = [
-            count for partition in plan.partitions for count in commit_features(config, plan.corpus, partition).features
+            count
+            for partition in plan.partitions
+            if all(failure.partition != partition for failure in failed)
+            for count in commit_features(config, plan.corpus, partition).features
         ]
+    _raise_failures(failed)
     return report, CommitReport(corpus=plan.corpus, features=tuple(counts))
 
 
 def extract_shards(
     config: Config, corpus: str, shards: Sequence[ShardDue], progress: Progress = SILENT
 ) -> ExtractReport:
-    """Make shards durable, each with a receipt; those that have one already are not made again."""
+    """Make shards durable, each with a receipt; those that have one already are not made again.
+
+    ShardError, after all the others are made: shards that could not be.
+    """
+    report, failed = _extract(config, corpus, shards, progress)
+    _raise_failures(failed)
+    return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failed:
+    """A shard that could not be made as a whole."""
+
+    partition: str
+    detail: str
+
+
+def _extract(
+    config: Config, corpus: str, shards: Sequence[ShardDue], progress: Progress
+) -> tuple[ExtractReport, tuple[_Failed, ...]]:
     started = time.monotonic()
     layout = create_store(config.store)
     extractors = {feature_name(extractor): extractor for extractor in resolve_features(config, corpus)}
@@ -120,13 +143,14 @@ def extract_shards(
         freeze_schema(layout.dataset(corpus, name), extractors[name].schema)
     works = [work for due in shards if (work := _plan_work(config, layout, corpus, due, extractors)).features]
     progress.start("extract", sum(work.num_clips for work in works))
-    done = list(_run_works(config, works, progress))
+    settled = list(_run_works(config, works, progress))
+    done = [shard for shard in settled if isinstance(shard, ShardDone)]
     quarantined: dict[str, int] = {}
     for shard in done:
         for feature in shard.features:
             for drop in feature.drops:
                 quarantined[drop.code] = quarantined.get(drop.code, 0) + 1
-    return ExtractReport(
+    report = ExtractReport(
         corpus=corpus,
         shards=len(done),
         computed=sum(shard.computed for shard in done),
@@ -134,6 +158,13 @@ def extract_shards(
         quarantined=quarantined,
         seconds=time.monotonic() - started,
     )
+    return report, tuple(shard for shard in settled if isinstance(shard, _Failed))
+
+
+def _raise_failures(failed: Sequence[_Failed]) -> None:
+    if failed:
+        details = "\n".join(failure.detail for failure in failed)
+        raise ShardError(f"{len(failed)} shards could not be made; run the same again for these alone:\n{details}")
 
 
 def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
@@ -197,8 +228,8 @@ def _commit(
             schema=schema_digest(extractor.schema),
             fingerprint=fingerprint(extractor),
             shards=entries,
+            then=lambda: write_card(dataset, extractor.schema),
         )
-        write_card(dataset, extractor.schema)
     shards = head.shards if head else ()
     return FeatureCount(
         partition=dt,
@@ -226,6 +257,8 @@ def _plan_work(
             fingerprint=fingerprint(extractor),
             inputs=inputs_digest(rows, extractor.modality),
         )
+        if due.again:
+            _forget(layout, corpus, due, work)
         if not read_receipt(layout.dataset(corpus, name), due.partition, work.fingerprint, due.shard, work.inputs):
             features.append(work)
     reused = [
@@ -247,6 +280,15 @@ def _plan_work(
         reused=tuple(reused),
         num_clips=rows.height,
     )
+
+
+def _forget(layout: StoreLayout, corpus: str, due: ShardDue, work: FeatureWork) -> None:
+    """Drop the receipt of a shard that is committed as it says: its commit was cut short, and it is to be made anew."""
+    dataset = layout.dataset(corpus, work.feature)
+    head = read_head(dataset, due.partition)
+    receipt = read_receipt(dataset, due.partition, work.fingerprint, due.shard, work.inputs)
+    if head and receipt and head.shard(due.shard) == receipt.entry:
+        drop_receipts(dataset, due.partition, work.fingerprint, (receipt.entry,))
 
 
 def _group_assets(rows: pl.DataFrame, found: Sequence[Asset]) -> tuple[AssetWork, ...]:
@@ -274,7 +316,7 @@ def _group_assets(rows: pl.DataFrame, found: Sequence[Asset]) -> tuple[AssetWork
     )
 
 
-def _run_works(config: Config, works: Sequence[ShardWork], progress: Progress) -> Iterable[ShardDone]:
+def _run_works(config: Config, works: Sequence[ShardWork], progress: Progress) -> Iterable[ShardDone | _Failed]:
     if not works:
         return
     items = {f"{work.corpus} dt={work.partition} shard {work.shard}": work for work in works}
@@ -287,14 +329,13 @@ def _run_works(config: Config, works: Sequence[ShardWork], progress: Progress) -
             ],
         )
         for outcome in outcomes:
-            yield _require_result(outcome)
+            yield _result_of(outcome, items[outcome.name])
             progress.advance("extract", items[outcome.name].num_clips, outcome.name)
 
 
-def _require_result(outcome: Outcome) -> ShardDone:
+def _result_of(outcome: Outcome, work: ShardWork) -> ShardDone | _Failed:
     if outcome.failure or outcome.result is None:
         failure = outcome.failure
-        raise ShardError(
-            f"{outcome.name}: {failure.code if failure else 'no result'}\n{failure.detail if failure else ''}"
-        )
+        why = f"{failure.code}: {failure.detail}" if failure else "no result"
+        return _Failed(partition=work.partition, detail=f"{outcome.name}: {why}")
     return decode(ShardDone, outcome.result)

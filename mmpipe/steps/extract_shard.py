@@ -217,8 +217,7 @@ class _FeatureShard:
             self.settle_fault(asset, clip, SampleError("no_media", f"the {stream.modality} does not reach this clip"))
             return
         try:
-            (value,) = self.extractor.extract([media])
-            check_value(self.extractor.schema, value)
+            value = self._compute(media)
         except SampleError as error:
             self.settle_fault(asset, clip, error)
             return
@@ -226,6 +225,17 @@ class _FeatureShard:
         if place in self.twins:
             self.memory[place] = value
         self._settle(clip, _Row(stream=stream.digest, value=value))
+
+    def _compute(self, media: ClipMedia) -> FeatureValue:
+        try:
+            (value,) = self.extractor.extract([media])
+            check_value(self.extractor.schema, value)
+        except (SampleError, MemoryError):  # the engine knows what to do about memory
+            raise
+        except Exception as error:  # from anybody's code: one clip is dropped with the reason, not a shard
+            detail = f"{self.feature.feature} failed on this clip: {type(error).__name__}: {error}"
+            raise SampleError("extractor_error", detail) from error
+        return value
 
     def settle_fault(self, asset: AssetWork, clip: ClipWork, fault: SampleError) -> None:
         """Settle a clip that cannot be used, with the reason."""

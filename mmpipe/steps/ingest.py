@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpipe.config import Config, CorpusConfig, DateRule
+from mmpipe.config import CONFIG_NAME, Config, CorpusConfig, DateRule
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import PartialError, SampleError, ShardError
 from mmpipe.io import canonical_json, make_directory, replace_bytes, sha256_file
@@ -115,7 +115,8 @@ def ingest_reason(config: Config, corpus: str, dt: str) -> str:
     if record.get("settings") != _settings_digest(source):
         return "the corpus's settings or labels changed"
     intake = _take_in(source, dt, _list(config, source))
-    if record.get("listings", {}).get(_record_key(source, dt)) != _listing_digest(intake.groups, intake.drops):
+    noted = record.get("listings", {}).get(_record_key(source, dt), _listing_digest((), ()))
+    if noted != _listing_digest(intake.groups, intake.drops):
         return "files were added, removed or changed"
     return ""
 
@@ -183,7 +184,7 @@ def draft_partitions(
 
 
 def _list(config: Config, source: CorpusConfig) -> Listing:
-    exclude = {config.store} | ({source.labels.file} if source.labels else set())
+    exclude = {config.store, source.root / CONFIG_NAME} | ({source.labels.file} if source.labels else set())
     return list_corpus(source.root, frozenset(exclude))
 
 

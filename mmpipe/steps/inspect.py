@@ -14,6 +14,7 @@ from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import group_files
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema
 from mmpipe.store.spine import read_spine
@@ -77,6 +78,12 @@ def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[
             for stream in probed.streams
         ]
     return rows
+
+
+def count_quarantined(config: Config, corpus: str) -> int:
+    """Return how many files of a corpus cannot be used; the second copy of a file is none of them."""
+    rows = read_quarantine(StoreLayout(config.store), corpus).filter(pl.col("code") != "duplicate")
+    return rows.filter(pl.col("file") != "")["file"].n_unique()
 
 
 def _values(layout: StoreLayout, corpus: str, row: dict[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
 from mmpipe.steps.extract import CommitReport, ExtractReport, extract_plan
+from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
@@ -40,6 +41,7 @@ class NightReport:
 
 def what_is_due(config: Config, corpus: str, dt: str) -> tuple[str, ...]:
     """Say what a night would do and why; empty: nothing. Opens no media and writes nothing."""
+    resolve_features(config, corpus)  # before any work: a wrong parameter must not wait for its turn
     if reason := ingest_reason(config, corpus, dt):
         return (f"ingest: {reason}",)
     plan = plan_corpus(config, corpus)

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from mmpipe.config import Config
+from mmpipe.errors import ConfigError
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.steps.choices import Only as Only
 from mmpipe.steps.choices import State as State
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import CLIPS, StoreLayout, open_store
+from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.manifest import Manifest, ShardEntry
+from mmpipe.store.receipt import read_receipt
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Modality
 
@@ -64,6 +66,7 @@ class ShardDue:
     features: tuple[str, ...]
     reasons: tuple[str, ...]  # one per feature
     clips: int
+    again: bool = False  # make it anew even where it is committed: a retry
     reuse: bool = True  # False: compute again what is there already
 
 
@@ -119,6 +122,7 @@ def plan_corpus(
                 features=tuple(state.feature for state in group),
                 reasons=tuple(state.reason for state in group),
                 clips=group[0].clips,
+                again=only in (Only.FAILED, Only.ALL),
                 reuse=only is not Only.ALL,
             )
             for (partition, shard), group in sorted(by_shard.items())
@@ -136,14 +140,22 @@ def read_states(
     config: Config, corpus: str, partitions: Sequence[str] | None = None, features: Sequence[str] | None = None
 ) -> tuple[ShardState, ...]:
     """Return the state of every shard x feature of a corpus, in order."""
-    extractors = [
-        extractor
-        for extractor in resolve_features(config, corpus)
-        if features is None or extractor.name in features or feature_name(extractor) in features
-    ]
+    extractors = _chosen(resolve_features(config, corpus), features, corpus)
     layout = open_store(config.store)
     wanted = layout.dataset(corpus, CLIPS).partitions() if partitions is None else tuple(partitions)
     return tuple(state for partition in wanted for state in _partition_states(layout, corpus, partition, extractors))
+
+
+def _chosen(extractors: Sequence[Extractor], features: Sequence[str] | None, corpus: str) -> list[Extractor]:
+    """Return the extractors that are asked for, by name with or without version; refuse a name that is none."""
+    named = {name: extractor for extractor in extractors for name in (extractor.name, feature_name(extractor))}
+    if unknown := sorted(set(features or ()) - named.keys()):
+        known = ", ".join(extractor.name for extractor in extractors)
+        raise ConfigError(
+            f"{corpus!r} has no feature {unknown[0]!r}; its features are: {known}. Add it to `features` of the corpus."
+        )
+    wanted = {feature_name(named[name]) for name in (named if features is None else features)}
+    return [extractor for extractor in extractors if feature_name(extractor) in wanted]
 
 
 def _partition_states(
@@ -154,17 +166,21 @@ def _partition_states(
         return
     shards = sorted(spine.partition_by("shard", as_dict=True).items())
     for extractor in extractors:
-        head = read_head(layout.dataset(corpus, feature_name(extractor)), partition)
+        dataset = layout.dataset(corpus, feature_name(extractor))
+        head = read_head(dataset, partition)
         for (shard,), rows in shards:
-            yield _shard_state(extractor, head, partition, int(shard), rows)
+            yield _shard_state(extractor, dataset, head, partition, int(shard), rows)
 
 
 def _shard_state(
-    extractor: Extractor, head: Manifest | None, partition: str, shard: int, rows: pl.DataFrame
+    extractor: Extractor, dataset: DatasetLayout, head: Manifest | None, partition: str, shard: int, rows: pl.DataFrame
 ) -> ShardState:
     inputs = inputs_digest(rows, extractor.modality)
     entry = head.shard(shard) if head else None
     state, reason = _judge(extractor, head, entry, inputs)
+    if state is State.COMPLETE and read_receipt(dataset, partition, fingerprint(extractor), shard, inputs):
+        # A commit drops the receipts last: what shows the manifest to others may be behind it.
+        state, reason = State.MISSING, "its commit was cut short: nothing is left to compute"
     return ShardState(
         partition=partition,
         shard=shard,

@@ -95,8 +95,8 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
     with tempfile.TemporaryDirectory(prefix="mmpipe-predict-") as folder:
         answers: list[Answer] = []
         unanswered: list[Unanswered] = []
-        for root, names in sorted(_by_folder(files).items()):
-            asked = _config_of(version, config, Path(folder) / f"store-{len(answers)}-{len(unanswered)}", root)
+        for number, (root, names) in enumerate(sorted(_by_folder(files).items())):
+            asked = _config_of(version, config, Path(folder) / f"store-{number}", root)
             told, refused = _predict_folder(asked, version, root, names, progress)
             answers += told
             unanswered += refused
@@ -108,7 +108,8 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
 def _predict_folder(
     config: Config, version: Version, root: Path, names: frozenset[str], progress: Progress
 ) -> tuple[list[Answer], list[Unanswered]]:
-    ingest_listing(config, CORPUS, PARTITION, pick_files(list_corpus(root, recursive=False), names), progress)
+    listing = list_corpus(root, recursive=False)
+    ingest_listing(config, CORPUS, PARTITION, pick_files(listing, names), progress)
     plan = plan_corpus(config, CORPUS)
     if not plan.is_empty:
         extract_plan(config, plan, progress)
@@ -116,6 +117,11 @@ def _predict_folder(
     dropped = [
         Unanswered(source=row["file"] or row["source_id"], code=row["code"], detail=row["detail"])
         for row in read_quarantine(layout, CORPUS).iter_rows(named=True)
+    ]
+    dropped += [
+        Unanswered(source=entry.name, code="filtered", detail=f"left out by rule: {entry.reason}")
+        for entry in listing.filtered
+        if entry.name in names
     ]
     return (_answer(config, version, layout) if plan.partitions else []), dropped
 
@@ -176,7 +182,8 @@ def _by_folder(files: Sequence[Path]) -> dict[Path, frozenset[str]]:
             raise ConfigError(f"no such file: {file}")
         if file.is_dir():
             raise ConfigError(f"{file} is a folder; name files in it, as in {file}/*")
-        found[file.resolve().parent].add(escape_name(file.name))
+        real = file.resolve()  # a link is answered as what it points to
+        found[real.parent].add(escape_name(real.name))
     return {folder: frozenset(names) for folder, names in found.items()}
 
 
@@ -186,19 +193,21 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
     trained = json.loads(version.read("lineage.json"))["fingerprints"]
     spec = json.loads(version.read("config.json"))["spec"]
     needed = {entry["feature"].partition("@")[0]: entry["feature"] for entry in spec["inputs"]}
-    asked = Config(
-        store=store,
-        engine=config.engine,
-        features={name: made["features"][name] for name in needed},
-        corpora={
-            CORPUS: CorpusConfig(
-                root=root,
-                clips=ClipsConfig(**made["clips"]),
-                limits=LimitsConfig(**made["limits"]),
-                features=tuple(sorted(needed)),
-                max_quarantined=1.0,
-            )
-        },
+    source = CorpusConfig(
+        root=root,
+        clips=ClipsConfig(**made["clips"]),
+        limits=LimitsConfig(**made["limits"]),
+        features=tuple(sorted(needed)),
+        max_quarantined=1.0,
+    )
+    # A copy, not a new Config: there the environment would win, and MMPIPE_STORE name the real store.
+    asked = config.model_copy(
+        update={
+            "store": store,
+            "features": {name: made["features"][name] for name in needed},
+            "corpora": {CORPUS: source},
+            "models": {},
+        }
     )
     for name, feature in needed.items():
         if fingerprint(resolve_feature(asked, name)) != trained[feature]:

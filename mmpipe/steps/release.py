@@ -13,9 +13,9 @@ from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.predictions import Predictions, from_parquet, to_parquet
 from mmpipe.evaluate.verdict import NOTHING, Status, Verdict
 from mmpipe.io import canonical_json, replace_bytes
-from mmpipe.registry.aliases import find_version, nominate, promote, read_aliases
+from mmpipe.registry.aliases import find_version, nominate, promote, read_aliases, read_events
 from mmpipe.registry.card import render_card
-from mmpipe.registry.versions import Version, find_recipe, list_versions, publish_version
+from mmpipe.registry.versions import Version, list_versions, publish_version
 from mmpipe.steps.describe import describe_model
 from mmpipe.steps.evaluate import PARITY_NAME, Evaluation, evaluate_checkpoint, read_parity
 from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
@@ -57,7 +57,8 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     layout = open_store(config.store)
     name, _ = config.model(model)
     if made := _made_before(config, layout, name, checkpoint):
-        return made
+        _settle(config, layout, name, made.offered)
+        return made.report(layout)
     production = _production_answers(layout, name)
     trained = read_checkpoint(layout.checkpoints / checkpoint)
     for contender in filter(None, (trained["single"], trained["fused"])):
@@ -65,30 +66,31 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     evaluation = evaluate_checkpoint(config, model, checkpoint, production)
     verdict = evaluation.verdict
     judged = _publish(config, layout, evaluation, verdict.judged, verdict)
-    offered: Version | None = judged if verdict.offered == verdict.judged else None
     if verdict.offered not in (NOTHING, verdict.judged):
         single = _judge_single(config, evaluation, production)
-        offered = _publish(config, layout, evaluation, verdict.offered, single)
-    if offered and offered.status != Status.REFUSED:
-        nominate(layout.models, name, offered.label, why=verdict.sentence, who=WHO)
-        if config.gate.promote:
-            promote(layout.models, name, offered.label, why=verdict.sentence, who=WHO)
-    return _report(layout, evaluation, judged, offered)
+        _publish(config, layout, evaluation, verdict.offered, single)
+    made = _find_made(layout, name, judged.recipe_digest)
+    assert made, f"{name}@{judged.label} was published, and is not to be found"
+    _settle(config, layout, name, made.offered)
+    return made.report(layout)
 
 
 def release_reason(config: Config, model: str) -> str:
     """Say why a training and release is due, "" where this very recipe was judged by this very gate before."""
     name, _ = config.model(model)
     layout = open_store(config.store)
-    recipe = version_recipe(config, current_recipe(config, model))
-    return "" if find_recipe(layout.models, name, recipe) else "new clips, features or settings since the last release"
+    made = _find_made(layout, name, version_recipe(config, current_recipe(config, model)))
+    if made is None:
+        return "new clips, features or settings since the last release"
+    return "the last release was cut short" if _moves_due(config, layout, name, made.offered) else ""
 
 
 def last_release(config: Config, model: str) -> ReleaseReport | None:
     """Return the release that the current data and settings have led to, if there is one."""
     name, _ = config.model(model)
-    recipe = current_recipe(config, model)
-    return _made_before(config, open_store(config.store), name, checkpoint_name(name, recipe))
+    layout = open_store(config.store)
+    made = _made_before(config, layout, name, checkpoint_name(name, current_recipe(config, model)))
+    return made.report(layout) if made else None
 
 
 def version_recipe(config: Config, recipe: str) -> str:
@@ -96,30 +98,78 @@ def version_recipe(config: Config, recipe: str) -> str:
     return digest_of("version", recipe, config.gate.model_dump_json())
 
 
-def _made_before(config: Config, layout: StoreLayout, name: str, checkpoint: str) -> ReleaseReport | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What a recipe has led to: the version that was judged, and the one that may be used."""
+
+    judged: Version
+    verdict: Mapping[str, Any]
+    offered: Version | None
+
+    def report(self, layout: StoreLayout) -> ReleaseReport:
+        """Say it, with what is in production now."""
+        return ReleaseReport(
+            model=self.judged.name,
+            status=self.judged.status,
+            version=self.judged.label,
+            offered=self.verdict["offered"] if self.offered else NOTHING,
+            offered_version=self.offered.label if self.offered else "",
+            production=read_aliases(layout.models, self.judged.name).production,
+            sentence=self.verdict["sentence"],
+            rows=tuple(json.loads(self.judged.read("metrics.json"))["standings"]),
+        )
+
+
+def _made_before(config: Config, layout: StoreLayout, name: str, checkpoint: str) -> _Made | None:
     """Return what this checkpoint and this gate led to before: judging again would compare a version with itself."""
     if not (layout.checkpoints / checkpoint / DONE_NAME).exists():
         return None
-    recipe = version_recipe(config, read_checkpoint(layout.checkpoints / checkpoint)["recipe"])
+    return _find_made(layout, name, version_recipe(config, read_checkpoint(layout.checkpoints / checkpoint)["recipe"]))
+
+
+def _find_made(layout: StoreLayout, name: str, recipe: str) -> _Made | None:
+    """Return what a recipe led to; None where a kill left it without the version that is offered in place of another.
+
+    A single modality that is offered must hold up on its own: where its own gate refused it, nothing is offered.
+    """
     made = [version for version in list_versions(layout.models, name) if version.recipe_digest == recipe]
-    verdicts = [(version, json.loads(version.read("verdict.json"))) for version in made]
-    judged = next((entry for entry in verdicts if len(entry[1]["standings"]) > 1 or len(made) == 1), None)
+    verdicts = {version.label: json.loads(version.read("verdict.json")) for version in made}
+    judged = next((v for v in reversed(made) if len(verdicts[v.label]["standings"]) > 1 or len(made) == 1), None)
     if judged is None:
         return None
-    version, verdict = judged
-    offered = next((entry for entry in reversed(made) if entry.status != Status.REFUSED), None)
-    if verdict["offered"] != NOTHING and offered is None and len(made) < 2 and verdict["offered"] != verdict["judged"]:
-        return None  # killed between the refused version and the one that is offered in its place
-    return ReleaseReport(
-        model=name,
-        status=version.status,
-        version=version.label,
-        offered=verdict["offered"],
-        offered_version=offered.label if offered else "",
-        production=read_aliases(layout.models, name).production,
-        sentence=verdict["sentence"],
-        rows=tuple(json.loads(version.read("metrics.json"))["standings"]),
-    )
+    verdict = verdicts[judged.label]
+    if verdict["offered"] in (NOTHING, verdict["judged"]):
+        offered = judged
+    else:
+        singles = [v for v in made if v.number > judged.number and verdicts[v.label]["judged"] == verdict["offered"]]
+        if not singles:
+            return None
+        offered = singles[-1]
+    return _Made(judged=judged, verdict=verdict, offered=None if offered.status == Status.REFUSED else offered)
+
+
+def _settle(config: Config, layout: StoreLayout, name: str, offered: Version | None) -> None:
+    """Make the moves that a release still owes; what was moved once, and perhaps taken back by a person, stays."""
+    for action in _moves_due(config, layout, name, offered):
+        assert offered is not None
+        why = json.loads(offered.read("verdict.json"))["sentence"]
+        move = nominate if action == "nominate" else promote
+        move(layout.models, name, offered.label, why=why, who=WHO)
+
+
+def _moves_due(config: Config, layout: StoreLayout, name: str, offered: Version | None) -> tuple[str, ...]:
+    """Return which of "nominate" and "promote" a killed release has not done for its version."""
+    if offered is None:
+        return ()
+    aliases = read_aliases(layout.models, name)
+    moves = [(entry["action"], entry["version"]) for entry in read_events(layout.models, name)]
+    if aliases.last_move:  # its line may be missing in the log
+        moves.append((aliases.last_move.action, aliases.last_move.version))
+    if any(int(label.partition("-")[0]) > offered.number for _, label in moves):
+        return ()  # a later version took its turn
+    wanted = ("nominate", "promote") if config.gate.promote else ("nominate",)
+    held = {"nominate": aliases.candidate, "promote": aliases.production}
+    return tuple(action for action in wanted if (action, offered.label) not in moves and held[action] != offered.label)
 
 
 def _judge_single(config: Config, evaluation: Evaluation, production: Predictions | None) -> Verdict:
@@ -152,7 +202,8 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
         ),
         "code": trace_code(),
     }
-    files: dict[str, bytes | Path] = {path.name: path for path in sorted(weights.iterdir()) if path.is_file()}
+    # A killed run may have left temporary names there, which begin with a dot.
+    files: dict[str, bytes | Path] = {path.name: path for path in sorted(weights.glob("[!.]*")) if path.is_file()}
     files |= {
         "metrics.json": canonical_json(
             {
@@ -196,17 +247,3 @@ def _production_answers(layout: StoreLayout, name: str) -> Predictions | None:
     if not read_aliases(layout.models, name).production:
         return None
     return from_parquet(find_version(layout.models, name, "production").read("predictions.parquet"))
-
-
-def _report(layout: StoreLayout, evaluation: Evaluation, judged: Version, offered: Version | None) -> ReleaseReport:
-    verdict = evaluation.verdict
-    return ReleaseReport(
-        model=evaluation.model,
-        status=str(verdict.status),
-        version=judged.label,
-        offered=verdict.offered,
-        offered_version=offered.label if offered else "",
-        production=read_aliases(layout.models, evaluation.model).production,
-        sentence=verdict.sentence,
-        rows=tuple(evaluation.table()),
-    )

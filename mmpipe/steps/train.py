@@ -135,10 +135,16 @@ def current_recipe(config: Config, model: str) -> str:
     return recipe_digest(settings, source, open_training_set(config, settings))
 
 
+def is_trained(config: Config, model: str) -> bool:
+    """Say whether what the store and the config hold now was trained already."""
+    name = checkpoint_name(model, current_recipe(config, model))
+    return (open_store(config.store).checkpoints / name / DONE_NAME).exists()
+
+
 def newest_checkpoint(config: Config, model: str) -> str:
     """Return the checkpoint of the current data and settings, or say how to make it."""
     name = checkpoint_name(model, current_recipe(config, model))
-    if not (open_store(config.store).checkpoints / name / DONE_NAME).exists():
+    if not is_trained(config, model):
         raise ConfigError(f"{model} was not trained on what the store holds now. Run: mmpipe train --model {model}")
     return name
 

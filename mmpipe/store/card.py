@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from mmpipe.io import canonical_json, remove_file, replace_with_link, write_durable
+from mmpipe.io import canonical_json, replace_durable
 from mmpipe.store.croissant import column_meanings, croissant
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import Manifest
@@ -17,13 +18,12 @@ from mmpipe.types import FeatureKind, FeatureSchema
 
 def write_card(dataset: DatasetLayout, schema: FeatureSchema) -> bool:
     """Bring a feature's README.md, croissant.json and schema.json up to its heads; return whether anything changed."""
-    wanted = render_card(dataset, freeze_schema(dataset, schema), read_heads(dataset))
+    frozen = freeze_schema(dataset, schema)
     changed = False
-    for name, data in wanted.items():
-        path = dataset.root / name
-        if not path.exists() or path.read_bytes() != data:
-            replace_bytes(path, data)
-            changed = True
+    while stale := _stale_files(dataset, frozen):  # another partition may be committed while this writes
+        for path, data in stale.items():
+            replace_durable(path, data, stage_path(dataset))
+        changed = True
     return changed
 
 
@@ -49,6 +49,13 @@ def render_readme(schema: FeatureSchema, corpus: str, heads: Sequence[Manifest])
     if filled:
         parts.append(_how_to_read(schema, filled[-1]))
     return "\n".join([*parts, _PROMISES])
+
+
+def _stale_files(dataset: DatasetLayout, schema: FeatureSchema) -> Mapping[Path, bytes]:
+    """Return what the files of the card should hold, where they do not."""
+    wanted = render_card(dataset, schema, read_heads(dataset))
+    paths = {dataset.root / name: data for name, data in wanted.items()}
+    return {path: data for path, data in paths.items() if not path.exists() or path.read_bytes() != data}
 
 
 def _front_matter(schema: FeatureSchema, corpus: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from mmpipe.errors import ConfigError, StoreError
@@ -119,10 +120,15 @@ class DatasetLayout:
 
 
 def check_partition(partition: str) -> str:
-    """Return a partition's date, or refuse what is not one."""
-    if not PARTITION_PATTERN.match(partition):
-        raise ConfigError(f"a partition is a date like 2026-11-20, got {partition!r}")
-    return partition
+    """Return a partition's date, or refuse what is no day of the calendar."""
+    try:
+        if PARTITION_PATTERN.fullmatch(partition):
+            date.fromisoformat(partition)
+            return partition
+        why = ""
+    except ValueError as error:
+        why = f": {error}"
+    raise ConfigError(f"a partition is a date like 2026-11-20, got {partition!r}{why}")
 
 
 def open_store(root: Path) -> StoreLayout:
@@ -130,7 +136,7 @@ def open_store(root: Path) -> StoreLayout:
     layout = StoreLayout(root)
     try:
         version = json.loads(layout.format_file.read_bytes())["format"]
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"no store at {root}: it has no format.json. `mmpipe run` makes one.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{layout.format_file} is damaged: {error}") from error

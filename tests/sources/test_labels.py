@@ -9,7 +9,7 @@ import pytest
 
 from mmpipe.config import LabelsConfig
 from mmpipe.errors import ConfigError
-from mmpipe.sources.labels import canonical_text, read_labels
+from mmpipe.sources.labels import canonical_text, read_columns, read_labels
 
 
 def test_three_formats_agree(tmp_path: Path) -> None:
@@ -25,6 +25,28 @@ def test_three_formats_agree(tmp_path: Path) -> None:
     assert dict(tables[0].rows[0].values) == {"digit": "3", "score": "0.5", "speaker": "bob"}
     assert dict(tables[0].rows[1].values) == {"digit": "4", "score": "2"}
     assert tables[0].columns == ("digit", "id", "score", "speaker")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("l.csv", 'it\'s,"b, c"\n1,2\n', ("b, c", "it's")),
+        ("l.jsonl", '{"z": 1}\n{"a": null, "z": 2}\n', ("a", "z")),
+        ("l.jsonl", "", ()),
+    ],
+)
+def test_the_columns_are_known_before_the_key_is(
+    tmp_path: Path, name: str, text: str, columns: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_columns(tmp_path / name) == columns
+
+
+def test_columns_of_a_file_that_is_no_table_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read the labels file"):
+        read_columns(tmp_path / "nothing.csv")
+    with pytest.raises(ConfigError, match="must end with one of"):
+        read_columns(tmp_path / "l.xlsx")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""Labels as people write them: missing, wrong, twice, hostile; and targets that cannot or must not be learnt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus_maker import (
+    CORPUS,
+    DT,
+    LATER,
+    SOUND,
+    TEXT,
+    drops,
+    extract,
+    ingest,
+    make_config,
+    partitions,
+    shards,
+    write_pairs,
+    write_text,
+)
+
+from mmpipe.config import Config
+from mmpipe.errors import ConfigError
+from mmpipe.steps.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.init import propose_config
+from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.train import train_model
+from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.spine import read_spine
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
+NAMES = ("one", "two", "three")
+
+
+def write_labels(path: Path, *rows: dict[str, Any]) -> Path:
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def labelled(tmp_path: Path, *rows: dict[str, Any], **model: Any) -> Config:
+    """Return the config of three sounds with a labels table beside them, and of a model that learns `word`."""
+    write_pairs(tmp_path / "media", NAMES)
+    labels = write_labels(tmp_path / "labels.jsonl", *rows)
+    settings = {"corpus": CORPUS, "target": "word", "inputs": ["audio-mfccseg"], **model}
+    return make_config(tmp_path, models={"words": settings}, labels={"file": str(labels)})
+
+
+def words_of(config: Config) -> dict[str, str]:
+    spine = read_spine(StoreLayout(config.store), CORPUS)
+    return {row["source_id"]: json.loads(row["labels"]).get("word", "") for row in spine.iter_rows(named=True)}
+
+
+def test_a_label_for_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    config = labelled(tmp_path, {"id": "one", "word": "yes"}, {"id": "ghost", "word": "no"})
+    report = ingest(config)
+    assert report.unmatched_labels == ("ghost",)
+    assert "1 labels name no file, such as ghost" in report.summary()
+    assert words_of(config) == {"one": "yes", "two": "", "three": ""}
+
+
+def test_rows_that_disagree_cost_their_label_and_say_so(tmp_path: Path) -> None:
+    config = labelled(tmp_path, {"id": "one", "word": "yes"}, {"id": "one", "word": "no"}, {"id": "two", "word": "no"})
+    (count,) = ingest(config).partitions
+    assert drops(config) == {"one": "label_conflict"}
+    assert words_of(config) == {"one": "", "two": "no", "three": ""}
+    assert (count.files, count.used, count.quarantined, count.clips) == (6, 6, 0, 3)
+
+
+@pytest.mark.parametrize("name", ["labels.jsonl", "labels.csv"])
+def test_a_labels_table_inside_the_corpus_is_no_raw_file(tmp_path: Path, name: str) -> None:
+    write_pairs(tmp_path / "media", NAMES)
+    write_text(
+        tmp_path / "media" / name, 'id,word\none,"yes"\n' if name.endswith("csv") else '{"id":"one","word":"yes"}'
+    )
+    config = make_config(tmp_path, labels={"file": str(tmp_path / "media" / name)})
+    (count,) = ingest(config).partitions
+    assert (count.files, count.used, count.filtered) == (7, 6, 1)
+    assert words_of(config)["one"] == "yes" and drops(config) == {}
+
+
+def test_a_corrected_label_makes_no_feature_stale(tmp_path: Path) -> None:
+    config = labelled(tmp_path, {"id": "one", "word": "yes"}, {"id": "two", "word": "no"})
+    ingest(config)
+    extract(config)
+    before = {name: shards(config, name) for name in (CLIPS, SOUND, TEXT)}
+    write_labels(tmp_path / "labels.jsonl", {"id": "one", "word": "no"}, {"id": "three", "word": "up"})
+    assert ingest_reason(config, CORPUS, DT) == "the corpus's settings or labels changed"
+    report = ingest(config, LATER)
+    assert report.probed == 0 and partitions(config) == (DT,)
+    assert words_of(config) == {"one": "no", "two": "", "three": "up"}
+    assert plan_corpus(config, CORPUS).is_empty
+    after = {name: shards(config, name) for name in (CLIPS, SOUND, TEXT)}
+    assert after[CLIPS] != before[CLIPS] and {**after, CLIPS: before[CLIPS]} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("labels.jsonl", None, r"cannot read the labels file .*labels.jsonl: No such file .*Correct `labels.file`"),
+        ("labels.xlsx", "x", r"labels.xlsx must end with one of: .csv, .jsonl, .ndjson, .parquet"),
+        ("labels.jsonl", '{"id": "one"}\n{"id": \n', r"labels.jsonl, line 2 is not JSON in UTF-8"),
+        ("labels.jsonl", b'{"id": "\xff"}\n', r"labels.jsonl, line 1 is not JSON in UTF-8"),
+        ("labels.jsonl", '{"name": "one"}\n', r"no column 'id' \(`labels.key`\); its columns are: \['name'\]"),
+        ("labels.jsonl", '{"id": null, "word": "x"}\n', r"row 1 has no value in the key column 'id'"),
+        ("labels.parquet", "PAR1", r"labels.parquet is not a Parquet table"),
+    ],
+)
+def test_a_labels_table_that_cannot_be_used_is_refused_by_name(
+    tmp_path: Path, name: str, content: str | bytes | None, said: str
+) -> None:
+    write_pairs(tmp_path / "media", ["one"])
+    if content is not None:
+        write_text(tmp_path / name, content)
+    config = make_config(tmp_path, labels={"file": str(tmp_path / name)})
+    with pytest.raises(ConfigError, match=said):
+        ingest_corpus(config, CORPUS, DT)
+    assert partitions(config) == ()
+
+
+def test_a_bare_name_that_fits_two_files_is_refused_with_both(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["a/one", "b/one"])
+    labels = write_labels(tmp_path / "labels.jsonl", {"id": "one", "word": "yes"})
+    config = make_config(tmp_path, labels={"file": str(labels)})
+    with pytest.raises(ConfigError, match=r"'one' \(row 1\) fits 2 assets: \['a/one', 'b/one'\].*corpus-relative name"):
+        ingest_corpus(config, CORPUS, DT)
+
+
+# --------------------------------------------------------------------------- what cannot be learnt
+
+
+def refusal(config: Config) -> str:
+    """Return in which words training is refused, after a night up to it."""
+    ingest(config)
+    extract(config)
+    with pytest.raises(ConfigError) as caught:
+        train_model(config, "words")
+    assert not any(StoreLayout(config.store).checkpoints.glob("*/fits"))
+    return str(caught.value)
+
+
+def test_training_without_labels_says_what_to_do(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", NAMES)
+    model = {"corpus": CORPUS, "target": "word", "inputs": ["audio-mfccseg"]}
+    config = make_config(tmp_path, models={"words": model})
+    said = refusal(config)
+    assert "none of 3 clips has a value for the target 'word'" in said and "set `labels` of the corpus" in said
+    assert plan_corpus(config, CORPUS).is_empty
+
+
+def test_a_target_that_is_no_column_is_named_with_those_that_are(tmp_path: Path) -> None:
+    said = refusal(labelled(tmp_path, {"id": "one", "word": "yes", "room": "r"}, target="wrod"))
+    assert "target 'wrod'" in said and "known columns are: ['room', 'word']" in said
+
+
+def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
+    said = refusal(labelled(tmp_path, *({"id": name, "word": "yes"} for name in NAMES)))
+    assert "one class only ('yes', 3 clips)" in said and "label more" in said
+
+
+def test_too_few_groups_are_counted_in_words(tmp_path: Path) -> None:
+    said = refusal(labelled(tmp_path, {"id": "one", "word": "yes"}, {"id": "two", "word": "no"}, folds=5))
+    assert "folds = 5 needs at least so many groups, but there are 2" in said
+
+
+def test_a_caption_is_no_input_for_the_caption(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", NAMES)
+    for name in NAMES:
+        write_text(tmp_path / "media" / f"{name}.vtt", f"WEBVTT\n\n00:00:00.000 --> 00:00:00.400\n{name}\n")
+    model = {"corpus": CORPUS, "target": "cue", "inputs": ["audio-mfccseg", "text-ngrams"]}
+    said = refusal(make_config(tmp_path, models={"words": model}, clips={"rule": "cues"}))
+    assert said.startswith("leak: the target `cue` is the text of the cue, and 'text-ngrams' reads that same text")
+    assert "Leave 'text-ngrams' out of `inputs`" in said
+
+
+def test_the_cue_is_no_target_where_no_cue_cuts(tmp_path: Path) -> None:
+    said = refusal(labelled(tmp_path, target="cue"))
+    assert "needs clips that are cut by cues" in said and "corpora.sounds.clips.rule is 'whole'" in said
+
+
+def test_an_input_that_no_clip_has_is_named(tmp_path: Path) -> None:
+    rows = ({"id": name, "word": word} for name, word in zip(NAMES, ("yes", "no", "no"), strict=True))
+    said = refusal(labelled(tmp_path, *rows, inputs=["video-hogdct"], folds=3))
+    assert "no labelled clip has any of the inputs ['video-hogdct@1']" in said and "mmpipe status" in said
+
+
+def test_training_before_any_ingest_says_how_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no store at .* `mmpipe run` makes one"):
+        train_model(labelled(tmp_path), "words")
+
+
+# --------------------------------------------------------------------------- a first config
+
+
+def test_a_proposal_finds_the_key_and_the_target_of_a_table_without_an_id(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", [f"n{number}" for number in range(12)])
+    rows = [{"it's": f"n{n}", "Word": ("yes", "no")[n % 2], "speaker": f"s{n % 4}"} for n in range(12)]
+    write_labels(tmp_path / "media" / "labels.jsonl", *rows)
+    proposal = propose_config(tmp_path / "media", beside=tmp_path)
+    assert 'key = "it\'s", group = "speaker"' in proposal.toml
+    assert 'target = "Word"' in proposal.toml and "folds = 4" in proposal.toml
+
+
+def test_a_proposal_for_a_table_of_other_names_says_which_columns_it_has(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["one"])
+    write_labels(tmp_path / "media" / "labels.jsonl", {"who": "nobody", "word": "yes"})
+    with pytest.raises(
+        ConfigError, match=r"no column of .*labels.jsonl names the files .* columns are \['who', 'word'\]"
+    ):
+        propose_config(tmp_path / "media")
