@@ -36,8 +36,10 @@ def extract(parameters: ExtractParameters = DEFAULTS) -> None:
         make_features(target.config, target.corpus, (target.dt,), page, parameters.only, parameters.batch_clips)
 
 
-def make_features(config: Config, corpus: str, dts: Sequence[str], page: RunPage, only: Only, batch_clips: int) -> None:
-    """Plan, extract in batches, commit; a failed batch keeps no other from being committed."""
+def make_features(
+    config: Config, corpus: str, dts: Sequence[str] | None, page: RunPage, only: Only, batch_clips: int
+) -> None:
+    """Plan, extract in batches, commit; a failed batch keeps no other from being committed. None means every date."""
     plan = plan_corpus(config, corpus, dts, only)
     page.note("plan", f"{len(plan.shards)} shards are due.")
     batches = [extract_shards.submit(config, corpus, batch) for batch in plan.batches(batch_clips)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from prefect import flow
 
 from flows.naming import run_name
 from flows.parameters import IngestParameters
-from flows.target import resolve_target
-from tasks.artifacts import run_page
+from flows.target import Target, resolve_target
+from mmpipe.errors import PartialError
+from tasks.artifacts import Report, RunPage, run_page
 from tasks.ingest import ingest_corpus
 from tasks.workers import shared_workers
 
@@ -19,4 +22,17 @@ def ingest(parameters: IngestParameters = DEFAULTS) -> None:
     """List, probe and cut what is new in a corpus."""
     target = resolve_target(parameters)
     with run_page("ingest", target.corpus) as page, shared_workers(target.config):
-        page.add("ingest", ingest_corpus(target.config, target.corpus, target.dt))
+        if too_many := take_in(target, page):
+            raise too_many
+
+
+def take_in(target: Target, page: RunPage) -> PartialError | None:
+    """Ingest, and return the error where too much is in quarantine: what is good is committed all the same."""
+    outcome = ingest_corpus(target.config, target.corpus, target.dt, return_state=True).result(raise_on_failure=False)
+    if isinstance(outcome, PartialError):
+        page.add("ingest", cast(Report, outcome.report))
+        return outcome
+    if isinstance(outcome, BaseException):
+        raise outcome
+    page.add("ingest", outcome)
+    return None

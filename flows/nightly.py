@@ -8,12 +8,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.extract import BATCH_RUNNER, make_features
+from flows.ingest import take_in
 from flows.naming import run_name
 from flows.parameters import NightlyParameters
 from flows.release import end_of_releases
 from flows.target import Target, resolve_target
 from tasks.artifacts import RunPage, run_page
-from tasks.ingest import ingest_corpus
 from tasks.plan import Only
 from tasks.release import ReleaseReport, release_model
 from tasks.report import write_report
@@ -34,11 +34,12 @@ def nightly(parameters: NightlyParameters = DEFAULTS) -> State[Any]:
     target = resolve_target(parameters)
     with run_page("nightly", target.corpus) as page:
         with shared_workers(target.config):
-            ingested = ingest_corpus(target.config, target.corpus, target.dt)
-            page.add("ingest", ingested)
-            # A file that changed belongs to the date that saw it first, so a night can touch older dates.
-            dts = sorted({target.dt, *(count.partition for count in ingested.partitions)})
-            make_features(target.config, target.corpus, dts, page, Only.DUE, parameters.batch_clips)
+            too_many = take_in(target, page)
+            # Every date: a file that changed belongs to the date that saw it first. And what is good gets its
+            # features also where too much is in quarantine.
+            make_features(target.config, target.corpus, None, page, Only.DUE, parameters.batch_clips)
+        if too_many:
+            raise too_many  # no model learns from half a corpus
         models = models_of(target, parameters.model)
         releases = [improve(target, model, page) for model in models]
         if not models:

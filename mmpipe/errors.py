@@ -49,9 +49,13 @@ class GateRefused(MmpipeError):
 
 
 class PartialError(MmpipeError):
-    """The run finished, but more was quarantined than the config allows."""
+    """The run finished, but more was quarantined than the config allows; `report` says what came of it all."""
 
     exit_code = 5
+
+    def __init__(self, text: str, report: object = None) -> None:
+        super().__init__(text)
+        self.report = report
 
 
 class TransientError(MmpipeError):

@@ -15,8 +15,8 @@ __all__ = ["Only", "Plan", "ShardState", "State", "plan_corpus", "read_states"]
 
 
 @task(name="plan", task_run_name="plan-{corpus}", **STEP)
-def plan_corpus(config: Config, corpus: str, dts: Sequence[str], only: Only = Only.DUE) -> Plan:
-    """Say which shards are due, and why."""
+def plan_corpus(config: Config, corpus: str, dts: Sequence[str] | None, only: Only = Only.DUE) -> Plan:
+    """Say which shards are due, and why; None means every date."""
     if not config.store.exists():
         return Plan(corpus=corpus, shards=())  # a store that was never made: every date is unknown
     return plan.plan_corpus(config, corpus, dts, only)

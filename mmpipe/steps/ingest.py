@@ -95,7 +95,8 @@ def ingest_corpus(config: Config, corpus: str, dt: str, progress: Progress = SIL
         raise PartialError(
             f"{report.quarantined_share:.0%} of the files of {corpus!r} are in quarantine, allowed are "
             f"{source.max_quarantined:.0%} (`max_quarantined`). What is good is committed. "
-            f"See: mmpipe quarantine ls --corpus {corpus}"
+            f"See: mmpipe quarantine ls --corpus {corpus}",
+            report,
         )
     return report
 

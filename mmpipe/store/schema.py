@@ -39,7 +39,8 @@ def freeze_schema(dataset: DatasetLayout, schema: FeatureSchema) -> FeatureSchem
     if schema_digest(frozen) != schema_digest(schema):
         raise ConfigError(
             f"{schema.feature} gives {_shape(schema)}, but {path} is frozen at {_shape(frozen)}. "
-            "Bump the extractor's version: a new version is a new dataset, and the old one stays readable."
+            "The shape of a feature is fixed for its version: put the parameter back that changed it, or bump the "
+            "extractor's version (a new version is a new dataset, and the old one stays readable)."
         )
     return frozen
 
