@@ -142,7 +142,7 @@ def test_croissant_describes_columns_that_are_there(root: Path, feature: SampleF
 def test_schema_is_frozen(root: Path) -> None:
     dataset = dataset_of(root, TEXT)
     wider = FeatureSchema(feature="text-toy@3", modality=Modality.TEXT, kind=FeatureKind.VECTOR, dim=6)
-    with pytest.raises(ConfigError, match=r"\[6\].*frozen at.*\[5\].*Bump the extractor's version"):
+    with pytest.raises(ConfigError, match=r"\[6\].*frozen at.*\[5\].*bump the extractor's version"):
         freeze_schema(dataset, wider)
     with pytest.raises(ConfigError):
         write_card(dataset, wider)
