@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -41,22 +42,25 @@ def mmpipe(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def warm_workers() -> Iterator[None]:
-    """Keep two real workers for all lines that are typed in this process."""
-    config = parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})
-    with shared_engine(config):
+    """Keep two real workers for the lines that a module types: another's may need workers of its own."""
+    with two_workers():
         yield
 
 
-@pytest.fixture(scope="package")
-def published(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Path:
+def two_workers() -> AbstractContextManager[object]:
+    return shared_engine(parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)}))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a project whose model has two versions, the second in production; do not change it."""
     folder = tmp_path_factory.mktemp("published")
     write_words(folder)
     for epochs in (2, 3):
         write_config(folder, LABELS, model_table("tones", "audio-mfccseg", epochs=epochs))
-        with pytest.raises(SystemExit) as end:
+        with two_workers(), pytest.raises(SystemExit) as end:
             main(["run", "--dt", DT, "--config", str(folder / "mmpipe.toml")])
         assert end.value.code == 0
     return folder
