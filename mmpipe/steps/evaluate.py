@@ -25,6 +25,17 @@ from mmpipe.store.layout import open_store
 
 PARITY_NAME = "parity.json"
 PARITY_TOLERANCE = 1e-5
+STANDING_COLUMNS = (
+    "contender",
+    "kind",
+    "chosen",
+    "validation",
+    "accuracy",
+    "low",
+    "high",
+    "macro F1",
+    "calibration error",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

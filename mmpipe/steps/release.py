@@ -17,7 +17,7 @@ from mmpipe.registry.aliases import find_version, nominate, promote, read_aliase
 from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, list_versions, publish_version
 from mmpipe.steps.describe import describe_model
-from mmpipe.steps.evaluate import PARITY_NAME, Evaluation, evaluate_checkpoint, read_parity
+from mmpipe.steps.evaluate import PARITY_NAME, STANDING_COLUMNS, Evaluation, evaluate_checkpoint, read_parity
 from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
 from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
 from mmpipe.store.layout import StoreLayout, open_store
@@ -49,7 +49,7 @@ class ReleaseReport:
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per contender."""
-        return [dict(row) for row in self.rows]
+        return [{column: row[column] for column in STANDING_COLUMNS} for row in self.rows]
 
 
 def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:

@@ -166,6 +166,7 @@ def test_an_input_that_no_labelled_clip_has_is_left_out_and_said(winning, tmp_pa
     card = pick_version(config.store / "models", MODEL, report.version).read("README.md").decode()
     assert "No labelled clip has image-hogdct@1" in card
     assert release_model(config, MODEL, trained.checkpoint) == report
+    assert list(report.table()[0])[:4] == ["contender", "kind", "chosen", "validation"], "read from left to right"
 
 
 # --------------------------------------------------------------------------- release
