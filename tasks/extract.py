@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import extract
-from mmpipe.steps.extract import CommitReport, ExtractReport
+from mmpipe.steps import commit, extract
+from mmpipe.steps.commit import CommitReport
+from mmpipe.steps.extract import ExtractReport
 from mmpipe.steps.plan import ShardDue
 from tasks.policy import STEP
 
@@ -22,4 +23,4 @@ def extract_shards(config: Config, corpus: str, shards: Sequence[ShardDue]) -> E
 @task(name="commit", task_run_name="commit-{corpus}-{dt}", **STEP)
 def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
     """Make the finished shards of a date visible, all at once."""
-    return extract.commit_features(config, corpus, dt)
+    return commit.commit_features(config, corpus, dt)

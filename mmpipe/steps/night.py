@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
-from mmpipe.steps.extract import CommitReport, ExtractReport, extract_plan
+from mmpipe.steps.commit import CommitReport
+from mmpipe.steps.extract import ExtractReport, extract_plan
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
 from mmpipe.steps.plan import plan_corpus

@@ -11,18 +11,18 @@ from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.manifest import ShardEntry
 
-_PLACE = ["stream", "start_ns", "end_ns"]
+# Which clip of which work cuts which stream: what a caller asks for.
+PLACE = {"work": pl.Int64, "ordinal": pl.Int64, "stream": pl.String, "start_ns": pl.Int64, "end_ns": pl.Int64}
+_CUT = ["stream", "start_ns", "end_ns"]
+_CLIP = ["work", "ordinal"]
 
 
 def find_reusable(
-    layout: StoreLayout, corpus: str, feature: str, fingerprint: str, rows: pl.DataFrame, stream_column: str
-) -> Iterator[ReusedValue]:
-    """Yield for the clips of a shard where the feature's committed shards hold their value already."""
-    wanted = rows.select("ordinal", pl.col(stream_column).alias("stream"), "start_ns", "end_ns").filter(
-        pl.col("stream") != ""
-    )
+    layout: StoreLayout, corpus: str, feature: str, fingerprint: str, wanted: pl.DataFrame
+) -> Iterator[tuple[int, ReusedValue]]:
+    """Yield (work, value) for the rows of `wanted`, as PLACE, that a committed shard holds; read each index once."""
     dataset = layout.dataset(corpus, feature)
-    for partition in dataset.partitions():
+    for partition in dataset.partitions() if wanted.height else ():
         head = read_head(dataset, partition)
         if head is None or head.fingerprint != fingerprint:
             continue
@@ -30,17 +30,20 @@ def find_reusable(
             file = _index_file(entry)
             if wanted.is_empty() or file is None:
                 continue
-            held = pl.read_parquet(dataset.object(file), columns=_PLACE).with_row_index("row")
-            matches = wanted.join(held, on=_PLACE, how="inner").unique("ordinal", keep="first", maintain_order=True)
+            held = pl.read_parquet(dataset.object(file), columns=_CUT).with_row_index("row")
+            matches = wanted.join(held, on=_CUT, how="inner").unique(_CLIP, keep="first", maintain_order=True)
             for match in matches.iter_rows(named=True):
-                yield ReusedValue(
-                    feature=feature,
-                    ordinal=match["ordinal"],
-                    partition=partition,
-                    shard=entry.number,
-                    row=match["row"],
+                yield (
+                    match["work"],
+                    ReusedValue(
+                        feature=feature,
+                        ordinal=match["ordinal"],
+                        partition=partition,
+                        shard=entry.number,
+                        row=match["row"],
+                    ),
                 )
-            wanted = wanted.join(matches, on="ordinal", how="anti")
+            wanted = wanted.join(matches, on=_CLIP, how="anti")
 
 
 def _index_file(entry: ShardEntry) -> str | None:

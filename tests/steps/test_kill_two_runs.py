@@ -11,7 +11,8 @@ from kill_corpus import CORPUS, DT, differing, tree_digest
 from kill_mixed import load
 from kill_process import Child
 
-from mmpipe.steps.extract import commit_features, extract_shards
+from mmpipe.steps.commit import commit_features
+from mmpipe.steps.extract import extract_shards
 from mmpipe.steps.plan import Only, plan_corpus
 
 pytest_plugins = ("kill_fixtures",)

@@ -17,7 +17,8 @@ from kill_process import KILLED, Child
 
 from mmpipe.config import Config
 from mmpipe.features.registry import extractor_names
-from mmpipe.steps.extract import CommitReport, ExtractReport, extract_plan
+from mmpipe.steps.commit import CommitReport
+from mmpipe.steps.extract import ExtractReport, extract_plan
 from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.plan import Only, State, plan_corpus, read_states
 from mmpipe.steps.workers import shared_engine

@@ -1,0 +1,165 @@
+"""Turn due shards into work: the clips, the files of their assets, what is finished already and what can be copied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import polars as pl
+
+from mmpipe.config import Config
+from mmpipe.features.extractor import Extractor, fingerprint
+from mmpipe.steps.plan import ShardDue, inputs_digest
+from mmpipe.steps.reuse import PLACE, find_reusable
+from mmpipe.steps.shard_work import AssetWork, ClipWork, FeatureWork, ReusedValue, ShardWork
+from mmpipe.store.assets import assets_of, read_assets
+from mmpipe.store.commit import read_head
+from mmpipe.store.layout import StoreLayout
+from mmpipe.store.receipt import drop_receipts, read_receipt
+from mmpipe.store.spine import read_spine
+from mmpipe.types import Asset, Clip, Modality
+
+
+def plan_works(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    shards: Sequence[ShardDue],
+    extractors: Mapping[str, Extractor],
+) -> list[ShardWork]:
+    """Return what workers must know to make due shards; a shard that is finished but for its commit is left out.
+
+    Each partition's spine and assets are read once, and each feature's committed indexes once for all shards.
+    """
+    works: list[ShardWork] = []
+    reusing: list[bool] = []
+    for partition, dues in groupby(
+        sorted(shards, key=lambda due: (due.partition, due.shard)), lambda due: due.partition
+    ):
+        spine = read_spine(layout, corpus, (partition,))
+        assets = assets_of(read_assets(layout, corpus, (partition,)))
+        for due in dues:
+            rows = spine.filter(pl.col("shard") == due.shard).sort("ordinal")
+            features = tuple(_features_to_make(config, layout, corpus, due, rows, extractors))
+            if features:
+                works.append(_to_work(config, layout, corpus, due, rows, features, assets))
+                reusing.append(due.reuse)
+    reused = _find_reused(layout, corpus, works, reusing, extractors)
+    return [replace(work, reused=tuple(reused.get(number, ()))) for number, work in enumerate(works)]
+
+
+def _features_to_make(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    due: ShardDue,
+    rows: pl.DataFrame,
+    extractors: Mapping[str, Extractor],
+) -> Iterator[FeatureWork]:
+    """Yield the features of a shard that have no receipt."""
+    for name in due.features:
+        extractor = extractors[name]
+        work = FeatureWork(
+            extractor=extractor.name,
+            params_json=json.dumps(config.features.get(extractor.name, {}), sort_keys=True),
+            feature=name,
+            fingerprint=fingerprint(extractor),
+            inputs=inputs_digest(rows, extractor.modality),
+        )
+        if due.again:
+            _forget(layout, corpus, due, work)
+        if not read_receipt(layout.dataset(corpus, name), due.partition, work.fingerprint, due.shard, work.inputs):
+            yield work
+
+
+def _to_work(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    due: ShardDue,
+    rows: pl.DataFrame,
+    features: tuple[FeatureWork, ...],
+    assets: Sequence[Asset],
+) -> ShardWork:
+    _, source = config.corpus(corpus)
+    return ShardWork(
+        store=layout.root,
+        corpus=corpus,
+        partition=due.partition,
+        shard=due.shard,
+        root=source.root,
+        limits=source.limits,
+        features=features,
+        assets=_group_assets(rows, assets),
+        reused=(),
+        num_clips=rows.height,
+    )
+
+
+def _find_reused(
+    layout: StoreLayout,
+    corpus: str,
+    works: Sequence[ShardWork],
+    reusing: Sequence[bool],
+    extractors: Mapping[str, Extractor],
+) -> dict[int, list[ReusedValue]]:
+    """Return for the numbers of works the values that are committed already."""
+    found: dict[int, list[ReusedValue]] = {}
+    features = {feature.feature: feature.fingerprint for work in works for feature in work.features}
+    for name, wanted_fingerprint in sorted(features.items()):
+        rows = [
+            row
+            for number, work in enumerate(works)
+            if reusing[number] and any(feature.feature == name for feature in work.features)
+            for row in _places(number, work, extractors[name].modality)
+        ]
+        wanted = pl.DataFrame(rows, schema=PLACE, orient="row")
+        for number, value in find_reusable(layout, corpus, name, wanted_fingerprint, wanted):
+            found.setdefault(number, []).append(value)
+    return found
+
+
+def _places(number: int, work: ShardWork, modality: Modality) -> Iterator[tuple[int, int, str, int, int]]:
+    """Yield where each clip of a work cuts which stream."""
+    for asset in work.assets:
+        stream = next((stream for stream in asset.streams if stream.modality is modality), None)
+        if stream:
+            yield from (
+                (number, clip.ordinal, stream.digest, clip.clip.start_ns, clip.clip.end_ns) for clip in asset.clips
+            )
+
+
+def _forget(layout: StoreLayout, corpus: str, due: ShardDue, work: FeatureWork) -> None:
+    """Drop the receipt of a shard that is committed as it says: its commit was cut short, and it is to be made anew."""
+    dataset = layout.dataset(corpus, work.feature)
+    head = read_head(dataset, due.partition)
+    receipt = read_receipt(dataset, due.partition, work.fingerprint, due.shard, work.inputs)
+    if head and receipt and head.shard(due.shard) == receipt.entry:
+        drop_receipts(dataset, due.partition, work.fingerprint, (receipt.entry,))
+
+
+def _group_assets(rows: pl.DataFrame, found: Sequence[Asset]) -> tuple[AssetWork, ...]:
+    """Join the clips of a shard with the files of their assets."""
+    assets = {asset.asset_id: asset for asset in found}
+    clips: dict[str, list[ClipWork]] = {}
+    for row in rows.iter_rows(named=True):
+        clip = Clip(
+            key=row["key"],
+            asset_id=row["asset_id"],
+            start_ns=row["start_ns"],
+            end_ns=row["end_ns"],
+            text=row["text"],
+        )
+        clips.setdefault(clip.asset_id, []).append(ClipWork(ordinal=row["ordinal"], clip=clip))
+    return tuple(
+        AssetWork(
+            asset_id=asset_id,
+            source_id=assets[asset_id].source_id,
+            streams=assets[asset_id].streams,
+            cues=assets[asset_id].cues,
+            clips=tuple(group),
+        )
+        for asset_id, group in clips.items()
+    )
