@@ -70,6 +70,15 @@ def test_features_are_read(store: Path) -> None:
     assert done.stdout.strip() == "2", done.stderr
 
 
+@pytest.mark.parametrize("verb", ["extract", "train", "run", "predict x.wav"])
+def test_the_verbs_that_make_say_what_to_install(store: Path, verb: str) -> None:
+    program = f"sys.argv = ['mmpipe', *{verb.split()!r}]\nfrom mmpipe.cli import main\nmain()"
+    done = run_with_base_install(program, store)
+    assert done.returncode == 3
+    assert "mmpipe[pipeline]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("verb", ["ls", "verify", "models ls", "quarantine ls", "--help"])
 def test_the_verbs_that_look_work(store: Path, verb: str) -> None:
     program = f"sys.argv = ['mmpipe', *{verb.split()!r}]\nfrom mmpipe.cli import main\nmain()"

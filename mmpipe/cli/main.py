@@ -52,6 +52,11 @@ def main(words: Sequence[str] | None = None) -> None:
     except OSError as error:
         _say(f"error: {error}. What is committed is whole; put this right, and run the same command again.")
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("", "mmpipe"):
+            raise  # ours is missing: a fault of this build, not of the installation
+        _say(f"error: {error.name} is not installed; the base install only reads. Run: pip install 'mmpipe[pipeline]'")
+        sys.exit(3)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
