@@ -16,7 +16,6 @@ from enum import StrEnum
 import numpy as np
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
-KEY_LENGTH = 24
 PARTITION_PATTERN = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 

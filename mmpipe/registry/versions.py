@@ -94,12 +94,6 @@ def list_versions(models_root: Path, name: str) -> tuple[Version, ...]:
     return tuple(_open(name, folder / match[0]) for match in sorted(_folders(folder), key=lambda m: int(m["number"])))
 
 
-def find_recipe(models_root: Path, name: str, recipe_digest: str) -> Version | None:
-    """Return the newest version made by this recipe: there is then nothing to train."""
-    made = [version for version in list_versions(models_root, name) if version.recipe_digest == recipe_digest]
-    return made[-1] if made else None
-
-
 def pick_version(models_root: Path, name: str, label: str) -> Version:
     """Return a version by its number or its label `n-digest8`."""
     folder = models_root / name / "versions"

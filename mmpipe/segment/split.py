@@ -18,11 +18,6 @@ def split_of(group: str, split: SplitConfig) -> Split:
     return Split.VAL if fraction < split.test + split.val else Split.TRAIN
 
 
-def fold_of(group: str, folds: int, salt: str) -> int:
-    """Return the fold in [0, folds) of a group from its name alone: even only over many groups (see `deal_folds`)."""
-    return int(fraction_of("fold", salt, group) * folds)
-
-
 def deal_folds(groups: Iterable[str], folds: int, salt: str) -> dict[str, int]:
     """Return the fold of every group, given the group of each clip: whole groups, and folds of like many clips.
 

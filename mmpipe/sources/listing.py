@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,10 +41,6 @@ class Listing:
     files: tuple[RawFile, ...]
     drops: tuple[Drop, ...]
     filtered: tuple[Filtered, ...]
-
-    def filtered_counts(self) -> dict[str, int]:
-        """Return how many entries each rule left out."""
-        return dict(sorted(Counter(str(entry.reason) for entry in self.filtered).items()))
 
 
 def list_corpus(root: Path, exclude: frozenset[Path] = frozenset(), recursive: bool = True) -> Listing:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmpipe.config import SplitConfig
 from mmpipe.errors import ConfigError
-from mmpipe.segment.split import deal_folds, fold_of, split_of
+from mmpipe.segment.split import deal_folds, split_of
 from mmpipe.types import Split
 
 GROUPS = [f"speaker-{number}" for number in range(4000)]
@@ -26,7 +26,6 @@ def test_the_split_of_a_group_is_frozen() -> None:
     # The second letters of tEst, vAl, tRain.
     # A changed hash would move clips between train and test of stores that exist.
     assert "".join(split_of(group, SplitConfig())[1] for group in GROUPS[:24]) == "eeaaraearareeerrrrrrrarr"
-    assert [fold_of(group, 5, "") for group in GROUPS[:12]] == [0, 4, 2, 1, 1, 1, 3, 0, 1, 0, 4, 2]
 
 
 @given(st.text(max_size=8))
@@ -39,13 +38,6 @@ def test_another_share_of_val_leaves_test_as_it_was(group: str) -> None:
 def test_another_salt_draws_another_split() -> None:
     first, second = ([split_of(group, SplitConfig(salt=salt)) for group in GROUPS] for salt in ("", "x"))
     assert first != second
-
-
-@pytest.mark.parametrize("folds", [2, 5, 10])
-def test_folds_by_hash_are_even_over_many_groups(folds: int) -> None:
-    counts = Counter(fold_of(group, folds, "") for group in GROUPS)
-    assert sorted(counts) == list(range(folds))
-    assert max(abs(count - len(GROUPS) / folds) for count in counts.values()) < 4 * (len(GROUPS) / folds) ** 0.5
 
 
 @given(st.lists(st.sampled_from([f"g{number}" for number in range(12)])), st.integers(2, 6), st.text(max_size=3))

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_hidden_and_junk_are_filtered_and_counted(tmp_path: Path) -> None:
     (tmp_path / ".git" / "b.mp4").write_bytes(b"x")
     listing = list_corpus(tmp_path)
     assert [file.name for file in listing.files] == ["a.mp4"]
-    assert listing.filtered_counts() == {"hidden": 2, "junk": 5}
+    assert Counter(str(entry.reason) for entry in listing.filtered) == {"hidden": 2, "junk": 5}
 
 
 def test_excluded_files_and_folders_are_left_out_by_any_path(tmp_path: Path) -> None:
