@@ -79,14 +79,22 @@ def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: 
     print_rows(list(rows.values()), as_json, f"{name}: shards by state")
 
 
-def verify(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
+def verify(
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    heal: Annotated[bool, typer.Option(help="First bring views and cards up to the manifests.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check every committed byte (exit 1: something is damaged)."""
     from dataclasses import asdict
 
     from mmpipe.store.layout import open_store
-    from mmpipe.store.verify import verify_store
+    from mmpipe.store.verify import heal_views, verify_store
 
-    findings = verify_store(open_store(load_config(config).store), corpus)
+    layout = open_store(load_config(config).store)
+    if heal:
+        typer.echo(f"{heal_views(layout, corpus)} views and cards healed", err=True)
+    findings = verify_store(layout, corpus)
     if as_json or not findings:
         print_rows([asdict(finding) for finding in findings], as_json, "damage")
     for finding in () if as_json else findings:

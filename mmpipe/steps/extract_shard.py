@@ -154,7 +154,6 @@ class _FeatureShard:
     drops: list[Drop] = field(default_factory=list)
     num_absent: int = 0
     num_reused: int = 0
-    num_settled: int = 0
     next_ordinal: int = 0
     settled: dict[int, _Row | None] = field(default_factory=dict)
     memory: dict[tuple[str, int, int], FeatureValue] = field(default_factory=dict)

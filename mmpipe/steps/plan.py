@@ -21,6 +21,7 @@ from mmpipe.steps.feature_set import resolve_features
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.manifest import Manifest, ShardEntry
+from mmpipe.store.objects import has_object
 from mmpipe.store.receipt import read_receipt
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Modality
@@ -178,6 +179,8 @@ def _shard_state(
     inputs = inputs_digest(rows, extractor.modality)
     entry = head.shard(shard) if head else None
     state, reason = _judge(extractor, head, entry, inputs)
+    if entry and state in (State.COMPLETE, State.FAILED) and not all(has_object(dataset, file) for file in entry.files):
+        state, reason = State.MISSING, "its files are gone or cut short"
     if state is State.COMPLETE and read_receipt(dataset, partition, fingerprint(extractor), shard, inputs):
         # A commit drops the receipts last: what shows the manifest to others may be behind it.
         state, reason = State.MISSING, "its commit was cut short: nothing is left to compute"

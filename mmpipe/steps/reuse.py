@@ -10,6 +10,7 @@ from mmpipe.steps.shard_work import ReusedValue
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.manifest import ShardEntry
+from mmpipe.store.objects import has_object
 
 # Which clip of which work cuts which stream: what a caller asks for.
 PLACE = {"work": pl.Int64, "ordinal": pl.Int64, "stream": pl.String, "start_ns": pl.Int64, "end_ns": pl.Int64}
@@ -28,7 +29,7 @@ def find_reusable(
             continue
         for entry in head.shards:
             file = _index_file(entry)
-            if wanted.is_empty() or file is None:
+            if wanted.is_empty() or file is None or not all(has_object(dataset, part) for part in entry.files):
                 continue
             held = pl.read_parquet(dataset.object(file), columns=_CUT).with_row_index("row")
             matches = wanted.join(held, on=_CUT, how="inner").unique(_CLIP, keep="first", maintain_order=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.io import canonical_json, sha256_file
-from mmpipe.store.card import read_heads, render_card
+from mmpipe.store.card import read_heads, render_card, write_card
 from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import ROLES, FileEntry, Manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_manifest
@@ -26,8 +26,7 @@ from mmpipe.types import PARTITION_PATTERN
 
 _RESTORE = "Restore it from a copy of the store; until then readers refuse it."
 _REMAKE = "Remove it and run `mmpipe run` to make the shard again, or restore it from a copy of the store."
-_HEAL = "`mmpipe verify` brings the view up to the manifest again; so does the next commit."
-_CARD = "The next `mmpipe extract` of this feature writes it anew."
+_HEAL = "`mmpipe verify --heal` brings it up to the manifests again; so does the next commit."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -52,12 +51,14 @@ def verify_store(layout: StoreLayout, corpus: str | None = None) -> tuple[Findin
 
 
 def heal_views(layout: StoreLayout, corpus: str | None = None) -> int:
-    """Bring every view up to its head; return how many partitions had to change."""
+    """Bring every view and card up to the heads; return how many had to change. What a head names must be there."""
     healed = 0
     for name in _chosen(layout, corpus):
         for dataset_name in layout.dataset_names(name):
             dataset = layout.dataset(name, dataset_name)
             healed += sum(heal_view(dataset, partition) for partition in dataset.partitions())
+            if "@" in dataset_name:
+                healed += write_card(dataset, read_schema(dataset))
     return healed
 
 
@@ -69,6 +70,11 @@ class _DatasetCheck:
         self._dataset = dataset
         self._heads: dict[str, Manifest] = {}
         self._whole: set[str] = set()  # digests of objects that are what they are named after
+
+    @property
+    def _way_to_bytes(self) -> str:
+        """Say how lost bytes come back: a feature is made from the raw files again, the spine has no other source."""
+        return _REMAKE if "@" in self._dataset.name else _RESTORE
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong."""
@@ -119,9 +125,9 @@ class _DatasetCheck:
                 yield self._finding("unexpected_file", path, "it is no object", "Remove it.")
             elif path.stat().st_size != self._sizes.get(path.name, path.stat().st_size):
                 detail = f"it has {path.stat().st_size} bytes, its manifest says {self._sizes[path.name]}"
-                yield self._finding("object_size", path, detail, _REMAKE)
+                yield self._finding("object_size", path, detail, self._way_to_bytes)
             elif sha256_file(path) != path.name:
-                yield self._finding("object_damaged", path, "its sha256 is not its name", _REMAKE)
+                yield self._finding("object_damaged", path, "its sha256 is not its name", self._way_to_bytes)
             else:
                 self._whole.add(path.name)
 
@@ -134,7 +140,7 @@ class _DatasetCheck:
         for file in _files(self._heads.get(partition)):
             path = self._dataset.object(file.sha256)
             if not path.is_file():
-                yield self._finding("object_missing", path, f"{file.name} of {partition} needs it", _REMAKE)
+                yield self._finding("object_missing", path, f"{file.name} of {partition} needs it", self._way_to_bytes)
 
     def _verify_view(self, partition: str) -> Iterator[Finding]:
         """Check that the view shows the head's files, all of them, and nothing else."""
@@ -166,12 +172,12 @@ class _DatasetCheck:
                     rows = _num_rows(path) if file.sha256 in self._whole else shard.samples
                     if rows != shard.samples:
                         detail = f"it has {rows} rows, its manifest says {shard.samples}"
-                        yield self._finding("table_damaged", path, detail, _REMAKE)
+                        yield self._finding("table_damaged", path, detail, _RESTORE)
             if self._dataset.name == CLIPS:
                 try:
                     spine_keys(self._dataset, head)
                 except StoreError as error:
-                    yield self._finding("table_damaged", self._dataset.meta(head.partition), str(error), _REMAKE)
+                    yield self._finding("table_damaged", self._dataset.meta(head.partition), str(error), _RESTORE)
 
     def _verify_feature(self) -> Iterator[Finding]:
         """Check schema, card, and every shard against its index and the spine."""
@@ -187,7 +193,7 @@ class _DatasetCheck:
         for name, data in card.items():
             path = self._dataset.root / name
             if not path.is_file() or path.read_bytes() != data:
-                yield self._finding("card_stale", path, "it is not what schema and manifests say", _CARD)
+                yield self._finding("card_stale", path, "it is not what schema and manifests say", _HEAL)
         spine = self._layout.dataset(self._dataset.corpus, CLIPS)
         for head in self._heads.values():
             for code, path, detail in verify_shards(self._dataset, spine, schema, head, self._whole):

@@ -141,3 +141,15 @@ def test_verify_names_the_file_with_the_flipped_bit(project: Path, mmpipe: Type)
     assert {row["code"] for row in told.json()} >= {"object_damaged"}
     assert any(stored.name in row["path"] for row in told.json())
     assert stored.name in mmpipe(project, "verify", "--corpus", CORPUS).out
+
+
+def test_verify_heals_what_is_only_a_view(project: Path, mmpipe: Type) -> None:
+    dataset = project / "store" / CORPUS / "audio-mfccseg@1"
+    (shown,) = dataset.glob(f"data/dt={DT}/*.parquet")
+    shown.unlink()
+    (dataset / "README.md").write_text("scribbled over", encoding="utf-8")
+    told = mmpipe(project, "verify")
+    assert told.code == 1 and told.out.count("mmpipe verify --heal") == 2
+    told = mmpipe(project, "verify", "--heal")
+    assert (told.code, told.out) == (0, "damage: none\n")
+    assert shown.exists()

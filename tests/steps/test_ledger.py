@@ -306,3 +306,28 @@ def test_a_shard_that_cannot_be_made_holds_back_its_own_date_alone(own):
     extract(config)
     assert plan_corpus(config, CORPUS).is_empty
     assert verify_store(StoreLayout(config.store)) == ()
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_lost_bytes_are_due_and_come_back_as_they_were(own, damage):
+    config = configure(own)
+    layout = StoreLayout(config.store)
+    before = tree_digest(own / "store")
+    head = read_head(layout.dataset(CORPUS, SOUND), DT)
+    lost = layout.dataset(CORPUS, SOUND).object(head.shards[1].files[0].sha256)
+    if damage == "cut":
+        lost.chmod(0o644)
+        lost.write_bytes(lost.read_bytes()[:-1])  # through the view's link too, as a failing disk would
+    else:
+        lost.unlink()
+    plan = plan_corpus(config, CORPUS)
+    assert [(due.shard, due.features, due.reasons) for due in plan.shards] == [
+        (1, (SOUND,), ("its files are gone or cut short",))
+    ]
+    if damage == "cut":
+        lost.unlink()  # as `verify` says
+    report, _ = extract_plan(config, plan)
+    assert report.computed == 3
+    assert tree_digest(own / "store") == before
+    assert not verify_store(layout)
+    assert plan_corpus(config, CORPUS).is_empty
