@@ -63,6 +63,23 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+# --------------------------------------------------------------------------- where bytes lie
+
+StorePath = Path  # a place in a store
+
+
+def local_file(path: StorePath) -> Path:
+    """Return a file on this machine that has the bytes of a committed, immutable file."""
+    return path
+
+
+def read_range(path: StorePath, start: int, nbytes: int) -> bytes:
+    """Return some bytes of a committed, immutable file, without the rest."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(nbytes)
+
+
 # --------------------------------------------------------------------------- durable writes
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from mmpipe.cli import look, make, models
+from mmpipe.cli import browse, check, export, feature, keep, ledger, life, make, models, quarantine
 from mmpipe.cli.show import plain
 from mmpipe.errors import MmpipeError
 
@@ -24,9 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw video, audio, images and text in; aligned feature shards and fused models that earned their release out.",
 )
-make.register(app)
-look.register(app)
-models.register(app)
+for room in (make, ledger, browse, check, quarantine, keep, life, feature, export, models):
+    room.register(app)
 
 
 def main(words: Sequence[str] | None = None) -> None:

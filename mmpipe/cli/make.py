@@ -20,9 +20,7 @@ from mmpipe.cli.options import (
     Date,
     DryRun,
     Features,
-    FirstDate,
     FromDate,
-    LastDate,
     Model,
     OnlyDate,
     ToDate,
@@ -37,7 +35,7 @@ from mmpipe.steps.choices import Only
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     panels: dict[str, tuple[Callable[..., None], ...]] = {
-        NIGHTS: (init, plan, run, backfill),
+        NIGHTS: (init, run, backfill),
         STEPS: (ingest, extract, train, evaluate, publish, report),
         MODELS: (predict,),
     }
@@ -69,38 +67,6 @@ def init(
         return
     config.write_text(proposal.toml, encoding="utf-8")
     print_text(f"wrote {config}. Next: mmpipe run" + ("" if config.name == CONFIG_NAME else f" --config {config}"))
-
-
-def plan(
-    config: ConfigPath = DEFAULT_CONFIG,
-    corpus: Corpus = None,
-    first: FirstDate = None,
-    last: LastDate = None,
-    feature: Features = None,
-    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
-    as_json: AsJson = False,
-) -> None:
-    """Say what is due, and why."""
-    from mmpipe.steps.ingest import ingest_reason
-    from mmpipe.steps.night import date_now
-    from mmpipe.steps.plan import dates_between, plan_corpus
-
-    settings, name = open_config(config, corpus)
-    today = date_now(settings)
-    new_files = ingest_reason(settings, name, today)
-    rows: list[dict[str, object]] = []
-    if new_files:
-        rows.append({"dt": today, "shard": "", "feature": "(ingest)", "clips": "", "reason": new_files})
-    if not settings.store.exists():
-        print_rows(rows, as_json, "due")
-        return
-    made = plan_corpus(settings, name, dates_between(settings, name, first, last), only, feature)
-    rows += [
-        {"dt": due.partition, "shard": due.shard, "feature": feature, "clips": due.clips, "reason": reason}
-        for due in made.shards
-        for feature, reason in zip(due.features, due.reasons, strict=True)
-    ]
-    print_rows(rows, as_json, "due")
 
 
 def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False) -> None:

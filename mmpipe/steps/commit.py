@@ -11,7 +11,7 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.plan import inputs_digest
+from mmpipe.steps.inputs import inputs_digest
 from mmpipe.steps.replay import replay_command
 from mmpipe.store.card import write_card
 from mmpipe.store.commit import commit_partition, read_head

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, open_store
+from mmpipe.store.layout import open_store
 from mmpipe.store.schema import read_schema
 from mmpipe.store.snippets import snippets
 from mmpipe.types import FeatureKind, FeatureSchema
@@ -18,9 +18,7 @@ def consumer_snippets(store: Path, corpus: str) -> Iterator[tuple[str, str]]:
     """Yield (title, program) for polars, webdataset and DuckDB, each on a feature of the corpus that it suits."""
     layout = open_store(store)
     found: dict[FeatureKind, tuple[Path, FeatureSchema, str, list[int]]] = {}
-    for name in layout.dataset_names(corpus):
-        if name in (CLIPS, ASSETS, QUARANTINE):
-            continue
+    for name in layout.feature_names(corpus):
         dataset = layout.dataset(corpus, name)
         for partition in reversed(dataset.partitions()):
             head = read_head(dataset, partition)

@@ -13,7 +13,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import group_files
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, open_store
+from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema
@@ -89,9 +89,7 @@ def count_quarantined(config: Config, corpus: str) -> int:
 def _values(layout: StoreLayout, corpus: str, row: dict[str, Any]) -> dict[str, str]:
     """Return for each feature the shape of a clip's value."""
     found = {}
-    for name in layout.dataset_names(corpus):
-        if name in (CLIPS, ASSETS, QUARANTINE):
-            continue
+    for name in layout.feature_names(corpus):
         dataset = layout.dataset(corpus, name)
         head = read_head(dataset, row["partition"])
         entry = head.shard(row["shard"]) if head else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.errors import ConfigError
-from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, open_store
+from mmpipe.store.layout import open_store
 from mmpipe.store.snapshot import load_snapshot, take_snapshot
 
 
@@ -34,5 +34,5 @@ def open_features(
         raise ConfigError(f"the store {store} has the corpora {list(known)}; name one")
     name = corpus or known[0]
     if features is None:
-        features = [dataset for dataset in layout.dataset_names(name) if dataset not in (CLIPS, ASSETS, QUARANTINE)]
+        features = layout.feature_names(name)
     return AlignedReader(layout, take_snapshot(layout, name, tuple(features)), tuple(features), verify=verify)

@@ -6,7 +6,6 @@ fingerprint, made from the digests that the spine has now.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,21 +17,13 @@ from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.steps.choices import Only as Only
 from mmpipe.steps.choices import State as State
 from mmpipe.steps.feature_set import resolve_features
+from mmpipe.steps.inputs import inputs_digest
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.manifest import Manifest, ShardEntry
 from mmpipe.store.objects import has_object
 from mmpipe.store.receipt import read_receipt
 from mmpipe.store.spine import read_spine
-from mmpipe.types import Modality
-
-STREAM_COLUMNS = {
-    Modality.VIDEO: "video",
-    Modality.AUDIO: "audio",
-    Modality.IMAGE: "image",
-    Modality.TEXT: "text_stream",
-}
-
 
 _STATES_TAKEN = {
     Only.DUE: frozenset({State.MISSING, State.STALE}),
@@ -207,10 +198,3 @@ def _judge(extractor: Extractor, head: Manifest | None, entry: ShardEntry | None
     if entry.quarantined:
         return State.FAILED, f"{entry.quarantined} of {entry.spine} clips are in quarantine"
     return State.COMPLETE, "complete"
-
-
-def inputs_digest(rows: pl.DataFrame, modality: Modality) -> str:
-    """Return the digest of what a shard's feature is made from: its clips, ranges and that modality's streams alone."""
-    ordered = rows.sort("ordinal").select("ordinal", "key", "start_ns", "end_ns", STREAM_COLUMNS[modality])
-    lines = ordered.select(pl.concat_str(pl.all(), separator=" ")).to_series().to_list()
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

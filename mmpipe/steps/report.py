@@ -25,7 +25,7 @@ from mmpipe.steps.describe import describe_headline, describe_results
 from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
 from mmpipe.steps.thumbnails import render_thumbnails
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout, check_partition, open_store
+from mmpipe.store.layout import CLIPS, StoreLayout, check_partition, open_store
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.schema import read_schema
@@ -115,9 +115,7 @@ def _quarantine(layout: StoreLayout, corpus: str) -> Iterator[QuarantineReason]:
 
 
 def _features(layout: StoreLayout, corpus: str) -> Iterator[FeatureCounts]:
-    for name in layout.dataset_names(corpus):
-        if name in (CLIPS, ASSETS, QUARANTINE):
-            continue
+    for name in layout.feature_names(corpus):
         heads = _heads(layout, corpus, name)
         schema = read_schema(layout.dataset(corpus, name))
         shards = [shard for head in heads for shard in head.shards]

@@ -11,7 +11,8 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, fingerprint
-from mmpipe.steps.plan import ShardDue, inputs_digest
+from mmpipe.steps.inputs import inputs_digest
+from mmpipe.steps.plan import ShardDue
 from mmpipe.steps.reuse import PLACE, find_reusable
 from mmpipe.steps.shard_work import AssetWork, ClipWork, FeatureWork, ReusedValue, ShardWork
 from mmpipe.store.assets import assets_of, read_assets

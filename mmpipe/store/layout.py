@@ -5,7 +5,7 @@ STORE/CORPUS/DATASET/_meta/dt=D/000003.json   manifests, put-if-absent; the high
 STORE/CORPUS/DATASET/objects/ab/<sha256>      immutable bytes
 STORE/CORPUS/DATASET/data/dt=D/000000.tar     a view of the head for other tools
 STORE/CORPUS/DATASET/index/dt=D/000000.parquet
-STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _runs/  _leases/  _staging/
+STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _audit/  _runs/  _leases/  _staging/
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 CLIPS = "clips"
 ASSETS = "assets"
 QUARANTINE = "quarantine"
+TOMBSTONES = "tombstones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class StoreLayout:
     def dataset_names(self, corpus: str) -> tuple[str, ...]:
         """Return the datasets of a corpus that have at least one manifest folder."""
         return tuple(sorted(path.parent.name for path in (self.root / corpus).glob("*/_meta")))
+
+    def feature_names(self, corpus: str) -> tuple[str, ...]:
+        """Return the features of a corpus, as `NAME@VERSION`: every dataset that is no table of mmpipe's own."""
+        return tuple(name for name in self.dataset_names(corpus) if "@" in name)
 
     def corpora(self) -> tuple[str, ...]:
         """Return the corpora that were ever ingested."""
@@ -80,6 +85,11 @@ class StoreLayout:
         return self.root / "_leases"
 
     @property
+    def audit(self) -> Path:
+        """Return the folder of the audit log: who forgot, promoted or collected what, and why."""
+        return self.root / "_audit"
+
+    @property
     def staging(self) -> Path:
         """Return the folder of unfinished work; no reader ever looks here."""
         return self.root / "_staging"
@@ -108,6 +118,11 @@ class DatasetLayout:
     def object(self, sha256: str) -> Path:
         """Return the path of an immutable object."""
         return self.root / "objects" / sha256[:2] / sha256
+
+    @property
+    def is_feature(self) -> bool:
+        """Say whether this holds values of clips, and not one of mmpipe's own tables."""
+        return "@" in self.name
 
     @property
     def staging(self) -> Path:

@@ -95,7 +95,7 @@ def take_snapshot(
     for feature in sorted(set(features)):
         entries = _pin_heads(layout.dataset(corpus, feature), chosen)
         if not entries:
-            known = [name for name in layout.dataset_names(corpus) if "@" in name]
+            known = list(layout.feature_names(corpus))
             raise ConfigError(
                 f"{corpus!r} has no shards of {feature!r} in {list(chosen)}; features there: {known}. "
                 "Run `mmpipe extract` first."

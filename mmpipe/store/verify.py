@@ -57,7 +57,7 @@ def heal_views(layout: StoreLayout, corpus: str | None = None) -> int:
         for dataset_name in layout.dataset_names(name):
             dataset = layout.dataset(name, dataset_name)
             healed += sum(heal_view(dataset, partition) for partition in dataset.partitions())
-            if "@" in dataset_name:
+            if dataset.is_feature:
                 healed += write_card(dataset, read_schema(dataset))
     return healed
 
@@ -74,7 +74,7 @@ class _DatasetCheck:
     @property
     def _way_to_bytes(self) -> str:
         """Say how lost bytes come back: a feature is made from the raw files again, the spine has no other source."""
-        return _REMAKE if "@" in self._dataset.name else _RESTORE
+        return _REMAKE if self._dataset.is_feature else _RESTORE
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong."""
@@ -84,7 +84,7 @@ class _DatasetCheck:
         for partition in self._partitions():
             yield from self._verify_named(partition)
             yield from self._verify_view(partition)
-        if "@" in self._dataset.name:
+        if self._dataset.is_feature:
             yield from self._verify_feature()
         else:
             yield from self._verify_tables()

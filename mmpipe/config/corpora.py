@@ -1,0 +1,110 @@
+"""How a corpus is read: its files, labels, dates, clips, splits and limits."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from mmpipe.config.table import Name, Table
+
+
+class DateRule(StrEnum):
+    """Which file belongs to which date."""
+
+    FIRST_SEEN = "first_seen"  # the date of the run that met it first; sticks
+    PATH = "path"  # a pattern over the file's corpus-relative name
+    COLUMN = "column"  # a column of the labels table
+
+
+class DatesConfig(Table):
+    """How an asset gets its partition."""
+
+    rule: DateRule = Field(DateRule.FIRST_SEEN, description="first_seen, path, or column")
+    pattern: str = Field(
+        r"(?P<dt>\d{4}-\d{2}-\d{2})", description="for rule=path: a regular expression with a group named dt"
+    )
+    column: str = Field("dt", description="for rule=column: the labels column that holds the date, YYYY-MM-DD")
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_names_the_date(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if "dt" not in groups:
+            raise ValueError("the pattern needs a group named dt, as in (?P<dt>\\d{4}-\\d{2}-\\d{2})")
+        return pattern
+
+
+class LabelsConfig(Table):
+    """A table with one row per asset (or per caption of it)."""
+
+    file: Path = Field(description="jsonl, csv or parquet")
+    key: str = Field("id", description="column that holds the asset's stem, or its corpus-relative name")
+    group: str | None = Field(None, description="column whose values must not be shared between splits, e.g. speaker")
+
+
+class ClipRule(StrEnum):
+    """How an asset is cut into clips."""
+
+    WHOLE = "whole"
+    WINDOW = "window"
+    CUES = "cues"
+
+
+class ClipsConfig(Table):
+    """How an asset is cut into clips."""
+
+    rule: ClipRule = Field(ClipRule.WHOLE, description="whole, window, or cues")
+    length_s: float = Field(2.0, gt=0, le=3600, description="for rule=window: length of a clip in seconds")
+    hop_s: float = Field(2.0, gt=0, le=3600, description="for rule=window: from start to start in seconds")
+    min_length_s: float = Field(0.02, gt=0, description="shorter clips are dropped with a reason")
+
+
+class SplitConfig(Table):
+    """Shares of the splits; a clip's split is a hash of its group, so that it never moves."""
+
+    val: float = Field(0.15, ge=0, lt=1)
+    test: float = Field(0.2, ge=0, lt=1)
+    salt: str = Field("", description="change it to draw another split")
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test must leave something to train on, got {self.val} + {self.test}")
+        return self
+
+
+class LimitsConfig(Table):
+    """What one raw file may cost; beyond it the file is quarantined, not tried."""
+
+    file_bytes: int = Field(8 << 30, gt=0, description="largest file")
+    text_bytes: int = Field(4 << 20, gt=0, description="largest text file")
+    pixels: int = Field(33_177_600, gt=0, description="largest picture, width x height")
+    duration_s: float = Field(4 * 3600, gt=0, description="longest stream")
+    frames: int = Field(1_000_000, gt=0, description="most frames decoded from one asset")
+    channels: int = Field(64, gt=0)
+    sample_rate_hz: int = Field(768_000, gt=0)
+    min_sample_rate_hz: int = Field(1_000, gt=0)
+    streams: int = Field(64, gt=0)
+    seconds_per_asset: float = Field(60, gt=0, description="wall time for one asset; a worker past it is killed")
+    memory_bytes: int = Field(2 << 30, gt=0, description="resident memory of a worker; past it the worker is killed")
+
+
+class CorpusConfig(Table):
+    """A named source of raw files."""
+
+    root: Path = Field(description="folder, read recursively")
+    labels: LabelsConfig | None = None
+    dates: DatesConfig = DatesConfig()
+    clips: ClipsConfig = ClipsConfig()
+    split: SplitConfig = SplitConfig()
+    limits: LimitsConfig = LimitsConfig()
+    features: tuple[Name, ...] | None = Field(None, description="extractors to run; none: the defaults")
+    shard_clips: int = Field(256, ge=1, le=100_000, description="clips in a shard: the unit of work and retry")
+    max_quarantined: float = Field(0.2, ge=0, le=1, description="a larger share of quarantined files ends with exit 5")
