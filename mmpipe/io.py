@@ -1,8 +1,6 @@
 """Durable file operations and canonical bytes: the one place that knows how a write survives a crash.
 
-Faults can be injected for tests through `MMPIPE_FAULT="operation:count:action"`, where operation is one of
-write, fsync, link, linked, replace, unlink, mkdir, or any; a count of `3` means the
-third time, `3+` from then on; action is `kill`, `transient`, or the name of an errno such as ENOSPC.
+A path in an object store (`RemotePath`) is written by conditional puts: no link, no rename, nothing to sync.
 """
 
 from __future__ import annotations
@@ -12,18 +10,19 @@ import hashlib
 import json
 import os
 import re
-import signal
 import uuid
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mmpipe.errors import ConfigError, TransientError
+from mmpipe import remote
+from mmpipe.cache import cached_copy, drop_copy
+from mmpipe.errors import ConfigError
+from mmpipe.faults import fail_if_asked
+from mmpipe.remote import RemotePath
 
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
-_fault_counts: Counter[str] = Counter()
 
 
 # --------------------------------------------------------------------------- names
@@ -59,22 +58,39 @@ def canonical_json(value: Any) -> bytes:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
+    if isinstance(path, RemotePath):
+        return remote.sha256_remote(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --------------------------------------------------------------------------- where bytes lie
 
-StorePath = Path  # a place in a store
+StorePath = Path  # a place in a store: a local path, or a `RemotePath`, which is a `Path` too
 
 
 def local_file(path: StorePath) -> Path:
     """Return a file on this machine that has the bytes of a committed, immutable file."""
-    return path
+    return cached_copy(path) if isinstance(path, RemotePath) else path
+
+
+def list_names(folder: StorePath, *, folders: bool = True) -> list[str]:
+    """Return the names in a folder, with or without those of folders; none where the folder is not there."""
+    if isinstance(folder, RemotePath):
+        return [name for name, is_folder in folder.entries() if folders or not is_folder]
+    try:
+        if folders:
+            return os.listdir(folder)
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def read_range(path: StorePath, start: int, nbytes: int) -> bytes:
     """Return some bytes of a committed, immutable file, without the rest."""
+    if isinstance(path, RemotePath):
+        return remote.read_remote_range(path, start, nbytes)
     with open(path, "rb") as file:
         file.seek(start)
         return file.read(nbytes)
@@ -85,19 +101,25 @@ def read_range(path: StorePath, start: int, nbytes: int) -> bytes:
 
 def write_durable(path: Path, data: bytes) -> None:
     """Write a new file and make its bytes durable; the name is durable only after `sync_directory`."""
+    if isinstance(path, RemotePath):
+        if not remote.create(path, data):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        return
     with _naming(path), open(path, "xb") as file:
-        _fault("write", path)
+        fail_if_asked("write", path)
         file.write(data)
         file.flush()
-        _fault("fsync", path)
+        fail_if_asked("fsync", path)
         os.fsync(file.fileno())
 
 
 def sync_file(path: Path) -> None:
     """Make the bytes of an already written file durable."""
+    if isinstance(path, RemotePath):
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        _fault("fsync", path)
+        fail_if_asked("fsync", path)
         with _naming(path):
             os.fsync(descriptor)
     finally:
@@ -106,9 +128,11 @@ def sync_file(path: Path) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
+    if isinstance(path, RemotePath):
+        return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _fault("fsync", path)
+        fail_if_asked("fsync", path)
         with _naming(path):
             os.fsync(descriptor)
     finally:
@@ -118,14 +142,21 @@ def sync_directory(path: Path) -> None:
 def put_if_absent(source: Path, target: Path) -> bool:
     """Give durable `source` the name `target`; return False, changing nothing, where the name is taken.
 
-    A hard link, because a rename would overwrite: one creator of a name wins on every POSIX file system.
+    A hard link, because a rename would overwrite: one creator of a name wins on every POSIX file system. In an object
+    store a put on the condition that nothing is there; `source` is a local file either way.
     """
+    if isinstance(target, RemotePath):
+        fail_if_asked("link", target)
+        won = remote.create_from_file(target, source)
+        if won:
+            fail_if_asked("linked", target)
+        return won
     try:
-        _fault("link", target)
+        fail_if_asked("link", target)
         os.link(source, target)
     except FileExistsError:
         return False
-    _fault("linked", target)  # the commit that landed but reports failure
+    fail_if_asked("linked", target)  # the commit that landed but reports failure
     sync_directory(target.parent)
     return True
 
@@ -135,14 +166,18 @@ def replace_with_link(source: Path, target: Path, staging: Path) -> bool:
 
     A hard link where the file system has them, else a copy. The temporary name lies in `staging`, on the same file
     system: readers of a folder choke on a name they do not expect. Renaming a link over another link of the same
-    inode does nothing and leaves the temporary name, so ask first and unlink after.
+    inode does nothing and leaves the temporary name, so ask first and unlink after. In an object store a copy, which
+    the store makes itself.
     """
+    if isinstance(source, RemotePath) and isinstance(target, RemotePath):
+        fail_if_asked("replace", target)
+        return remote.show_copy(source, target)
     if _shows(source, target):
         return False
     temporary = staging / f"{uuid.uuid4().hex}.link"
     try:
         _link_or_copy(source, temporary)
-        _fault("replace", target)
+        fail_if_asked("replace", target)
         os.replace(temporary, target)
     finally:
         remove_file(temporary)
@@ -150,9 +185,18 @@ def replace_with_link(source: Path, target: Path, staging: Path) -> bool:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a name, if it is there."""
-    _fault("unlink", path)
+    """Remove a name, if it is there, and this machine's copy of a remote one."""
+    fail_if_asked("unlink", path)
+    if isinstance(path, RemotePath):
+        drop_copy(path)
     path.unlink(missing_ok=True)
+
+
+def make_young(path: StorePath) -> None:
+    """Stamp a file with the time of now, by its file system's own clock, so that `mmpipe gc` leaves it alone."""
+    if not isinstance(path, RemotePath):  # gc refuses a remote store
+        with suppress(PermissionError):  # another user's file: its age counts from when they wrote it
+            os.utime(path)
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
@@ -162,14 +206,20 @@ def replace_bytes(path: Path, data: bytes) -> None:
 
 def replace_durable(path: Path, data: bytes, temporary: Path) -> None:
     """Replace a small mutable file by way of a new name on the same file system, where a kill may leave it."""
+    if isinstance(path, RemotePath):
+        fail_if_asked("replace", path)
+        remote.put(path, data)
+        return
     write_durable(temporary, data)
-    _fault("replace", path)
+    fail_if_asked("replace", path)
     os.replace(temporary, path)
     sync_directory(path.parent)
 
 
 def make_directory(path: Path) -> Path:
     """Make a directory and its parents; say what to do where the place is not writable."""
+    if isinstance(path, RemotePath):
+        return path
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError) as error:
@@ -185,18 +235,23 @@ def make_directory(path: Path) -> Path:
 
 def make_durable_directory(path: Path) -> Path:
     """Make a directory, and make its name and those of the parents that were missing durable."""
+    if isinstance(path, RemotePath):
+        return path
     missing = []
     while not path.is_dir():
         missing.append(path)
         path = path.parent
     for path in reversed(missing):
-        _fault("mkdir", path)
+        fail_if_asked("mkdir", path)
         sync_directory(make_directory(path).parent)
     return path
 
 
 def require_writable(path: Path) -> None:
     """Refuse a folder that cannot be written, before any work is done."""
+    if isinstance(path, RemotePath):
+        remote.require_conditions(path)
+        return
     make_directory(path)
     probe = path / f".probe-{uuid.uuid4().hex}"
     try:
@@ -225,7 +280,7 @@ def _shows(source: Path, target: Path) -> bool:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
-        _fault("link", target)
+        fail_if_asked("link", target)
         os.link(source, target)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EMLINK, errno.EXDEV, errno.EOPNOTSUPP):
@@ -248,23 +303,3 @@ def _naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
-
-
-def _fault(operation: str, path: Path) -> None:
-    """Fail here if the environment asks for it: how the tests make crashes happen, not imagine them."""
-    wish = os.environ.get("MMPIPE_FAULT")
-    if not wish:
-        return
-    wanted, count, action = wish.split(":")
-    if wanted not in (operation, "any"):
-        return
-    _fault_counts[wanted] += 1
-    first = int(count.removesuffix("+"))
-    if _fault_counts[wanted] < first or (_fault_counts[wanted] > first and not count.endswith("+")):
-        return
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if action == "transient":
-        raise TransientError(f"injected at {operation} of {path}")
-    number = getattr(errno, action)
-    raise OSError(number, os.strerror(number), str(path))

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmpipe.config import load_config
 from mmpipe.errors import MmpipeError
 from mmpipe.io import require_writable
+from mmpipe.remote import RemotePath
 
 LOW_SPACE_BYTES = 5 << 30
 
@@ -58,9 +59,11 @@ def _check_config(path: Path) -> tuple[str, str, str]:
 def _check_store(path: Path) -> tuple[str, str, str]:
     try:
         store = load_config(path).store
-        require_writable(_nearest_folder(store))
+        require_writable(store if isinstance(store, RemotePath) else _nearest_folder(store))
     except MmpipeError as error:
         return "store", "wrong", str(error)
+    if isinstance(store, RemotePath):
+        return "store", "ok", f"{store}: writable, with conditional puts"
     free = shutil.disk_usage(_nearest_folder(store)).free
     state = "ok" if free > LOW_SPACE_BYTES else "weak"
     what = "" if store.exists() else " (to be made)"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from mmpipe.io import local_file
 from mmpipe.steps.shard_work import ReusedValue
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
@@ -31,7 +32,7 @@ def find_reusable(
             file = _index_file(entry)
             if wanted.is_empty() or file is None or not all(has_object(dataset, part) for part in entry.files):
                 continue
-            held = pl.read_parquet(dataset.object(file), columns=_CUT).with_row_index("row")
+            held = pl.read_parquet(local_file(dataset.object(file)), columns=_CUT).with_row_index("row")
             matches = wanted.join(held, on=_CUT, how="inner").unique(_CLIP, keep="first", maintain_order=True)
             for match in matches.iter_rows(named=True):
                 yield (

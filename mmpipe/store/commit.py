@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from mmpipe.errors import StoreError, TransientError
 from mmpipe.io import make_durable_directory, put_if_absent, remove_file, sync_directory, write_durable
+from mmpipe.remote import RemotePath
 from mmpipe.store.layout import DatasetLayout, check_partition
 from mmpipe.store.manifest import Manifest, ShardEntry
 from mmpipe.store.objects import OBJECT_MODE, has_object, stage_path
@@ -175,6 +176,8 @@ def _link_manifest(dataset: DatasetLayout, manifest: Manifest) -> bool:
 
 def _sync_parents(dataset: DatasetLayout) -> None:
     """Make the folders on the way durable, also where one that died has made them."""
+    if isinstance(dataset.root, RemotePath):
+        return  # it has no folders
     objects, store = dataset.root / "objects", dataset.root.parent.parent
     for folder in (objects, dataset.root / "_meta", dataset.root, dataset.root.parent, store):
         if folder.is_dir():

@@ -6,6 +6,9 @@ STORE/CORPUS/DATASET/objects/ab/<sha256>      immutable bytes
 STORE/CORPUS/DATASET/data/dt=D/000000.tar     a view of the head for other tools
 STORE/CORPUS/DATASET/index/dt=D/000000.parquet
 STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _audit/  _runs/  _leases/  _staging/
+
+Of a store at a URL such as s3://bucket/prefix, what needs a file system stays on the machine that works on it, in
+`StoreLayout.local`: checkpoints, models, reports, _runs and _staging. All that readers of features need is remote.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pathlib import Path
 
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.io import canonical_json, put_if_absent, remove_file, require_writable, write_durable
+from mmpipe.remote import RemotePath, local_home
 from mmpipe.types import PARTITION_PATTERN
 
 FORMAT_VERSION = 1
@@ -50,6 +54,11 @@ class StoreLayout:
         return tuple(sorted(path.parent.name for path in self.root.glob(f"*/{CLIPS}")))
 
     @property
+    def local(self) -> Path:
+        """Return the folder of what stays on this machine: the store itself, unless it is remote."""
+        return local_home(self.root) if isinstance(self.root, RemotePath) else self.root
+
+    @property
     def format_file(self) -> Path:
         """Return the file that names the layout's version."""
         return self.root / "format.json"
@@ -62,22 +71,22 @@ class StoreLayout:
     @property
     def checkpoints(self) -> Path:
         """Return the folder of training checkpoints."""
-        return self.root / "checkpoints"
+        return self.local / "checkpoints"
 
     @property
     def models(self) -> Path:
         """Return the folder of published models."""
-        return self.root / "models"
+        return self.local / "models"
 
     @property
     def reports(self) -> Path:
         """Return the folder of HTML reports."""
-        return self.root / "reports"
+        return self.local / "reports"
 
     @property
     def runs(self) -> Path:
         """Return the folder of run records: the only place with clock times and run ids."""
-        return self.root / "_runs"
+        return self.local / "_runs"
 
     @property
     def leases(self) -> Path:
@@ -92,7 +101,7 @@ class StoreLayout:
     @property
     def staging(self) -> Path:
         """Return the folder of unfinished work; no reader ever looks here."""
-        return self.root / "_staging"
+        return self.local / "_staging"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +177,8 @@ def create_store(root: Path) -> StoreLayout:
     if layout.format_file.exists():
         return open_store(root)
     require_writable(layout.staging)
+    if isinstance(root, RemotePath):
+        require_writable(root)
     temporary = layout.staging / f"format-{uuid.uuid4().hex}"  # two may make the same store at once
     write_durable(temporary, canonical_json({"format": FORMAT_VERSION}))
     put_if_absent(temporary, layout.format_file)

@@ -11,6 +11,7 @@ from mmpipe.errors import StoreError
 from mmpipe.io import (
     make_directory,
     make_durable_directory,
+    make_young,
     put_if_absent,
     remove_file,
     sha256_file,
@@ -35,9 +36,14 @@ def put_object(dataset: DatasetLayout, staged: Path) -> tuple[str, int]:
     sha256, nbytes = sha256_file(staged), staged.stat().st_size
     target = dataset.object(sha256)
     make_durable_directory(target.parent)
-    if not put_if_absent(staged, target):
-        _require_whole(target, sha256, nbytes)
+    while not put_if_absent(staged, target):
+        try:
+            make_young(target)  # before the look: what is young when it is whole is not collected as garbage
+            _require_whole(target, sha256, nbytes)
+        except FileNotFoundError:
+            continue  # it was collected just now
         sync_directory(target.parent)  # who put it there may have died before this
+        break
     remove_file(staged)
     return sha256, nbytes
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mmpipe.errors import StoreError
-from mmpipe.io import make_directory, make_durable_directory, remove_file, replace_with_link, sync_directory
+from mmpipe.io import list_names, make_directory, make_durable_directory, remove_file, replace_with_link, sync_directory
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import ROLES, Manifest
 from mmpipe.store.objects import has_object
@@ -52,10 +51,7 @@ def _show_role(dataset: DatasetLayout, head: Manifest, role: str) -> bool:
 
 def _remove_others(folder: Path, wanted: set[str]) -> bool:
     """Remove stale shards and what a killed tool left: one unexpected name breaks the readers of a folder."""
-    with os.scandir(folder) as entries:
-        others = sorted(
-            entry.name for entry in entries if entry.name not in wanted and not entry.is_dir(follow_symlinks=False)
-        )
+    others = sorted(set(list_names(folder, folders=False)) - wanted)
     for name in others:
         remove_file(folder / name)
     return bool(others)
