@@ -48,3 +48,4 @@ def make_features(
         page.add("commit", commit_features(config, corpus, dt))
     for batch in batches:
         page.add("extract", batch.result())
+    plan.raise_if_running()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -19,8 +20,10 @@ from mmpipe.cli.options import (
     LastDate,
     open_config,
 )
-from mmpipe.cli.show import print_rows
+from mmpipe.cli.show import plain, print_json, print_rows, print_text
 from mmpipe.steps.choices import Only
+
+_MOST_ROWS = 40  # on a terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -38,52 +41,75 @@ def plan(
     only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is due, and why."""
+    """Say what is due and why, and what it will take."""
+    from mmpipe.steps.forecast import forecast_plan, totals_of
     from mmpipe.steps.ingest import ingest_reason
     from mmpipe.steps.night import date_now
-    from mmpipe.steps.plan import dates_between, plan_corpus
+    from mmpipe.steps.plan import Plan, dates_between, plan_corpus
 
     settings, name = open_config(config, corpus)
     today = date_now(settings)
     new_files = ingest_reason(settings, name, today)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     if new_files:
         rows.append({"dt": today, "shard": "", "feature": "(ingest)", "clips": "", "reason": new_files})
-    if not settings.store.exists():
-        print_rows(rows, as_json, "due")
-        return
-    made = plan_corpus(settings, name, dates_between(settings, name, first, last), only, feature)
+    made = Plan(corpus=name, shards=())
+    if settings.store.exists():
+        dates = dates_between(settings, name, first, last) if first or last else None
+        made = plan_corpus(settings, name, dates, only, feature)
     rows += [
         {"dt": due.partition, "shard": due.shard, "feature": feature, "clips": due.clips, "reason": reason}
         for due in made.shards
         for feature, reason in zip(due.features, due.reasons, strict=True)
     ]
-    print_rows(rows, as_json, "due")
+    running = [
+        {"dt": state.partition, "shard": state.shard, "feature": state.feature, "by": state.reason}
+        for state in made.running
+    ]
+    forecast = forecast_plan(settings, made)
+    if as_json:
+        print_json({"due": rows, "running": running, "totals": forecast.table()})
+        return
+    _print_newest(rows, "due")
+    if running:
+        _print_newest(running, "running: left out")
+    if made.shards:
+        print_rows(
+            [{"total": what, "estimate": text} for what, text in totals_of(forecast).items()], False, "all of it"
+        )
 
 
 def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
-    """Show the state of every partition and feature."""
-    from mmpipe.steps.plan import read_states
+    """Show how far every date and feature is, and how fresh (exit 1: one is older than `max_age_h`)."""
+    from mmpipe.steps.status import read_status
 
     settings, name = open_config(config, corpus)
-    states = read_states(settings, name)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for state in states:
-        row = rows.setdefault(
-            (state.partition, state.feature),
-            {
-                "dt": state.partition,
-                "feature": state.feature,
-                "clips": 0,
-                "values": 0,
-                "quarantined": 0,
-                "state": Counter(),
-            },
-        )
-        row["clips"] += state.clips
-        row["values"] += state.samples
-        row["quarantined"] += state.quarantined
-        row["state"][str(state.state)] += 1
-    for row in rows.values():
-        row["state"] = ", ".join(f"{count} {state}" for state, count in sorted(row["state"].items()))
-    print_rows(list(rows.values()), as_json, f"{name}: shards by state")
+    found = read_status(settings, name)
+    if as_json:
+        fresh = {entry.feature: entry for entry in found.freshness}
+        extra = {
+            feature: {"newest": entry.newest, "age_h": entry.age_h, "published": entry.published, "late": entry.late}
+            for feature, entry in fresh.items()
+        }
+        print_json([asdict(cell) | extra[cell.feature] for cell in found.cells])
+    else:
+        _print_newest(found.matrix(), f"{name}: shards by state")
+        ages = [
+            asdict(entry) | {"age_h": "" if entry.age_h is None else round(entry.age_h, 1)} for entry in found.freshness
+        ]
+        print_rows(ages, False, "newest whole date")
+    if late := list(found.late()):
+        _, source = settings.corpus(name)
+        for entry in late:
+            age = f"ended {entry.age_h:.0f} h ago" if entry.age_h is not None else "is not there yet"
+            text = f"late: the newest whole date of {entry.feature} {age}; max_age_h = {source.max_age_h:g}"
+            typer.echo(plain(text), err=True)
+        raise typer.Exit(1)
+
+
+def _print_newest(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Print the newest rows, and say how many are left out."""
+    shown = sorted(rows, key=lambda row: str(row["dt"]))[-_MOST_ROWS:]
+    print_rows(shown, False, title)
+    if len(shown) < len(rows):
+        print_text(f"{len(rows) - len(shown):,} older rows are left out; --json has all")

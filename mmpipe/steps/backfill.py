@@ -12,7 +12,7 @@ from mmpipe.errors import ConfigError, MmpipeError, PartialError, ShardError
 from mmpipe.steps.choices import Only
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.plan import Plan, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.workers import shared_engine
 
@@ -59,8 +59,10 @@ def backfill_dates(
     progress: Progress = SILENT,
 ) -> BackfillReport:
     """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other."""
+    dates = dates_of_range(first, last)
+    plans = _Plans(config=config, corpus=corpus, dates=dates, only=only, features=features)
     with shared_engine(config):
-        days = [_fill(config, corpus, dt, only, features, dry_run, progress) for dt in dates_of_range(first, last)]
+        days = [_fill(plans, dt, dry_run, progress) for dt in dates]
     return BackfillReport(days=tuple(days))
 
 
@@ -75,28 +77,41 @@ def dates_of_range(first: str, last: str) -> tuple[str, ...]:
     return tuple((begin + timedelta(days=days)).isoformat() for days in range((end - begin).days + 1))
 
 
-def _fill(
-    config: Config,
-    corpus: str,
-    dt: str,
-    only: Only,
-    features: Sequence[str] | None,
-    dry_run: bool,
-    progress: Progress,
-) -> DayReport:
-    detail = ""
+@dataclass(slots=True, kw_only=True)
+class _Plans:
+    """The plan of a whole range, read once, and again after each ingest."""
+
+    config: Config
+    corpus: str
+    dates: tuple[str, ...]
+    only: Only
+    features: Sequence[str] | None
+    plan: Plan | None = None
+
+    def of_date(self, dt: str) -> Plan:
+        """Return what is due of a date."""
+        if not self.config.store.exists():
+            return Plan(corpus=self.corpus, shards=())
+        if self.plan is None:
+            self.plan = plan_corpus(self.config, self.corpus, self.dates, self.only, self.features)
+        return self.plan.of_date(dt)
+
+
+def _fill(plans: _Plans, dt: str, dry_run: bool, progress: Progress) -> DayReport:
+    config, corpus, detail = plans.config, plans.corpus, ""
     try:
-        new_files = ingest_reason(config, corpus, dt) if only in _TAKES_NEW_FILES else ""
+        new_files = ingest_reason(config, corpus, dt) if plans.only in _TAKES_NEW_FILES else ""
         if new_files and dry_run:
             return DayReport(dt=dt, state="would run", shards=0, detail=new_files)
         if new_files:
+            plans.plan = None  # an ingest may touch other dates too
             try:
                 ingest_corpus(config, corpus, dt, progress)
             except PartialError as error:
                 detail = str(error)
-        plan = plan_corpus(config, corpus, (dt,), only, features) if config.store.exists() else None
-        shards = len(plan.shards) if plan else 0
-        if dry_run or not shards or plan is None:
+        plan = plans.of_date(dt)
+        shards = len(plan.shards)
+        if dry_run or (plan.is_empty and not plan.running):
             state = "would run" if shards else "failed" if detail else "nothing to do"
             return DayReport(dt=dt, state=state, shards=shards, detail=detail)
         extract_plan(config, plan, progress)

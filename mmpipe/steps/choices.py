@@ -12,6 +12,7 @@ class State(StrEnum):
     MISSING = "missing"  # never made
     STALE = "stale"  # made from something else
     FAILED = "failed"  # made, but clips of it were quarantined
+    RUNNING = "running"  # somebody is making it now
 
 
 class Only(StrEnum):

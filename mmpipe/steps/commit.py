@@ -121,7 +121,7 @@ def _commit(
             schema=schema_digest(extractor.schema),
             fingerprint=fingerprint(extractor),
             shards=entries,
-            then=lambda: write_card(dataset, extractor.schema),
+            then=lambda: write_card(dataset, extractor.schema, touched=(dt,)),
         )
     shards = head.shards if head else ()
     return FeatureCount(

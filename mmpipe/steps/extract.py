@@ -5,23 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+
+import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ShardError
-from mmpipe.features.extractor import feature_name
+from mmpipe.features.extractor import feature_name, fingerprint
+from mmpipe.steps.choices import State
 from mmpipe.steps.commit import CommitReport, commit_features
+from mmpipe.steps.external_shards import fill_external
 from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.plan import Plan, ShardDue
+from mmpipe.steps.forecast import FreeBytes, free_bytes, require_room
+from mmpipe.steps.ledger import identity_of, read_ledger
+from mmpipe.steps.outbox import deliver, open_outbox
+from mmpipe.steps.plan import Plan, ShardDue, raise_if_running
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.shard_plan import plan_works
 from mmpipe.steps.shard_work import ShardDone, ShardWork
 from mmpipe.steps.wire import decode
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.workers import num_workers, shared_engine
+from mmpipe.store.claims import Claim, Place, claim_shards
+from mmpipe.store.identity import note_identity
 from mmpipe.store.layout import create_store
-from mmpipe.store.lease import Lease
 from mmpipe.store.schema import freeze_schema
+from mmpipe.store.throughput import ThroughputNote, note_throughput
 
 FUNCTION = "mmpipe.steps.extract_shard:extract_shard"
 
@@ -50,31 +60,64 @@ class ExtractReport:
         return [{"what": f"quarantined: {code}", "count": count} for code, count in sorted(self.quarantined.items())]
 
 
-def extract_plan(config: Config, plan: Plan, progress: Progress = SILENT) -> tuple[ExtractReport, CommitReport]:
-    """Extract and commit everything that a plan names."""
+def extract_plan(
+    config: Config, plan: Plan, progress: Progress = SILENT, free: FreeBytes = free_bytes
+) -> tuple[ExtractReport, CommitReport]:
+    """Extract and commit everything that a plan names and nobody else is making.
+
+    ConfigError, before any work: there is no room for it. ShardError, after all the others are committed: shards
+    that could not be made. TransientError, after that: shards that somebody else is making.
+    """
     layout = create_store(config.store)
-    with Lease.acquire(layout, f"extract-{plan.corpus}"):
-        report, failed = _extract(config, plan.corpus, plan.shards, progress)
+    require_room(config, plan.corpus, plan.shards, free)
+    with claim_shards(layout, plan.corpus, _places(plan.shards)) as claim:
+        shards = _still_due(config, plan.corpus, plan.shards, claim)
+        report, failed = _extract(config, plan.corpus, shards, progress)
+        behind = {failure.partition for failure in failed}
         counts = [
             count
-            for partition in plan.partitions
-            if all(failure.partition != partition for failure in failed)
+            for partition in sorted({due.partition for due in shards} - behind)
             for count in commit_features(config, plan.corpus, partition).features
         ]
     _raise_failures(failed)
+    raise_if_running({**plan.running_places, **claim.held})
     return report, CommitReport(corpus=plan.corpus, features=tuple(counts))
 
 
 def extract_shards(
-    config: Config, corpus: str, shards: Sequence[ShardDue], progress: Progress = SILENT
+    config: Config,
+    corpus: str,
+    shards: Sequence[ShardDue],
+    progress: Progress = SILENT,
+    free: FreeBytes = free_bytes,
 ) -> ExtractReport:
     """Make shards durable, each with a receipt; those that have one already are not made again.
 
-    ShardError, after all the others are made: shards that could not be.
+    ShardError, after all the others are made: shards that could not be. TransientError: shards somebody else makes.
     """
-    report, failed = _extract(config, corpus, shards, progress)
+    layout = create_store(config.store)
+    require_room(config, corpus, shards, free)
+    with claim_shards(layout, corpus, _places(shards)) as claim:
+        report, failed = _extract(config, corpus, _still_due(config, corpus, shards, claim), progress)
     _raise_failures(failed)
+    raise_if_running(claim.held)
     return report
+
+
+def _places(shards: Iterable[ShardDue]) -> set[Place]:
+    return {(due.partition, due.shard) for due in shards}
+
+
+def _still_due(config: Config, corpus: str, shards: Sequence[ShardDue], claim: Claim) -> tuple[ShardDue, ...]:
+    """Return the claimed shards without what somebody has committed since they were planned."""
+    taken = tuple(due for due in shards if (due.partition, due.shard) in claim.taken)
+    planned = [due for due in taken if not due.again]
+    if not planned:
+        return taken
+    partitions, features = ({due.partition for due in planned}, {name for due in planned for name in due.features})
+    ledger = read_ledger(config, corpus, sorted(partitions), sorted(features))
+    made = set(ledger.filter(pl.col("state") == State.COMPLETE).select("partition", "shard", "feature").iter_rows())
+    return tuple(left for due in taken if (left := due if due.again else due.without(made)).features)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +136,14 @@ def _extract(
     extractors = {feature_name(extractor): extractor for extractor in resolve_features(config, corpus)}
     for name in sorted({name for due in shards for name in due.features}):
         freeze_schema(layout.dataset(corpus, name), extractors[name].schema)
+        note_identity(layout.dataset(corpus, name), fingerprint(extractors[name]), identity_of(extractors[name]))
+    filled, shards = fill_external(layout, corpus, shards)
     works = plan_works(config, layout, corpus, shards, extractors)
     progress.start("extract", sum(work.num_clips for work in works))
-    settled = list(_run_works(config, works, progress))
-    done = [shard for shard in settled if isinstance(shard, ShardDone)]
+    with open_outbox(layout) as outbox:
+        works = outbox.address(works) if outbox else works
+        settled = list(deliver(outbox, works, _run_works(config, works, progress)))
+    done = [*filled, *(shard for shard in settled if isinstance(shard, ShardDone))]
     quarantined: dict[str, int] = {}
     for shard in done:
         for feature in shard.features:
@@ -104,13 +151,27 @@ def _extract(
                 quarantined[drop.code] = quarantined.get(drop.code, 0) + 1
     report = ExtractReport(
         corpus=corpus,
-        shards=len(done),
+        shards=len({(shard.partition, shard.shard) for shard in done}),
         computed=sum(shard.computed for shard in done),
         reused=sum(shard.reused for shard in done),
         quarantined=quarantined,
         seconds=time.monotonic() - started,
     )
+    if report.computed:
+        names = sorted({feature.feature for shard in done for feature in shard.features})
+        note_throughput(layout, corpus, _note_of(report, names, num_workers(config)))
     return report, tuple(shard for shard in settled if isinstance(shard, _Failed))
+
+
+def _note_of(report: ExtractReport, features: Sequence[str], workers: int) -> ThroughputNote:
+    return ThroughputNote(
+        features=features,
+        computed=report.computed,
+        reused=report.reused,
+        seconds=report.seconds,
+        workers=workers,
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _raise_failures(failed: Sequence[_Failed]) -> None:

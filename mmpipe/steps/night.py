@@ -49,6 +49,8 @@ def what_is_due(config: Config, corpus: str, dt: str) -> tuple[str, ...]:
     if not plan.is_empty:
         reasons = sorted({reason for due in plan.shards for reason in due.reasons})
         return (f"extract: {len(plan.shards)} shards ({'; '.join(reasons)})",)
+    if held := plan.running_places:
+        return (f"extract: {len(held)} shards are being made ({'; '.join(sorted(set(held.values())))})",)
     found = ((name, release_reason(config, name)) for name in models_of(config, corpus))
     return tuple(f"train {name}: {reason}" for name, reason in found if reason)
 

@@ -1,36 +1,26 @@
-"""The ledger: what the config wants against what the manifests hold, and so what is due and why.
-
-Nothing here trusts a marker or a date: a shard is complete if the head manifest names it under the wanted
-fingerprint, made from the digests that the spine has now.
-"""
+"""What is due and why, as values: the shards of the ledger that a night or a person takes up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError
-from mmpipe.features.extractor import Extractor, feature_name, fingerprint
+from mmpipe.errors import TransientError
+from mmpipe.steps.causes import with_causes
 from mmpipe.steps.choices import Only as Only
 from mmpipe.steps.choices import State as State
-from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.inputs import inputs_digest
-from mmpipe.store.commit import read_head
-from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
-from mmpipe.store.manifest import Manifest, ShardEntry
-from mmpipe.store.objects import has_object
-from mmpipe.store.receipt import read_receipt
-from mmpipe.store.spine import read_spine
+from mmpipe.steps.ledger import read_ledger, wanted_features
+from mmpipe.store.layout import CLIPS, open_store
 
 _STATES_TAKEN = {
     Only.DUE: frozenset({State.MISSING, State.STALE}),
     Only.MISSING: frozenset({State.MISSING}),
     Only.STALE: frozenset({State.STALE}),
     Only.FAILED: frozenset({State.FAILED}),
-    Only.ALL: frozenset(State),
+    Only.ALL: frozenset(State) - {State.RUNNING},
 }
 
 
@@ -47,6 +37,8 @@ class ShardState:
     samples: int
     quarantined: int
     inputs: str  # the digest that a complete shard must have been made from
+    nbytes: int = 0  # of its files
+    held: bool = False  # a person must decide first: no plan takes it up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +53,15 @@ class ShardDue:
     again: bool = False  # make it anew even where it is committed: a retry
     reuse: bool = True  # False: compute again what is there already
 
+    def without(self, made: Collection[tuple[str, int, str]]) -> ShardDue:
+        """Return the shard without the features that are in (partition, shard, feature)."""
+        left = [
+            (name, reason)
+            for name, reason in zip(self.features, self.reasons, strict=True)
+            if (self.partition, self.shard, name) not in made
+        ]
+        return replace(self, features=tuple(name for name, _ in left), reasons=tuple(reason for _, reason in left))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -68,6 +69,7 @@ class Plan:
 
     corpus: str
     shards: tuple[ShardDue, ...]
+    running: tuple[ShardState, ...] = ()  # due too, but somebody is making them: left out
 
     @property
     def is_empty(self) -> bool:
@@ -75,9 +77,26 @@ class Plan:
         return not self.shards
 
     @property
+    def running_places(self) -> dict[tuple[str, int], str]:
+        """Return the (partition, shard) that somebody else is making, and who."""
+        return {(state.partition, state.shard): state.reason for state in self.running}
+
+    @property
     def partitions(self) -> tuple[str, ...]:
         """Return the partitions that have something due."""
         return tuple(sorted({due.partition for due in self.shards}))
+
+    def raise_if_running(self) -> None:
+        """Raise TransientError where something was left out because somebody is making it."""
+        raise_if_running(self.running_places)
+
+    def of_date(self, dt: str) -> Plan:
+        """Return what of it belongs to one date."""
+        return Plan(
+            corpus=self.corpus,
+            shards=tuple(due for due in self.shards if due.partition == dt),
+            running=tuple(state for state in self.running if state.partition == dt),
+        )
 
     def batches(self, clips: int = 2_000) -> tuple[tuple[ShardDue, ...], ...]:
         """Deal the shards into runs of about so many clips: what one Prefect task takes."""
@@ -100,8 +119,11 @@ def plan_corpus(
     features: Sequence[str] | None = None,
 ) -> Plan:
     """Say which shards of a corpus are due; `features` names extractors, none means all of the corpus."""
-    states = read_states(config, corpus, partitions, features)
-    taken = [state for state in states if state.state in _STATES_TAKEN[only]]
+    ledger = read_ledger(config, corpus, partitions, features)
+    modalities = {feature.name: feature.modality for feature in wanted_features(config, corpus, features)}
+    ledger = with_causes(open_store(config.store), corpus, ledger, modalities)
+    taken = list(_states_of(ledger.filter(pl.col("state").is_in(sorted(_STATES_TAKEN[only])) & ~pl.col("held"))))
+    running = tuple(_states_of(ledger.filter(pl.col("state") == State.RUNNING)))
     by_shard: dict[tuple[str, int], list[ShardState]] = {}
     for state in taken:
         by_shard.setdefault((state.partition, state.shard), []).append(state)
@@ -119,6 +141,7 @@ def plan_corpus(
             )
             for (partition, shard), group in sorted(by_shard.items())
         ),
+        running=running,
     )
 
 
@@ -132,69 +155,22 @@ def read_states(
     config: Config, corpus: str, partitions: Sequence[str] | None = None, features: Sequence[str] | None = None
 ) -> tuple[ShardState, ...]:
     """Return the state of every shard x feature of a corpus, in order."""
-    extractors = _chosen(resolve_features(config, corpus), features, corpus)
-    layout = open_store(config.store)
-    wanted = layout.dataset(corpus, CLIPS).partitions() if partitions is None else tuple(partitions)
-    return tuple(state for partition in wanted for state in _partition_states(layout, corpus, partition, extractors))
+    return tuple(_states_of(read_ledger(config, corpus, partitions, features)))
 
 
-def _chosen(extractors: Sequence[Extractor], features: Sequence[str] | None, corpus: str) -> list[Extractor]:
-    """Return the extractors that are asked for, by name with or without version; refuse a name that is none."""
-    named = {name: extractor for extractor in extractors for name in (extractor.name, feature_name(extractor))}
-    if unknown := sorted(set(features or ()) - named.keys()):
-        known = ", ".join(extractor.name for extractor in extractors)
-        raise ConfigError(
-            f"{corpus!r} has no feature {unknown[0]!r}; its features are: {known}. Add it to `features` of the corpus."
+def _states_of(ledger: pl.DataFrame) -> Iterator[ShardState]:
+    """Yield the rows of a ledger as values."""
+    states = {str(state): state for state in State}
+    for row in ledger.iter_rows(named=True):
+        yield ShardState(**{**row, "state": states[row["state"]]})
+
+
+def raise_if_running(held: Mapping[tuple[str, int], str]) -> None:
+    """Raise TransientError that names shards which somebody else is making."""
+    if held:
+        (partition, shard), who = min(held.items())
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        raise TransientError(
+            f"dt={partition} shard {shard}{more} is being worked on by {who}. What nobody else has is done. "
+            "Wait for it or end it, then run again."
         )
-    wanted = {feature_name(named[name]) for name in (named if features is None else features)}
-    return [extractor for extractor in extractors if feature_name(extractor) in wanted]
-
-
-def _partition_states(
-    layout: StoreLayout, corpus: str, partition: str, extractors: Iterable[Extractor]
-) -> Iterable[ShardState]:
-    spine = read_spine(layout, corpus, (partition,))
-    if spine.is_empty():
-        return
-    shards = sorted(spine.partition_by("shard", as_dict=True).items())
-    for extractor in extractors:
-        dataset = layout.dataset(corpus, feature_name(extractor))
-        head = read_head(dataset, partition)
-        for (shard,), rows in shards:
-            yield _shard_state(extractor, dataset, head, partition, int(shard), rows)
-
-
-def _shard_state(
-    extractor: Extractor, dataset: DatasetLayout, head: Manifest | None, partition: str, shard: int, rows: pl.DataFrame
-) -> ShardState:
-    inputs = inputs_digest(rows, extractor.modality)
-    entry = head.shard(shard) if head else None
-    state, reason = _judge(extractor, head, entry, inputs)
-    if entry and state in (State.COMPLETE, State.FAILED) and not all(has_object(dataset, file) for file in entry.files):
-        state, reason = State.MISSING, "its files are gone or cut short"
-    if state is State.COMPLETE and read_receipt(dataset, partition, fingerprint(extractor), shard, inputs):
-        # A commit drops the receipts last: what shows the manifest to others may be behind it.
-        state, reason = State.MISSING, "its commit was cut short: nothing is left to compute"
-    return ShardState(
-        partition=partition,
-        shard=shard,
-        feature=feature_name(extractor),
-        state=state,
-        reason=reason,
-        clips=rows.height,
-        samples=entry.samples if entry else 0,
-        quarantined=entry.quarantined if entry else 0,
-        inputs=inputs,
-    )
-
-
-def _judge(extractor: Extractor, head: Manifest | None, entry: ShardEntry | None, inputs: str) -> tuple[State, str]:
-    if head is not None and head.fingerprint != fingerprint(extractor):
-        return State.STALE, "the extractor's parameters, version or weights changed"
-    if entry is None:
-        return State.MISSING, "never extracted"
-    if entry.inputs != inputs:
-        return State.STALE, f"the {extractor.modality} of its clips changed"
-    if entry.quarantined:
-        return State.FAILED, f"{entry.quarantined} of {entry.spine} clips are in quarantine"
-    return State.COMPLETE, "complete"

@@ -36,6 +36,11 @@ def shared_engine(config: Config) -> Iterator[LocalEngine]:
 
 def make_engine(config: Config) -> LocalEngine:
     """Make an engine of as many workers as the config says; none is started before there is work."""
-    workers = config.engine.workers or len(os.sched_getaffinity(0))
+    workers = num_workers(config)
     memory = max((corpus.limits.memory_bytes for corpus in config.corpora.values()), default=2 << 30)
     return LocalEngine(num_workers=workers, memory_bytes=memory, worker_setup="mmpipe.steps.worker:set_up")
+
+
+def num_workers(config: Config) -> int:
+    """Return how many workers the config asks for: one per core where it leaves it open."""
+    return config.engine.workers or len(os.sched_getaffinity(0))

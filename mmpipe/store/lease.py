@@ -25,6 +25,7 @@ from typing import Self
 
 from mmpipe.errors import TransientError
 from mmpipe.io import canonical_json, make_directory, put_if_absent, remove_file, write_durable
+from mmpipe.remote import RemotePath
 from mmpipe.store.layout import StoreLayout
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@=._-]{0,199}")
@@ -61,14 +62,16 @@ class Lease:
         self._thread.start()
 
     @classmethod
-    def acquire(cls, layout: StoreLayout, name: str, ttl_s: float = 60.0) -> Self:
+    def acquire(cls, layout: StoreLayout, name: str, ttl_s: float = 60.0) -> Lease:
         """Take a lease, or raise TransientError that says who has it, since when, and what to do.
 
         `ttl_s` is how old the heartbeat of a holder on another machine may be; here, the process is looked up.
         """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"a lease's name is letters, digits and @=._-, got {name!r}")
-        path = make_directory(layout.leases) / f"{name}.json"
+        if isinstance(layout.leases, RemotePath):
+            from mmpipe.store.remote_lease import RemoteLease
+
+            return RemoteLease.acquire(layout, name, ttl_s)
+        path = make_directory(layout.leases) / f"{lease_name(name)}.json"
         with _guard(path) as now_s:
             if refusal := _living_holder(path, now_s, ttl_s):
                 raise TransientError(refusal)
@@ -115,6 +118,23 @@ class Lease:
             return False
 
 
+def lease_name(name: str) -> str:
+    """Return a lease's name, or refuse what is none."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a lease's name is letters, digits and @=._-, got {name!r}")
+    return name
+
+
+def find_holder(layout: StoreLayout, name: str, ttl_s: float = 60.0) -> str:
+    """Say who holds a lease and is alive, "" where nobody does; takes nothing."""
+    if isinstance(layout.leases, RemotePath):
+        from mmpipe.store.remote_lease import find_remote_holder
+
+        return find_remote_holder(layout.leases / f"{name}.json", ttl_s)
+    found = _who_lives(layout.leases / f"{name}.json", time.time(), ttl_s)
+    return found[0] if found else ""
+
+
 @contextmanager
 def _guard(path: Path) -> Iterator[float]:
     """Hold the lock of a lease's name; yield the time by the file system's own clock, which stamps the heartbeats."""
@@ -143,30 +163,38 @@ def _lock(descriptor: int, path: Path) -> None:
 
 
 def _living_holder(path: Path, now_s: float, ttl_s: float) -> str:
-    """Say who holds a lease and is alive, or return ""."""
-    try:
-        age_s = max(now_s - path.stat().st_mtime, 0.0)
-        holder = _read_holder(path)
-    except FileNotFoundError:
+    """Refuse, in words, a lease that is held by somebody alive, or return ""."""
+    found = _who_lives(path, now_s, ttl_s)
+    if found is None:
         return ""
-    if holder is not None and holder.host == _this_host():
-        if _start_of(holder.pid) != holder.started:
-            return ""
-    elif age_s > ttl_s:
-        return ""
-    who = str(holder) if holder else "an unreadable record"
+    who, age_s = found
     return (
         f"{path.stem} is being worked on by {who}, last sign of life {age_s:.0f} s ago ({path}). Wait for it or end "
         f"it, then run again; a dead holder on another machine is replaced {ttl_s:.0f} s after its last sign of life."
     )
 
 
+def _who_lives(path: Path, now_s: float, ttl_s: float) -> tuple[str, float] | None:
+    """Return who holds a lease and is alive, with the age of the last sign of it in seconds."""
+    try:
+        age_s = max(now_s - path.stat().st_mtime, 0.0)
+        holder = _read_holder(path)
+    except FileNotFoundError:
+        return None
+    if holder is not None and holder.host == this_host():
+        if process_start(holder.pid) != holder.started:
+            return None
+    elif age_s > ttl_s:
+        return None
+    return str(holder) if holder else "an unreadable record", age_s
+
+
 def _take(layout: StoreLayout, path: Path) -> int:
     """Put this process's record in the place of what is there; return a descriptor of it."""
     holder = Holder(
-        host=_this_host(),
+        host=this_host(),
         pid=os.getpid(),
-        started=_start_of(os.getpid()) or 0,
+        started=process_start(os.getpid()) or 0,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
         nonce=uuid.uuid4().hex,
     )
@@ -191,13 +219,13 @@ def _read_holder(path: Path) -> Holder | None:
     return holder if all(wanted == got for wanted, got in kinds) else None
 
 
-def _this_host() -> str:
+def this_host() -> str:
     """Return what must be equal for a pid to mean the same process: host name, boot, process namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
 
 
-def _start_of(pid: int) -> int | None:
+def process_start(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None where it is gone or only waits to be reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmpipe.errors import StoreError
 from mmpipe.io import canonical_json, make_durable_directory, put_if_absent, remove_file, write_durable
-from mmpipe.store.layout import DatasetLayout
+from mmpipe.store.layout import DatasetLayout, StoreLayout
 from mmpipe.store.manifest import ShardEntry, shard_from_json, shard_to_json
 from mmpipe.store.objects import has_object, stage_path
 from mmpipe.types import Drop, digest_of
@@ -55,6 +56,21 @@ def read_receipt(dataset: DatasetLayout, partition: str, fingerprint: str, numbe
     return None
 
 
+def list_receipts(dataset: DatasetLayout) -> frozenset[str]:
+    """Return the names of all notes of the store, whatever dataset they are for."""
+    folder = dataset.staging / "receipts"
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+def noted_objects(layout: StoreLayout) -> frozenset[str]:
+    """Return the digests of all objects that a receipt speaks of; a void note speaks of none."""
+    found: set[str] = set()
+    for path in (layout.staging / "receipts").glob("*.json"):
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError, StoreError):  # committed meanwhile, or void
+            found.update(file.sha256 for file in _parse(path.read_bytes()).entry.files)
+    return frozenset(found)
+
+
 def drop_receipts(dataset: DatasetLayout, partition: str, fingerprint: str, entries: Iterable[ShardEntry]) -> None:
     """Forget the notes of shards that a manifest names now."""
     for entry in entries:
@@ -64,8 +80,12 @@ def drop_receipts(dataset: DatasetLayout, partition: str, fingerprint: str, entr
 
 
 def _path(dataset: DatasetLayout, partition: str, fingerprint: str, number: int, inputs: str) -> Path:
-    name = digest_of(dataset.corpus, dataset.name, partition, number, inputs, fingerprint)
-    return dataset.staging / "receipts" / f"{name}.json"
+    return dataset.staging / "receipts" / receipt_name(dataset, partition, fingerprint, number, inputs)
+
+
+def receipt_name(dataset: DatasetLayout, partition: str, fingerprint: str, number: int, inputs: str) -> str:
+    """Return the name of the note of a shard."""
+    return f"{digest_of(dataset.corpus, dataset.name, partition, number, inputs, fingerprint)}.json"
 
 
 def _parse(data: bytes) -> Receipt:

@@ -92,11 +92,11 @@ def test_a_worker_that_is_killed_once_costs_nothing(mixed):
 
 
 def test_a_night_whose_workers_keep_dying_fails_by_name_and_the_next_one_goes_on(two_forks, mixed):
-    """Every worker dies at its seventh link, which its parent never reaches: what was finished before that is kept."""
+    """Every worker dies at its second receipt, and its parent writes none: what was finished before that is kept."""
     forks, config = two_forks[0], mixed.place("dying")
     store = config.parent / "store"
     assert forks.run("take_in", config) == 0, forks.error
-    assert forks.run("fill", config, fault="link:7:kill") == 1
+    assert forks.run("fill", config, fault="link@receipts:2:kill") == 1
     assert "shards could not be made" in forks.error
     assert "worker_killed" in forks.error
     assert list((store / "_staging" / "receipts").iterdir()) != []

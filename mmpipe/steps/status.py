@@ -1,0 +1,105 @@
+"""How far every date and feature is, and how fresh: the ledger in counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from mmpipe.config import Config
+from mmpipe.steps.choices import State
+from mmpipe.steps.ledger import read_ledger
+from mmpipe.store.heads import read_heads
+from mmpipe.store.layout import open_store
+
+_SETTLED = (str(State.COMPLETE), str(State.FAILED))  # a night does no more for these
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One date of one feature."""
+
+    dt: str
+    feature: str
+    clips: int
+    values: int
+    quarantined: int
+    state: str  # "3 complete, 1 missing"
+    settled: bool  # nothing is missing, stale or running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """The newest date of a feature that is whole."""
+
+    feature: str
+    newest: str  # "" where no date is whole
+    age_h: float | None  # since that date ended, in the schedule's zone
+    published: str  # when the head of that date was written, UTC
+    late: bool  # older than the corpus's `max_age_h`, or none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All dates x features of a corpus."""
+
+    cells: tuple[Cell, ...]  # by date, then feature
+    freshness: tuple[Freshness, ...]
+
+    def matrix(self) -> list[dict[str, Any]]:
+        """Return one row per date, with a column per feature."""
+        rows: dict[str, dict[str, Any]] = {}
+        for cell in self.cells:
+            row = rows.setdefault(cell.dt, {"dt": cell.dt, "clips": cell.clips})
+            row[cell.feature] = cell.state + (f" ({cell.quarantined} quarantined)" if cell.quarantined else "")
+        return list(rows.values())
+
+    def late(self) -> Iterator[Freshness]:
+        """Yield the features that are older than they may be."""
+        yield from (fresh for fresh in self.freshness if fresh.late)
+
+
+def read_status(config: Config, corpus: str, now: datetime | None = None) -> Status:
+    """Count the ledger of a corpus, and say how old the newest whole date of each feature is."""
+    cells = tuple(_cells(read_ledger(config, corpus)))
+    newest = {cell.feature: "" for cell in cells}
+    newest |= {cell.feature: cell.dt for cell in cells if cell.settled}  # in the order of dates
+    return Status(
+        cells=cells,
+        freshness=tuple(_freshness(config, corpus, name, dt, now or datetime.now(UTC)) for name, dt in newest.items()),
+    )
+
+
+def _cells(ledger: pl.DataFrame) -> Iterator[Cell]:
+    counts = ledger.group_by("partition", "feature", "state", maintain_order=True).agg(
+        pl.len(), pl.col("clips", "samples", "quarantined").sum()
+    )
+    for (dt, feature), group in counts.group_by("partition", "feature", maintain_order=True):
+        states = dict(group.sort("state").select("state", "len").iter_rows())
+        yield Cell(
+            dt=str(dt),
+            feature=str(feature),
+            clips=int(group["clips"].sum()),
+            values=int(group["samples"].sum()),
+            quarantined=int(group["quarantined"].sum()),
+            state=", ".join(f"{count} {state}" for state, count in states.items()),
+            settled=states.keys() <= set(_SETTLED),
+        )
+
+
+def _freshness(config: Config, corpus: str, feature: str, dt: str, now: datetime) -> Freshness:
+    _, source = config.corpus(corpus)
+    age_h, published = None, ""
+    if dt:
+        end = datetime.combine(date.fromisoformat(dt) + timedelta(days=1), time(), ZoneInfo(config.timezone))
+        age_h = max((now - end).total_seconds() / 3600, 0.0)
+        stamps_ns = read_heads(open_store(config.store).dataset(corpus, feature), (dt,))["mtime_ns"]
+        published = (
+            datetime.fromtimestamp(stamps_ns[0] / 1e9, UTC).isoformat(timespec="seconds") if len(stamps_ns) else ""
+        )
+    late = source.max_age_h is not None and (age_h is None or age_h > source.max_age_h)
+    return Freshness(feature=feature, newest=dt, age_h=age_h, published=published, late=late)
