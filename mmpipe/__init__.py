@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmpipe.batches.aligned import AlignedReader as AlignedReader
+    from mmpipe.batches.feature_reader import FeatureReader as FeatureReader
+    from mmpipe.batches.feature_reader import Sample as Sample
     from mmpipe.errors import ConfigError as ConfigError
     from mmpipe.errors import MmpipeError as MmpipeError
     from mmpipe.errors import SampleError as SampleError
     from mmpipe.errors import StoreError as StoreError
     from mmpipe.errors import TransientError as TransientError
     from mmpipe.fusion.registry import register_fusion as register_fusion
+    from mmpipe.steps.open import open as open
     from mmpipe.steps.open import open_features as open_features
     from mmpipe.types import Batch as Batch
     from mmpipe.types import FeatureKind as FeatureKind
@@ -29,14 +32,17 @@ _HOMES = {
     "Batch": "mmpipe.types",
     "ConfigError": "mmpipe.errors",
     "FeatureKind": "mmpipe.types",
+    "FeatureReader": "mmpipe.batches.feature_reader",
     "FeatureSchema": "mmpipe.types",
     "FeatureValue": "mmpipe.types",
     "MmpipeError": "mmpipe.errors",
     "Modality": "mmpipe.types",
     "ModalityBatch": "mmpipe.types",
+    "Sample": "mmpipe.batches.feature_reader",
     "SampleError": "mmpipe.errors",
     "StoreError": "mmpipe.errors",
     "TransientError": "mmpipe.errors",
+    "open": "mmpipe.steps.open",
     "open_features": "mmpipe.steps.open",
     "register_fusion": "mmpipe.fusion.registry",
 }

@@ -216,7 +216,7 @@ class FeatureSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureValue:
-    """One clip's value: float32 [T, D] with int64 times [T], or [D] with times None."""
+    """One clip's value, of the schema's dtype: [T, D] with int64 times [T], or [D] with times None."""
 
     array: np.ndarray
     times_ns: np.ndarray | None = None

@@ -1,15 +1,54 @@
-"""The reader's door: open the features of a store, aligned."""
+"""The reader's door: open the features of a corpus, aligned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 
-from mmpipe.batches.aligned import AlignedReader
+from mmpipe.batches.feature_reader import FeatureReader, Missing
 from mmpipe.errors import ConfigError
-from mmpipe.store.layout import open_store
+from mmpipe.remote import store_path
+from mmpipe.steps.deprecate import warn_deprecated
+from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.snapshot import load_snapshot, take_snapshot
+
+
+def open_corpus(
+    place: str | PathLike[str],
+    features: Sequence[str] | None = None,
+    *,
+    snapshot: str | None = None,
+    split: str | None = None,
+    missing: Missing = "mask",
+    verify: bool = True,
+) -> FeatureReader:
+    """Open a corpus, `STORE/CORPUS`, for reading; public as `mmpipe.open`. A store of one corpus opens by itself.
+
+    Without `snapshot` the newest committed state is read, and stays the same for the life of the reader; with the name
+    or digest of a kept one, exactly that. `split` chooses "train", "val" or "test". A clip that lacks a feature has an
+    all-False row in its mask; `missing` may instead be "drop" or "error". Files are checked against their sha256, once
+    each, when first read, unless `verify` is off. Raise ConfigError for what is not there, StoreError for damage.
+    """
+    if missing not in ("mask", "drop", "error"):
+        raise ConfigError(f'missing is "mask", "drop" or "error", got {missing!r}')
+    if isinstance(features, str):
+        raise ConfigError(f"features is a list of names, got the text {features!r}")
+    layout, corpus = _find_corpus(place)
+    if snapshot is not None:
+        pinned = load_snapshot(layout, snapshot)
+        if pinned.corpus != corpus:
+            raise ConfigError(f"the snapshot {snapshot!r} is of the corpus {pinned.corpus!r}, not {corpus!r}")
+        chosen = tuple(features or pinned.features)
+    else:
+        chosen = tuple(layout.feature_names(corpus) if features is None else features)
+        pinned = take_snapshot(layout, corpus, chosen)
+    if not chosen:
+        raise ConfigError(f"{place} has no features yet. Run `mmpipe extract` first.")
+    warn_deprecated(layout, corpus, chosen)
+    return FeatureReader(layout, pinned, chosen, split=split, missing=missing, verify=verify)
+
+
+open = open_corpus  # `mmpipe.open`; nothing in this file needs Python's own
 
 
 def open_features(
@@ -18,21 +57,25 @@ def open_features(
     features: Sequence[str] | None = None,
     snapshot: str | None = None,
     verify: bool = True,
-) -> AlignedReader:
-    """Open features of a corpus for reading: `reader.gather(rows)` returns a `Batch`, `reader.spine` the clips.
+) -> FeatureReader:
+    """Open features under the older name; `open_corpus` takes `STORE/CORPUS`."""
+    place = store_path(store)
+    if corpus is None and snapshot is not None:
+        corpus = load_snapshot(open_store(place), snapshot).corpus
+    return open_corpus(place / corpus if corpus else place, features, snapshot=snapshot, verify=verify)
 
-    Without `snapshot` the newest committed state is read, and stays the same for the life of the reader; with the
-    digest of a kept one, exactly that. A clip without a modality has an all-False row in that feature's mask.
-    Raise ConfigError for what is not there, StoreError for damaged bytes (checked once per file, if `verify`).
-    """
-    layout = open_store(Path(store))
-    if snapshot is not None:
-        pinned = load_snapshot(layout, snapshot)
-        return AlignedReader(layout, pinned, tuple(features or pinned.features), verify=verify)
-    known = layout.corpora()
-    if corpus is None and len(known) != 1:
-        raise ConfigError(f"the store {store} has the corpora {list(known)}; name one")
-    name = corpus or known[0]
-    if features is None:
-        features = layout.feature_names(name)
-    return AlignedReader(layout, take_snapshot(layout, name, tuple(features)), tuple(features), verify=verify)
+
+def _find_corpus(place: str | PathLike[str]) -> tuple[StoreLayout, str]:
+    path = store_path(place)
+    if StoreLayout(path).format_file.exists():
+        layout = open_store(path)
+        known = layout.corpora()
+        if len(known) != 1:
+            raise ConfigError(f"the store {place} has the corpora {list(known)}; open one as {place}/CORPUS")
+        return layout, known[0]
+    if not StoreLayout(path.parent).format_file.exists():
+        raise ConfigError(f"no corpus at {place}: neither it nor the folder that it is in has a store's format.json")
+    layout = open_store(path.parent)
+    if path.name not in layout.corpora():
+        raise ConfigError(f"the store {path.parent} has no corpus {path.name!r}; it has {list(layout.corpora())}")
+    return layout, path.name

@@ -1,7 +1,8 @@
 """Read one committed shard at memory speed: a mapped tar with its index, or a Parquet file of vectors.
 
-Both kinds look the same from outside: `numbers()` is one flat float32 array, and row `r` is the `lengths_T[r] * dim`
-numbers from `starts[r]`. What a manifest names is checked against its sha256 once per process and file.
+Both kinds look the same from outside: `numbers()` is one flat array of the schema's dtype, and row `r` is the
+`lengths_T[r] * dim` numbers from `starts[r]`. What a manifest names is checked against its sha256 once per process
+and file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmpipe.errors import StoreError
+from mmpipe.io import local_file
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import FileEntry, ShardEntry
 from mmpipe.store.parquet import parse_parquet
@@ -26,7 +28,6 @@ from mmpipe.store.tarshard import ALIGNMENT, INDEX_SCHEMA
 from mmpipe.store.vectorshard import vector_schema
 from mmpipe.types import FeatureKind, FeatureSchema, FeatureValue
 
-_ITEM = 4  # bytes of a float32
 _verified: set[tuple[str, int, int, int]] = set()
 
 
@@ -38,6 +39,7 @@ class ShardReader:
     ) -> None:
         """Take a parsed index (with its tar) or a parsed table of vectors, and what the file says of itself."""
         self.schema = schema
+        self.dtype = np.dtype(schema.dtype)
         self.facts = facts
         self.fingerprint = str(facts.get("fingerprint"))
         self.where = where
@@ -49,11 +51,11 @@ class ShardReader:
         self._tar = tar
         if tar is None:
             self.lengths_T = np.ones(len(self), np.int64)
-            self.offsets = np.arange(len(self), dtype=np.int64) * schema.dim * _ITEM
+            self.offsets = np.arange(len(self), dtype=np.int64) * schema.dim * self.dtype.itemsize
         else:
-            self.lengths_T = _lengths(table, schema.dim, where)
+            self.lengths_T = _lengths(table, schema, where)
             self.offsets = _int64(table, "offset")
-        self.starts = self.offsets // _ITEM
+        self.starts = self.offsets // self.dtype.itemsize
         self._check()
 
     @classmethod
@@ -68,7 +70,7 @@ class ShardReader:
         if entry is None:
             raise StoreError(f"shard {shard.number} of {dataset.root} has no index. Run `mmpipe verify`.")
         path = dataset.object(entry.sha256)
-        columns = INDEX_SCHEMA if schema.kind is FeatureKind.SEQUENCE else vector_schema(schema.dim)
+        columns = INDEX_SCHEMA if schema.kind is FeatureKind.SEQUENCE else vector_schema(schema.dim, schema.dtype)
         table, facts = parse_parquet(_read_object(path, entry, verify), columns, path)
         _check_facts(facts, schema, shard.number, path)
         tar = None
@@ -92,8 +94,14 @@ class ShardReader:
         return tuple(self._table["stream"].to_pylist())
 
     def numbers(self) -> np.ndarray:
-        """Return all numbers of the shard's file as one flat read-only float32 array, mapped and verified."""
+        """Return all numbers of the shard's file as one flat read-only array, mapped and verified."""
         return self._numbers
+
+    def drop_vectors(self) -> None:
+        """Let go of the numbers of a vector shard, where the caller has copied them."""
+        if self._tar is None:
+            self.__dict__.pop("_numbers", None)
+            self._table = self._table.drop_columns(["value"])
 
     def value(self, row: int) -> FeatureValue:
         """Return a row's value: read-only views of the mapped file."""
@@ -121,8 +129,8 @@ class ShardReader:
     @cached_property
     def _numbers(self) -> np.ndarray:
         if self._tar is None:
-            return _flat(self._table["value"], np.float32)
-        return self._tar.map()
+            return _flat(self._table["value"], self.dtype)
+        return self._tar.map(self.dtype)
 
     @cached_property
     def _times_ns(self) -> np.ndarray:
@@ -138,7 +146,7 @@ class ShardReader:
             raise StoreError(f"{self.where}: keys repeat or ordinals do not rise. Run `mmpipe verify`.")
         if self._tar is None:
             return
-        ends = self.offsets + self.lengths_T * self.schema.dim * _ITEM
+        ends = self.offsets + self.lengths_T * self.schema.dim * self.dtype.itemsize
         inside = (self.offsets >= 0) & (self.offsets % ALIGNMENT == 0) & (ends <= self._tar.entry.nbytes)
         if not inside.all() or len(self._times_ns) != self._times_ends[-1]:
             raise StoreError(f"{self.where}: offsets or times do not fit its tar. Run `mmpipe verify`.")
@@ -152,23 +160,23 @@ class _MappedFile:
         self.entry = entry
         self._verify = verify
 
-    def map(self) -> np.ndarray:
-        """Return the file as flat float32; hashing the mapping itself also brings its pages in."""
+    def map(self, dtype: np.dtype[Any]) -> np.ndarray:
+        """Return the file as flat numbers; hashing the mapping itself also brings its pages in."""
         try:
-            with open(self.path, "rb") as file:
+            with open(local_file(self.path), "rb") as file:
                 identity = _identity(file.fileno(), self.entry, self.path)
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise StoreError(f"{self.path} is missing. Run `mmpipe verify`.") from error
         if self._verify:
             _verify(memoryview(mapped), identity, self.path)
-        return np.frombuffer(mapped, np.float32, count=len(mapped) // _ITEM)
+        return np.frombuffer(mapped, dtype, count=len(mapped) // dtype.itemsize)
 
 
 def _read_object(path: Path, entry: FileEntry, verify: bool) -> bytes:
     """Return a committed file's bytes."""
     try:
-        with open(path, "rb") as file:
+        with open(local_file(path), "rb") as file:
             identity = _identity(file.fileno(), entry, path)
             data = file.read()
     except FileNotFoundError as error:
@@ -203,13 +211,16 @@ def _check_facts(facts: dict[str, Any], schema: FeatureSchema, number: int, path
         )
 
 
-def _lengths(table: pa.Table, dim: int, where: Path) -> np.ndarray:
-    """Return T of every row; every shape must be [T, dim] of float32."""
+def _lengths(table: pa.Table, schema: FeatureSchema, where: Path) -> np.ndarray:
+    """Return T of every row; every shape must be [T, dim] of the schema's dtype."""
+    dim, itemsize = schema.dim, np.dtype(schema.dtype).itemsize
     shapes = _flat(table["shape"], np.int32)
     if shapes.size != 2 * table.num_rows or (shapes[1::2] != dim).any() or (shapes[::2] < 1).any():
         raise StoreError(f"{where}: not every shape is [T, {dim}] with T >= 1. Run `mmpipe verify`.")
     lengths_T = shapes[::2].astype(np.int64)
-    if (lengths_T * dim * _ITEM != _int64(table, "nbytes")).any() or set(table["dtype"].to_pylist()) - {"float32"}:
+    if (lengths_T * dim * itemsize != _int64(table, "nbytes")).any() or set(table["dtype"].to_pylist()) - {
+        schema.dtype
+    }:
         raise StoreError(f"{where}: shapes, bytes and dtypes disagree. Run `mmpipe verify`.")
     return lengths_T
 

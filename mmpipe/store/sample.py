@@ -85,7 +85,7 @@ def write_sample_feature(
                 dataset, spec, staged, inputs=inputs, spine=rows.height, absent=absent, quarantined=0
             )
     commit_partition(dataset, partition, schema=schema_digest(feature.schema), fingerprint=FINGERPRINT, shards=entries)
-    write_card(dataset, feature.schema)
+    write_card(dataset, feature.schema, touched=(partition,))
 
 
 def sample_value(feature: SampleFeature, key: str) -> FeatureValue | None:
@@ -95,10 +95,16 @@ def sample_value(feature: SampleFeature, key: str) -> FeatureValue | None:
         return None
     generator = np.random.default_rng(int(digest_of("value", schema.feature, key)[:16], 16))
     if schema.kind is FeatureKind.VECTOR:
-        return FeatureValue(array=generator.random(schema.dim, np.float32))
+        return FeatureValue(array=_numbers(generator, (schema.dim,), schema.dtype))
     steps = int(generator.integers(feature.min_steps, feature.max_steps + 1))
     times_ns = np.arange(steps, dtype=np.int64) * (CLIP_NS // steps)
-    return FeatureValue(array=generator.random((steps, schema.dim), np.float32), times_ns=times_ns)
+    return FeatureValue(array=_numbers(generator, (steps, schema.dim), schema.dtype), times_ns=times_ns)
+
+
+def _numbers(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return numbers in [0, 1), or in [0, 200) where they are whole."""
+    scale = 1 if np.dtype(dtype).kind == "f" else 200
+    return (generator.random(shape, np.float32) * np.float32(scale)).astype(dtype)
 
 
 def _spine_row(partition: str, number: int) -> SpineRow:

@@ -14,6 +14,10 @@ from mmpipe.store.layout import DatasetLayout
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
 SCHEMA_NAME = "schema.json"
+DTYPES = {
+    FeatureKind.SEQUENCE: ("float32", "float16", "uint8", "int32"),
+    FeatureKind.VECTOR: ("float32", "float16"),  # what a Parquet list column holds and every table engine knows
+}
 
 
 def schema_digest(schema: FeatureSchema) -> str:
@@ -58,8 +62,9 @@ def read_schema(dataset: DatasetLayout) -> FeatureSchema:
 
 def check_schema(schema: FeatureSchema) -> None:
     """Refuse a schema that no shard can hold."""
-    if schema.dtype != "float32":
-        raise ConfigError(f"{schema.feature}: shards hold float32, the schema says {schema.dtype!r}")
+    allowed = DTYPES[schema.kind]
+    if schema.dtype not in allowed:
+        raise ConfigError(f"{schema.feature}: a {schema.kind} is one of {list(allowed)}, not {schema.dtype!r}")
     if schema.dim < 1:
         raise ConfigError(f"{schema.feature}: dim must be >= 1, got {schema.dim}")
 

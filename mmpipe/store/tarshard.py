@@ -23,6 +23,7 @@ from mmpipe.types import FeatureValue
 
 ALIGNMENT = 64
 _BLOCK = tarfile.BLOCKSIZE
+_NAME_BYTES, _CHECKSUM = 100, 148  # of a tar block: how long a name may be, and where the sum stands
 INDEX_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string()),
@@ -53,20 +54,20 @@ class TarShardWriter:
         self._hasher = hashlib.sha256()
         self._columns: dict[str, list[object]] = {name: [] for name in INDEX_SCHEMA.names}
         self._position = 0
+        self._dtype = spec.schema.dtype
         self._file: BinaryIO | None = None
 
     def add(self, key: str, ordinal: int, stream: str, start_ns: int, end_ns: int, value: FeatureValue) -> None:
         """Append a value in the order of ordinals; SampleError refuses it and leaves the shard as it was."""
         array_TD = self._guard.accept(key, ordinal, value)
-        header = npy_header(array_TD.shape)
-        self._write(member_header(key, len(header) + array_TD.nbytes))
-        self._write(header)
+        header = npy_header(array_TD.shape, self._dtype)
+        self._write(member_header(key, len(header) + array_TD.nbytes) + header)
         offset = self._position
         assert offset % ALIGNMENT == 0, f"{key} would start at {offset}"
         self._write(array_TD.data.cast("B"))
         self._write(bytes(-self._position % _BLOCK))
         self._statistics.add(array_TD)
-        row = (key, ordinal, stream, start_ns, end_ns, offset, array_TD.nbytes, list(array_TD.shape), "float32")
+        row = (key, ordinal, stream, start_ns, end_ns, offset, array_TD.nbytes, list(array_TD.shape), self._dtype)
         for name, cell in zip(INDEX_SCHEMA.names, (*row, array_sha256(array_TD), value.times_ns), strict=True):
             self._columns[name].append(cell)
 
@@ -114,17 +115,31 @@ class TarShardWriter:
 
 
 def member_header(key: str, nbytes: int) -> bytes:
-    """Return the tar block before a member."""
-    member = tarfile.TarInfo(f"{key}.npy")
-    member.size = nbytes
-    member.mode = 0o644
-    return member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    """Return the tar block before a member.
+
+    tarfile makes one without a name for every size, once; this writes the name and the sum of the bytes into it.
+    """
+    blank, total = _nameless_header(nbytes)
+    name = f"{key}.npy".encode("ascii")
+    assert len(name) < _NAME_BYTES, f"the name of {key} does not fit a tar"
+    checksum = b"%06o\0" % (total + sum(name))
+    return b"".join((name, blank[len(name) : _CHECKSUM], checksum, blank[_CHECKSUM + len(checksum) :]))
 
 
 @lru_cache(maxsize=1024)
-def npy_header(shape: tuple[int, ...]) -> bytes:
-    """Return the npy header of a float32 array in C order; numpy pads it so that the numbers are aligned."""
+def _nameless_header(nbytes: int) -> tuple[bytes, int]:
+    """Return a member's block with an empty name, and the sum that tar keeps of it."""
+    member = tarfile.TarInfo("")
+    member.size = nbytes
+    member.mode = 0o644
+    block = member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    return block, int(block[_CHECKSUM : _CHECKSUM + 6], 8)
+
+
+@lru_cache(maxsize=1024)
+def npy_header(shape: tuple[int, ...], dtype: str = "float32") -> bytes:
+    """Return the npy header of an array in C order; numpy pads it so that the numbers are aligned."""
     buffer = io.BytesIO()
-    description = {"descr": np.dtype("<f4").str, "fortran_order": False, "shape": shape}
+    description = {"descr": np.dtype(dtype).newbyteorder("<").str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, description)
     return buffer.getvalue()

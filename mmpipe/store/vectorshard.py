@@ -1,4 +1,4 @@
-"""Shards of vectors: Parquet with one fixed-size list of float32 per clip, which every table engine reads."""
+"""Shards of vectors: Parquet with one fixed-size list of numbers per clip, which every table engine reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmpipe.store.statistics import StatisticsCounter
 from mmpipe.types import FeatureValue
 
 
-def vector_schema(dim: int) -> pa.Schema:
+def vector_schema(dim: int, dtype: str = "float32") -> pa.Schema:
     """Return the columns of a vector shard; `event_date` is the partition under a name that no path repeats."""
     return pa.schema(
         [
@@ -25,7 +25,7 @@ def vector_schema(dim: int) -> pa.Schema:
             pa.field("start_ns", pa.int64()),
             pa.field("end_ns", pa.int64()),
             pa.field("event_date", pa.date32()),
-            pa.field("value", pa.list_(pa.float32(), dim)),
+            pa.field("value", pa.list_(pa.from_numpy_dtype(dtype), dim)),
         ]
     )
 
@@ -76,9 +76,9 @@ class VectorShardWriter:
             self.discard()
 
     def _table(self) -> pa.Table:
-        dim = self._spec.schema.dim
-        numbers = pa.array(np.concatenate(self._vectors), type=pa.float32())
+        dim, dtype = self._spec.schema.dim, self._spec.schema.dtype
+        numbers = pa.array(np.concatenate(self._vectors), type=pa.from_numpy_dtype(dtype))
         columns = [list(column) for column in zip(*self._rows, strict=True)]
         dates = [date.fromisoformat(self._spec.partition)] * len(self._rows)
         arrays = [*columns, dates, pa.FixedSizeListArray.from_arrays(numbers, dim)]
-        return pa.table(arrays, schema=vector_schema(dim))
+        return pa.table(arrays, schema=vector_schema(dim, dtype))

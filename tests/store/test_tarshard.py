@@ -14,6 +14,7 @@ import pytest
 from mmpipe.errors import SampleError, StoreError
 from mmpipe.io import sha256_file
 from mmpipe.store.shard import RawValue, ShardSpec, array_sha256
+from mmpipe.store.tarshard import member_header
 from mmpipe.store.writer import open_shard_writer
 from mmpipe.types import FeatureKind, FeatureSchema, FeatureValue, Modality
 
@@ -175,3 +176,11 @@ def test_reused_value_must_be_whole_and_of_the_same_extractor(tmp_path: Path) ->
         staged = writer.close()
     with tarfile.open(staged.files[0].path) as tar:
         assert np.array_equal(np.load(io.BytesIO(tar.extractfile("clip-1.npy").read())), one.array)
+
+
+@pytest.mark.parametrize("key", ["a", "k0_-z", "7" * 64])
+@pytest.mark.parametrize("nbytes", [1, 4096 + 128, 0o7777777777])
+def test_member_header_is_the_one_of_tarfile(key: str, nbytes: int) -> None:
+    member = tarfile.TarInfo(f"{key}.npy")
+    member.size, member.mode = nbytes, 0o644
+    assert member_header(key, nbytes) == member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")

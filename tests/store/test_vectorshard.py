@@ -90,7 +90,7 @@ def test_callers_buffer_may_be_used_again(tmp_path: Path) -> None:
 
 
 def test_schema_that_no_shard_can_hold_is_refused(tmp_path: Path) -> None:
-    half = FeatureSchema(feature="x@1", modality=Modality.TEXT, kind=FeatureKind.VECTOR, dim=7, dtype="float16")
+    half = FeatureSchema(feature="x@1", modality=Modality.TEXT, kind=FeatureKind.VECTOR, dim=7, dtype="float64")
     spec = ShardSpec(corpus="c", partition="2026-11-20", number=0, schema=half, fingerprint="")
-    with pytest.raises(ConfigError, match="float16"):
+    with pytest.raises(ConfigError, match="float64"):
         open_shard_writer(spec, tmp_path)
