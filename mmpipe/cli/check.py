@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,11 +13,12 @@ from mmpipe.cli.options import (
     AsJson,
     ConfigPath,
     Corpus,
+    DryRun,
     open_config,
 )
-from mmpipe.cli.show import print_rows, print_text
+from mmpipe.cli.show import plain, print_rows, print_text
 from mmpipe.config import load_config
-from mmpipe.errors import StoreError
+from mmpipe.errors import ConfigError, StoreError
 
 
 def register(app: typer.Typer) -> None:
@@ -29,25 +31,33 @@ def register(app: typer.Typer) -> None:
 def verify(
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
-    heal: Annotated[bool, typer.Option(help="First bring views and cards up to the manifests.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Then mend what can be mended, and check again.")] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="With --repair: a copy of the store.")] = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check every committed byte (exit 1: something is damaged)."""
+    """Check every committed byte, and mend it (exit 1: something is damaged)."""
     from dataclasses import asdict
 
+    from mmpipe.steps.repair import repair_store
+    from mmpipe.steps.verify import count_damage, find_faults, open_to_verify
     from mmpipe.store.layout import open_store
-    from mmpipe.store.verify import heal_views, verify_store
 
-    layout = open_store(load_config(config).store)
-    if heal:
-        typer.echo(f"{heal_views(layout, corpus)} views and cards healed", err=True)
-    findings = verify_store(layout, corpus)
+    if (source or dry_run) and not repair:
+        raise ConfigError("--from and --dry-run go with --repair: without it nothing is ever changed")
+    settings = load_config(config)
+    layout = open_to_verify(settings)
+    if repair:
+        copy = open_store(source) if source else None
+        for step in repair_store(settings, layout, corpus, copy, dry_run):
+            typer.echo(plain(f"{step.action}: {step.path}" + (f": {step.detail}" if step.detail else "")), err=True)
+    findings = find_faults(layout, corpus)
     if as_json or not findings:
         print_rows([asdict(finding) for finding in findings], as_json, "damage")
     for finding in () if as_json else findings:
-        print_text(f"{finding.code} {finding.path}: {finding.detail}\n    {finding.way_out}")
-    if findings:
-        raise StoreError(f"{len(findings)} place(s) of the store are not what they should be; each has its way out")
+        print_text(f"{finding.severity} {finding.code} {finding.path}: {finding.detail}\n    {finding.way_out}")
+    if damage := count_damage(findings):
+        raise StoreError(f"{damage} place(s) of the store are not what they should be; each has its way out")
 
 
 def probe(

@@ -5,44 +5,39 @@ Everything that can be checked is: a store is only as good as the last time some
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.io import canonical_json, sha256_file
+from mmpipe.io import StorePath, canonical_json, local_file, make_young, sha256_file
+from mmpipe.remote import RemotePath
 from mmpipe.store.card import read_heads, render_card, write_card
+from mmpipe.store.finding import HEAL, REMAKE, RESTORE, SET_ASIDE, Finding
+from mmpipe.store.identity import FINGERPRINTS
 from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import ROLES, FileEntry, Manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_manifest
 from mmpipe.store.schema import SCHEMA_NAME, read_schema
-from mmpipe.store.snapshot import load_snapshot, pinned_manifest
+from mmpipe.store.snapshot import find_name_faults, load_snapshot, pinned_manifest
+from mmpipe.store.snapshot_names import NAMES_FOLDER
+from mmpipe.store.spinecard import README_NAME, render_spine_card, write_spine_card
+from mmpipe.store.verifynote import note_fault
 from mmpipe.store.verifyshard import spine_keys, verify_shards
 from mmpipe.store.view import heal_view, view_folder
 from mmpipe.types import PARTITION_PATTERN
 
-_RESTORE = "Restore it from a copy of the store; until then readers refuse it."
-_REMAKE = "Remove it and run `mmpipe run` to make the shard again, or restore it from a copy of the store."
-_HEAL = "`mmpipe verify --heal` brings it up to the manifests again; so does the next commit."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Finding:
-    """Something in the store that is not as it should be."""
-
-    path: str  # from the store's root
-    code: str
-    detail: str
-    way_out: str
+_COMPACT = "Run `mmpipe compact` again: it finishes what was cut short; readers are right until then."
+_REMOVE = "Nothing reads it. Look at it, and remove it."
+_NOTE = "`mmpipe verify --repair` notes it again, or sets it aside: it only tells what a change of values was."
+_WAIT = "No copy gives other values: mend the extractor, raise its version, and run again."
 
 
 def verify_store(layout: StoreLayout, corpus: str | None = None) -> tuple[Finding, ...]:
     """Return everything that is wrong with a store, or with one corpus of it; nothing is changed."""
     found = list(_verify_format(layout)) if corpus is None else []
-    for name in _chosen(layout, corpus):
+    for name in chosen_corpora(layout, corpus):
         for folder in sorted(path for path in (layout.root / name).iterdir() if path.is_dir()):
             found += _DatasetCheck(layout, layout.dataset(name, folder.name)).findings()
     if corpus is None:
@@ -52,13 +47,24 @@ def verify_store(layout: StoreLayout, corpus: str | None = None) -> tuple[Findin
 
 def heal_views(layout: StoreLayout, corpus: str | None = None) -> int:
     """Bring every view and card up to the heads; return how many had to change. What a head names must be there."""
-    healed = 0
-    for name in _chosen(layout, corpus):
-        for dataset_name in layout.dataset_names(name):
-            dataset = layout.dataset(name, dataset_name)
-            healed += sum(heal_view(dataset, partition) for partition in dataset.partitions())
-            if dataset.is_feature:
-                healed += write_card(dataset, read_schema(dataset))
+    datasets = ((name, dataset) for name in chosen_corpora(layout, corpus) for dataset in layout.dataset_names(name))
+    return sum(heal_dataset(layout.dataset(*names)) for names in datasets)
+
+
+def heal_dataset(dataset: DatasetLayout, relink: bool = False) -> int:
+    """Bring one dataset's views and card up to the heads; return how many had to change.
+
+    With `relink`, names of a view that a copy of the store made bytes of their own become links to the objects again.
+    """
+    if relink and not isinstance(dataset.root, RemotePath):
+        for path in (path for role in ROLES for path in dataset.root.glob(f"{role}/dt=*/*")):
+            if path.is_file() and path.stat().st_nlink == 1:
+                make_young(path)  # a stamp that no object has: what shows an object by a copy has its stamp
+    healed = sum(heal_view(dataset, partition) for partition in dataset.partitions())
+    if dataset.is_feature:
+        healed += write_card(dataset, read_schema(dataset))
+    elif dataset.name == CLIPS and dataset.partitions():
+        healed += write_spine_card(dataset)
     return healed
 
 
@@ -69,21 +75,26 @@ class _DatasetCheck:
         self._layout = layout
         self._dataset = dataset
         self._heads: dict[str, Manifest] = {}
+        self._unreadable: set[str] = set()  # partitions whose head is damaged: nothing can be said of their view
+        self._sizes: dict[str, int] = {}
         self._whole: set[str] = set()  # digests of objects that are what they are named after
 
     @property
     def _way_to_bytes(self) -> str:
         """Say how lost bytes come back: a feature is made from the raw files again, the spine has no other source."""
-        return _REMAKE if self._dataset.is_feature else _RESTORE
+        return REMAKE if self._dataset.is_feature else RESTORE
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong."""
         for partition in self._partitions():
             yield from self._verify_chain(partition)
+        self._sizes = {file.sha256: file.nbytes for head in self._heads.values() for file in _files(head)}
         yield from self._verify_objects()
         for partition in self._partitions():
-            yield from self._verify_named(partition)
-            yield from self._verify_view(partition)
+            if partition not in self._unreadable:
+                yield from self._verify_named(partition)
+                yield from self._verify_view(partition)
+        yield from self._verify_fingerprints()
         if self._dataset.is_feature:
             yield from self._verify_feature()
         else:
@@ -100,18 +111,21 @@ class _DatasetCheck:
         wanted = {manifest_name(number) for number in numbers}
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if path.name not in wanted:
-                yield self._finding("unexpected_file", path, "it is no manifest", "Remove it.")
+                yield self._finding("unexpected_file", path, "it is no manifest", _REMOVE)
         parent = ""
         for number in range(1, max(numbers, default=0) + 1):
             path = folder / manifest_name(number)
             try:
                 manifest = read_manifest(self._dataset, partition, number)
             except StoreError as error:
-                yield self._finding("manifest_damaged", path, str(error), _RESTORE)
+                way_out = SET_ASIDE if self._dataset.is_feature and number == numbers[-1] else RESTORE
+                yield self._finding("manifest_damaged", path, str(error), way_out)
+                if number == numbers[-1]:
+                    self._unreadable.add(partition)
                 parent = sha256_file(path) if path.is_file() else "missing"
                 continue
             if manifest.parent != parent:
-                yield self._finding("manifest_parent", path, "it was not made from the revision before it", _RESTORE)
+                yield self._finding("manifest_parent", path, "it was not made from the revision before it", RESTORE)
             parent = manifest.digest()
             if number == numbers[-1]:
                 self._heads[partition] = manifest
@@ -122,7 +136,7 @@ class _DatasetCheck:
             if path.is_dir():
                 continue
             if path != self._dataset.object(path.name):
-                yield self._finding("unexpected_file", path, "it is no object", "Remove it.")
+                yield self._finding("unexpected_file", path, "it is no object", _REMOVE)
             elif path.stat().st_size != self._sizes.get(path.name, path.stat().st_size):
                 detail = f"it has {path.stat().st_size} bytes, its manifest says {self._sizes[path.name]}"
                 yield self._finding("object_size", path, detail, self._way_to_bytes)
@@ -131,16 +145,19 @@ class _DatasetCheck:
             else:
                 self._whole.add(path.name)
 
-    @property
-    def _sizes(self) -> dict[str, int]:
-        return {file.sha256: file.nbytes for head in self._heads.values() for file in _files(head)}
-
     def _verify_named(self, partition: str) -> Iterator[Finding]:
         """Check that the head's objects are there."""
         for file in _files(self._heads.get(partition)):
             path = self._dataset.object(file.sha256)
             if not path.is_file():
                 yield self._finding("object_missing", path, f"{file.name} of {partition} needs it", self._way_to_bytes)
+
+    def _verify_fingerprints(self) -> Iterator[Finding]:
+        """Check that what explains a fingerprint is canonical and named by its digest."""
+        folder = self._dataset.root / "_meta" / FINGERPRINTS
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if fault := note_fault(self._dataset, path.stem, path.read_bytes()):
+                yield self._finding("fingerprint_damaged", path, fault, _NOTE)
 
     def _verify_view(self, partition: str) -> Iterator[Finding]:
         """Check that the view shows the head's files, all of them, and nothing else."""
@@ -150,21 +167,23 @@ class _DatasetCheck:
             wanted = {file.name: file for file in _files(head) if file.role == role}
             there = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
             for name in sorted(wanted.keys() - there.keys()):
-                yield self._finding("view_missing", folder / name, "the head has it, the view does not", _HEAL)
+                yield self._finding("view_missing", folder / name, "the head has it, the view does not", HEAL)
             for name in sorted(there.keys() - wanted.keys()):
-                yield self._finding("view_extra", folder / name, "the head does not have it", _HEAL)
+                yield self._finding("view_extra", folder / name, "the head does not have it", HEAL)
             for name in sorted(there.keys() & wanted.keys()):
                 if not self._shows(there[name], wanted[name]):
-                    yield self._finding("view_stale", folder / name, "it has other bytes than the head's", _HEAL)
+                    yield self._finding("view_stale", folder / name, "it has other bytes than the head's", HEAL)
 
-    def _shows(self, path: Path, file: FileEntry) -> bool:
+    def _shows(self, path: StorePath, file: FileEntry) -> bool:
         target = self._dataset.object(file.sha256)
-        if target.is_file() and path.is_file() and path.samefile(target):
+        if not isinstance(path, RemotePath) and path.is_file() and target.is_file() and path.samefile(target):
             return True
         return path.is_file() and path.stat().st_size == file.nbytes and sha256_file(path) == file.sha256
 
     def _verify_tables(self) -> Iterator[Finding]:
-        """Check the number of rows of spine, assets and quarantine."""
+        """Check the number of rows of spine, assets and quarantine, and the card of the spine."""
+        if self._dataset.name == CLIPS and self._heads:
+            yield from self._verify_card({README_NAME: render_spine_card(self._dataset)})
         for head in self._heads.values():
             for shard in head.shards:
                 for file in shard.files:
@@ -172,75 +191,87 @@ class _DatasetCheck:
                     rows = _num_rows(path) if file.sha256 in self._whole else shard.samples
                     if rows != shard.samples:
                         detail = f"it has {rows} rows, its manifest says {shard.samples}"
-                        yield self._finding("table_damaged", path, detail, _RESTORE)
+                        yield self._finding("table_damaged", path, detail, RESTORE)
             if self._dataset.name == CLIPS:
                 try:
                     spine_keys(self._dataset, head)
                 except StoreError as error:
-                    yield self._finding("table_damaged", self._dataset.meta(head.partition), str(error), _RESTORE)
+                    yield self._finding("table_damaged", self._dataset.meta(head.partition), str(error), RESTORE)
+
+    def _verify_card(self, card: Mapping[str, bytes]) -> Iterator[Finding]:
+        """Check that the generated files are what they would be now."""
+        for name, data in card.items():
+            path = self._dataset.root / name
+            if not path.is_file() or path.read_bytes() != data:
+                yield self._finding("card_stale", path, "it is not what schema and manifests say", HEAL)
 
     def _verify_feature(self) -> Iterator[Finding]:
         """Check schema, card, and every shard against its index and the spine."""
         try:
             schema = read_schema(self._dataset)
         except StoreError as error:
-            yield self._finding("schema_damaged", self._dataset.root / SCHEMA_NAME, str(error), _RESTORE)
+            yield self._finding("schema_damaged", self._dataset.root / SCHEMA_NAME, str(error), RESTORE)
             return
         try:
             card = render_card(self._dataset, schema, read_heads(self._dataset))
         except (StoreError, ConfigError):
             card = {}  # a damaged manifest is a finding of its own
-        for name, data in card.items():
-            path = self._dataset.root / name
-            if not path.is_file() or path.read_bytes() != data:
-                yield self._finding("card_stale", path, "it is not what schema and manifests say", _HEAL)
+        yield from self._verify_card(card)
         spine = self._layout.dataset(self._dataset.corpus, CLIPS)
         for head in self._heads.values():
             for code, path, detail in verify_shards(self._dataset, spine, schema, head, self._whole):
-                yield self._finding(code, path, detail, _REMAKE)
+                yield self._finding(code, path, detail, _COMPACT if code == "compaction_unfinished" else REMAKE)
+            if lost := sum(shard.statistics.num_nan for shard in head.shards):
+                path = self._dataset.meta(head.partition) / manifest_name(head.revision)
+                yield self._finding("values_nan", path, f"{lost} values hold not-a-number", _WAIT)
 
-    def _finding(self, code: str, path: Path, detail: str, way_out: str) -> Finding:
-        return _finding(self._layout, code, path, detail, way_out)
+    def _finding(self, code: str, path: StorePath, detail: str, way_out: str) -> Finding:
+        return Finding.at(self._layout.root, path, code, detail, way_out)
 
 
 def _verify_format(layout: StoreLayout) -> Iterator[Finding]:
     path = layout.format_file
     if not path.is_file() or path.read_bytes() != canonical_json({"format": FORMAT_VERSION}):
-        yield _finding(layout, "format_damaged", path, f"it does not say format {FORMAT_VERSION}", _RESTORE)
+        yield Finding.at(layout.root, path, "format_damaged", f"it does not say format {FORMAT_VERSION}", HEAL)
 
 
 def _verify_snapshots(layout: StoreLayout) -> Iterator[Finding]:
-    """Check that snapshots are whole, and that what they pin is there."""
-    for path in sorted(layout.snapshots.glob("*")):
-        try:
-            snapshot = load_snapshot(layout, path.stem)
-            for entry in snapshot.entries:
-                dataset = layout.dataset(snapshot.corpus, entry.dataset)
-                for file in _files(pinned_manifest(dataset, entry)):
-                    if not dataset.object(file.sha256).is_file():
-                        raise StoreError(f"{file.name} of {entry.dataset} {entry.partition} is gone: {file.sha256}")
-        except (StoreError, ConfigError) as error:
-            yield _finding(layout, "snapshot_damaged", path, str(error), _RESTORE)
+    """Check every kept snapshot, and the names of snapshots."""
+    for path in sorted(path for path in layout.snapshots.glob("*") if path.name != NAMES_FOLDER):
+        if fault := snapshot_fault(layout, path):
+            yield Finding.at(layout.root, path, "snapshot_damaged", fault, RESTORE)
+    for path, fault in find_name_faults(layout):
+        yield Finding.at(layout.root, path, "snapshot_name_damaged", fault, RESTORE)
+
+
+def snapshot_fault(layout: StoreLayout, path: StorePath) -> str:
+    """Say what is wrong with a kept snapshot, "" where it is whole and what it pins is there."""
+    try:
+        snapshot = load_snapshot(layout, path.stem)
+        for entry in snapshot.entries:
+            dataset = layout.dataset(snapshot.corpus, entry.dataset)
+            for file in _files(pinned_manifest(dataset, entry)):
+                if not dataset.object(file.sha256).is_file():
+                    return f"{file.name} of {entry.dataset} {entry.partition} is gone: {file.sha256}"
+    except (StoreError, ConfigError) as error:
+        return str(error)
+    return ""
 
 
 def _files(manifest: Manifest | None) -> list[FileEntry]:
     return [file for shard in manifest.shards for file in shard.files] if manifest else []
 
 
-def _num_rows(path: Path) -> int:
+def _num_rows(path: StorePath) -> int:
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(local_file(path)).num_rows)
     except (pa.ArrowException, OSError, ValueError):
         return -1
 
 
-def _chosen(layout: StoreLayout, corpus: str | None) -> list[str]:
+def chosen_corpora(layout: StoreLayout, corpus: str | None) -> list[str]:
     """Return the one corpus asked for, or every folder that holds datasets."""
     known = sorted({path.parent.parent.name for path in layout.root.glob("*/*/_meta")})
     if corpus is not None and corpus not in known:
         raise ConfigError(f"no corpus {corpus!r} in the store {layout.root}; known are: {known}")
     return known if corpus is None else [corpus]
-
-
-def _finding(layout: StoreLayout, code: str, path: Path, detail: str, way_out: str) -> Finding:
-    return Finding(path=str(path.relative_to(layout.root)), code=code, detail=detail, way_out=way_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from mmpipe.errors import StoreError
@@ -12,7 +12,7 @@ from mmpipe.store.reader import ShardReader
 from mmpipe.store.revisions import read_head
 from mmpipe.store.schema import schema_digest
 from mmpipe.store.shard import array_sha256
-from mmpipe.store.spine import read_spine_manifest
+from mmpipe.store.spine import next_shard, read_spine_manifest
 from mmpipe.store.statistics import StatisticsCounter
 from mmpipe.types import FeatureSchema
 
@@ -32,19 +32,22 @@ def verify_shards(
         keys = spine_keys(spine, spine_head) if spine_head else {}
     except StoreError:
         return  # a finding of the spine's own
+    given_up = range(next_shard(spine_head)) if spine_head else range(0)
     for shard in head.shards:
-        if shard.number not in keys or shard.spine != len(keys[shard.number]):
+        if shard.number not in keys and shard.number in given_up:
+            yield "compaction_unfinished", where, f"the spine has no clips in shard {shard.number} (yet, or any more)"
+        elif shard.number not in keys or shard.spine != len(keys[shard.number]):
             clips = len(keys.get(shard.number, ()))
             yield "spine_mismatch", where, f"shard {shard.number} knows {shard.spine} clips, the spine has {clips}"
         elif all(file.sha256 in whole for file in shard.files):
             yield from _verify_shard(dataset, schema, head, shard, keys[shard.number])
 
 
-def spine_keys(spine: DatasetLayout, head: Manifest) -> dict[int, list[str]]:
-    """Return the keys of every shard of the spine, by ordinal."""
+def spine_keys(spine: DatasetLayout, head: Manifest) -> dict[int, dict[int, str]]:
+    """Return the keys of every shard of the spine, by ordinal; what was forgotten leaves gaps."""
     frame = read_spine_manifest(spine, head)
     parts = frame.partition_by("shard", as_dict=True, maintain_order=True)
-    keys = {int(number): part["key"].to_list() for (number,), part in parts.items()}
+    keys = {int(number): dict(part.select("ordinal", "key").iter_rows()) for (number,), part in parts.items()}
     counts = {shard.number: shard.samples for shard in head.shards if shard.samples}
     if counts != {number: len(found) for number, found in keys.items()}:
         raise StoreError(f"the spine of {head.partition} has rows in other shards than its manifest says")
@@ -52,7 +55,7 @@ def spine_keys(spine: DatasetLayout, head: Manifest) -> dict[int, list[str]]:
 
 
 def _verify_shard(
-    dataset: DatasetLayout, schema: FeatureSchema, head: Manifest, shard: ShardEntry, keys: list[str]
+    dataset: DatasetLayout, schema: FeatureSchema, head: Manifest, shard: ShardEntry, keys: Mapping[int, str]
 ) -> Iterator[Fault]:
     try:
         reader = ShardReader.open(dataset, shard, schema, verify=False)
@@ -64,7 +67,7 @@ def _verify_shard(
     said = [reader.facts.get(name) for name in ("corpus", "partition", "fingerprint")]
     if said != [head.corpus, head.partition, head.fingerprint]:
         yield "shard_misplaced", reader.where, f"it says that it belongs to {said}"
-    places = [(ordinal, keys[ordinal] if 0 <= ordinal < len(keys) else "") for ordinal in reader.ordinals.tolist()]
+    places = [(ordinal, keys.get(ordinal, "")) for ordinal in reader.ordinals.tolist()]
     wrong = [ordinal for (ordinal, key), found in zip(places, reader.keys, strict=True) if key != found]
     if wrong:
         yield "key_mismatch", reader.where, f"{len(wrong)} keys are not the spine's, first at ordinal {wrong[0]}"

@@ -1,0 +1,61 @@
+"""Check everything that the registry keeps: versions against their sums, the aliases against the log of moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmpipe.errors import ConfigError, StoreError
+from mmpipe.io import canonical_json
+from mmpipe.registry.aliases import line_fault, read_aliases
+from mmpipe.registry.versions import list_versions_loosely, verify_version
+
+Fault = tuple[str, Path, str]  # code, path, detail
+
+
+def verify_models(models_root: Path) -> Iterator[Fault]:
+    """Yield what is wrong with any model."""
+    for model in sorted(path for path in models_root.glob("*") if path.is_dir()):
+        for path, opened in list_versions_loosely(models_root, model.name):
+            try:
+                verify_version(opened())
+            except (StoreError, ConfigError) as error:
+                yield "version_damaged", path, str(error)
+            except (ValueError, KeyError, TypeError) as error:
+                yield "version_damaged", path, f"its version.json is not what was published: {error}"
+        yield from _verify_moves(models_root, model.name)
+
+
+def _verify_moves(models_root: Path, name: str) -> Iterator[Fault]:
+    """Check that each line of the log is as written, that none is missing, and that the last one is in the aliases."""
+    log, truth = models_root / name / "events.jsonl", models_root / name / "aliases.json"
+    lines = log.read_bytes().split(b"\n") if log.exists() else [b""]
+    if lines.pop():
+        yield "events_torn", log, "its last line was never finished; the next move finishes it"
+    last: dict[str, object] = {}
+    for number, line in enumerate(lines, start=1):
+        if fault := line_fault(line, number):
+            yield "events_damaged", log, f"line {number} {fault}"
+            return
+        last = json.loads(line)
+    try:
+        aliases = read_aliases(models_root, name)
+    except StoreError as error:
+        yield "aliases_damaged", truth, str(error)
+        return
+    if not truth.exists():
+        if lines:
+            yield "aliases_missing", truth, f"the log knows {len(lines)} moves"
+        return
+    if canonical_json(json.loads(truth.read_bytes())) != truth.read_bytes():
+        yield "aliases_damaged", truth, "it is not what was written"
+    elif not len(lines) <= aliases.revision <= len(lines) + 1:
+        yield "events_damaged", log, f"it has {len(lines)} moves, the aliases are at {aliases.revision}"
+    elif lines and aliases.revision == len(lines) and json.loads(truth.read_bytes()) != _aliases_after(last):
+        yield "aliases_damaged", truth, "it is not what the last line of events.jsonl says"
+
+
+def _aliases_after(event: dict[str, object]) -> dict[str, object]:
+    move = {key: value for key, value in event.items() if key not in ("when", "checksum")}
+    return {"format": 1, "revision": move["revision"], "aliases": move["after"], "last_move": move}

@@ -1,0 +1,45 @@
+"""What verify finds: where, what, how bad, and the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mmpipe.io import StorePath
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    DAMAGE = "damage"  # bytes are not what was committed: exit 1
+    WARNING = "warning"  # bytes are as committed, but look at them: exit 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """Something in the store that is not as it should be."""
+
+    path: str  # from the store's root
+    code: str
+    detail: str
+    way_out: str
+    severity: Severity = Severity.DAMAGE
+
+    @classmethod
+    def at(
+        cls,
+        root: StorePath,
+        path: StorePath,
+        code: str,
+        detail: str,
+        way_out: str,
+        severity: Severity = Severity.DAMAGE,
+    ) -> Finding:
+        """Return a finding about a path of the store."""
+        return cls(path=str(path.relative_to(root)), code=code, detail=detail, way_out=way_out, severity=severity)
+
+
+RESTORE = "`mmpipe verify --repair --from COPY` brings it back from any copy of the store that still has it whole."
+REMAKE = "`mmpipe verify --repair` sets the bytes aside and makes the shard again from the raw files."
+HEAL = "`mmpipe verify --repair` brings it up to the manifests again; so does the next commit."
+SET_ASIDE = "`mmpipe verify --repair` sets it aside, so that the revision before it is the head, and makes it again."

@@ -1,0 +1,30 @@
+"""Check the notes of what fingerprints stand for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from mmpipe.io import canonical_json
+from mmpipe.store.identity import Identity
+from mmpipe.store.layout import DatasetLayout
+from mmpipe.types import digest_of
+
+
+def note_fault(dataset: DatasetLayout, fingerprint: str, data: bytes) -> str:
+    """Say what is wrong with the note of a fingerprint, "" where it is as written.
+
+    A fingerprint is the digest of the note's parts; that of values which another team publishes is in it as weights.
+    """
+    try:
+        note = Identity(**json.loads(data))
+        if canonical_json(asdict(note)) != data:
+            return "it is not canonical JSON"
+        params = canonical_json(note.params)
+        found = digest_of("extractor", note.extractor, note.version, params, note.dtype, note.weights)
+        pinned = (note.weights, note.params, note.dtype) == (fingerprint, {}, "float32")
+        if f"{note.extractor}@{note.version}" == dataset.name and (pinned or found == fingerprint):
+            return ""
+    except (ValueError, TypeError) as error:
+        return f"it is damaged: {error}"
+    return "it is the note of another fingerprint"

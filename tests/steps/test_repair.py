@@ -1,0 +1,194 @@
+"""Damage a store in every place that has another source, repair it, and get the bytes of the undisturbed one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from corpus_maker import CORPUS, DT, LATER, SOUND, TEXT, extract, ingest, make_config, tree, write_pairs
+
+from mmpipe.config import Config
+from mmpipe.steps import repair as repair_module
+from mmpipe.steps.repair import repair_store
+from mmpipe.steps.verify import find_faults
+from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.revisions import read_head
+from mmpipe.store.snapshot import save_snapshot, take_snapshot
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
+UNFINISHED = ("_staging", "_runs", "_leases")
+
+
+def content(root: Path) -> dict[str, str]:
+    """Return what is committed, by name."""
+    return {name: digest for name, digest in tree(root).items() if name.split("/")[0] not in UNFINISHED}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Iterator[Path]:
+    """Make a corpus of two partitions and two shards, its store, and a snapshot."""
+    folder = tmp_path_factory.mktemp("repair")
+    config = make_config(folder, shard_clips=2)
+    write_pairs(folder / "media", ["a", "b", "c"])
+    ingest(config)
+    extract(config)
+    write_pairs(folder / "media", ["d"])
+    ingest(config, LATER)
+    extract(config)
+    layout = StoreLayout(config.store)
+    save_snapshot(layout, take_snapshot(layout, CORPUS, [SOUND, TEXT]))
+    assert find_faults(layout) == ()
+    yield folder
+
+
+@pytest.fixture
+def config(made: Path, tmp_path: Path) -> Config:
+    """Return the config over a copy of the store; `cp -r` makes copies of the view's links."""
+    shutil.copytree(made / "store", tmp_path / "store")
+    config = make_config(made, shard_clips=2)
+    return config.model_copy(update={"store": tmp_path / "store"})
+
+
+def objects(config: Config, dataset: str, dt: str = DT) -> list[Path]:
+    layout = StoreLayout(config.store).dataset(CORPUS, dataset)
+    head = read_head(layout, dt)
+    return [layout.object(file.sha256) for shard in head.shards for file in shard.files]
+
+
+def damage(path: Path, how: str) -> None:
+    path.chmod(0o644)
+    data = path.read_bytes()
+    path.unlink()
+    for other in path.parents[2].glob("*/dt=*/*") if "objects" in path.parts else ():
+        if hashlib.sha256(other.read_bytes()).hexdigest() == path.name:
+            other.unlink()  # the view's: in a copy it has bytes of its own
+    if how != "gone":
+        path.write_bytes(data[: len(data) // 2] if how == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def repair(config: Config, copy: Path | None = None, dry_run: bool = False) -> list[tuple[str, str]]:
+    layout = StoreLayout(config.store)
+    steps = repair_store(config, layout, None, StoreLayout(copy) if copy else None, dry_run)
+    return [(step.action, step.path) for step in steps]
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "gone"])
+def test_bad_shards_are_made_again_and_no_other(config, made, monkeypatch, how):
+    asked = []
+    monkeypatch.setattr(repair_module, "_extract", spy(repair_module._extract, asked))
+    first, second = objects(config, SOUND)[0], objects(config, TEXT, LATER)[0]
+    for path in (first, second):
+        damage(path, how)
+    repair(config)
+    assert [(item.partition, item.shard, item.feature) for item in asked] == [(DT, 0, SOUND), (LATER, 0, TEXT)]
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == content(made / "store")
+    aside = [path.name for path in (config.store / "_staging" / "damaged").rglob("*") if path.is_file()]
+    assert sorted(aside) == sorted(() if how == "gone" else (first.name, second.name))
+
+
+def spy(function, asked):
+    def extract_and_note(config, layout, corpus, feature, shards):
+        asked.extend(shards)
+        return function(config, layout, corpus, feature, shards)
+
+    return extract_and_note
+
+
+@pytest.mark.parametrize("feature", [SOUND, TEXT])
+def test_a_bad_head_is_set_aside_and_comes_out_the_same(config, made, feature):
+    head = sorted((config.store / CORPUS / feature / "_meta" / f"dt={DT}").glob("*.json"))[-1]
+    damage(head, "cut")
+    assert ("set aside", str(head.relative_to(config.store))) in repair(config)
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == content(made / "store")
+
+
+def test_views_cards_and_format_are_healed(config, made):
+    (config.store / "format.json").write_bytes(b"{")
+    (config.store / CORPUS / SOUND / "README.md").unlink()
+    view = next((config.store / CORPUS / SOUND / "data").glob("*/*"))
+    view.unlink()
+    (view.parent / "stray.tmp").write_bytes(b"")
+    repair(config)
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == content(made / "store")
+
+
+def test_what_has_no_other_source_comes_back_from_a_copy(config, made):
+    victims = [
+        objects(config, CLIPS)[0],
+        objects(config, "assets")[0],
+        config.store / CORPUS / CLIPS / "_meta" / f"dt={DT}" / "000001.json",
+        config.store / CORPUS / SOUND / "schema.json",
+        next((config.store / "snapshots").glob("*.json")),
+    ]
+    for path in victims:
+        damage(path, "cut")
+    done = repair(config, made / "store")
+    assert [path for action, path in done if action == "restored"] == sorted(
+        str(path.relative_to(config.store)) for path in victims
+    )
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == content(made / "store")
+    assert victims[0].stat().st_mode & 0o777 == 0o444
+
+
+def test_a_copy_that_is_damaged_itself_is_not_taken(config, made, tmp_path):
+    shutil.copytree(made / "store", tmp_path / "copy")
+    victim = objects(config, CLIPS)[0]
+    damage(tmp_path / "copy" / victim.relative_to(config.store), "cut")
+    damage(victim, "flip")
+    assert ("left", str(victim.relative_to(config.store))) in repair(config, tmp_path / "copy")
+    assert "object_damaged" in {finding.code for finding in find_faults(StoreLayout(config.store))}
+    assert victim.is_file()  # the spine is never set aside for nothing
+
+
+def test_what_a_view_still_shows_comes_back_from_there(config, made):
+    """In a copied store the view's files are no links; the spine has no other source."""
+    for victim, data in ((objects(config, CLIPS)[0], b"cut"), (objects(config, SOUND)[0], None)):
+        victim.unlink()
+        if data:
+            victim.write_bytes(data)
+    assert [action for action, _ in repair(config)][:2] == ["restored", "restored"]
+    assert content(config.store) == content(made / "store")
+    assert find_faults(StoreLayout(config.store)) == ()
+
+
+def test_without_the_raw_files_the_shard_is_left_due_and_it_says_so(config, tmp_path):
+    corpus = config.corpora[CORPUS].model_copy(update={"root": tmp_path / "nowhere"})
+    elsewhere = config.model_copy(update={"corpora": {CORPUS: corpus}})
+    damage(objects(config, SOUND)[0], "gone")
+    actions = {action for action, _ in repair(elsewhere)}
+    assert "left" in actions and "made" not in actions
+    assert "object_missing" in {finding.code for finding in find_faults(StoreLayout(config.store))}
+    repair(config)
+    assert find_faults(StoreLayout(config.store)) == ()
+
+
+def test_a_dry_run_says_it_all_and_changes_nothing(config, made):
+    damage(objects(config, SOUND)[0], "flip")
+    damage(objects(config, CLIPS)[0], "cut")
+    before = tree(config.store)
+    assert {action for action, _ in repair(config, made / "store", dry_run=True)} == {"restored", "healed"}
+    assert {action for action, _ in repair(config, dry_run=True)} == {"set aside", "made", "healed"}
+    assert tree(config.store) == before
+
+
+def test_a_flipped_bit_of_what_explains_a_fingerprint_is_found_and_set_aside(config, made):
+    (path,) = (config.store / CORPUS / SOUND / "_meta" / "fingerprints").glob("*.json")
+    data = path.read_bytes()
+    path.chmod(0o644)
+    for position in range(len(data)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        if position % 20 == 0:
+            assert "fingerprint_damaged" in {finding.code for finding in find_faults(StoreLayout(config.store))}
+    assert ("restored", str(path.relative_to(config.store))) in repair(config, made / "store")
+    path.unlink()
+    path.write_bytes(b"{")
+    assert ("set aside", str(path.relative_to(config.store))) in repair(config)
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == content(made / "store")
