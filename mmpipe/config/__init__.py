@@ -7,6 +7,7 @@ from mmpipe.config.corpora import DateRule as DateRule
 from mmpipe.config.corpora import DatesConfig as DatesConfig
 from mmpipe.config.corpora import LabelsConfig as LabelsConfig
 from mmpipe.config.corpora import LimitsConfig as LimitsConfig
+from mmpipe.config.corpora import RightsConfig as RightsConfig
 from mmpipe.config.corpora import SplitConfig as SplitConfig
 from mmpipe.config.models import EncoderConfig as EncoderConfig
 from mmpipe.config.models import GateConfig as GateConfig
@@ -14,6 +15,7 @@ from mmpipe.config.models import ModelConfig as ModelConfig
 from mmpipe.config.models import OptimizerName as OptimizerName
 from mmpipe.config.models import TrainConfig as TrainConfig
 from mmpipe.config.store import EngineConfig as EngineConfig
+from mmpipe.config.store import RetentionConfig as RetentionConfig
 from mmpipe.config.table import NAME_PATTERN as NAME_PATTERN
 from mmpipe.config.table import Table as Table
 from mmpipe.config.tree import CONFIG_NAME as CONFIG_NAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -96,6 +96,16 @@ class LimitsConfig(Table):
     memory_bytes: int = Field(2 << 30, gt=0, description="resident memory of a worker; past it the worker is killed")
 
 
+class RightsConfig(Table):
+    """Whose a corpus is, for the cards of its datasets; it changes no value."""
+
+    owner: str = Field("", description="person or team")
+    contact: str = Field("", description="where to ask, e.g. an address")
+    licence: str = Field("", description="of the raw files and what is made from them, e.g. CC-BY-4.0")
+    pii: Literal["yes", "no", "unknown"] = Field("unknown", description="personal data in the raw files")
+    consent: str = Field("", description="on what ground personal data are used")
+
+
 class CorpusConfig(Table):
     """A named source of raw files."""
 
@@ -105,6 +115,10 @@ class CorpusConfig(Table):
     clips: ClipsConfig = ClipsConfig()
     split: SplitConfig = SplitConfig()
     limits: LimitsConfig = LimitsConfig()
+    rights: RightsConfig = RightsConfig()
     features: tuple[Name, ...] | None = Field(None, description="extractors to run; none: the defaults")
     shard_clips: int = Field(256, ge=1, le=100_000, description="clips in a shard: the unit of work and retry")
+    max_age_h: float | None = Field(
+        None, gt=0, description="`mmpipe status` ends with 1 where a feature's newest whole date ended longer ago"
+    )
     max_quarantined: float = Field(0.2, ge=0, le=1, description="a larger share of quarantined files ends with exit 5")

@@ -50,6 +50,7 @@ class ModelConfig(Table):
     corpus: Name
     target: str = Field(description="a column of the labels table, or `cue` for the text of the cue")
     inputs: tuple[Name, ...] = Field(min_length=1, description="extractors that the model reads")
+    snapshot: str = Field("", description="name or digest of the snapshot to learn from; empty: what the store holds")
     fusions: tuple[str, ...] = Field(("early_weighted", "concat", "late_weighted", "transformer"))
     encoder: EncoderConfig = EncoderConfig()
     train: TrainConfig = TrainConfig()

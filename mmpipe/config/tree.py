@@ -9,21 +9,23 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from mmpipe.config.corpora import CorpusConfig
 from mmpipe.config.models import GateConfig, ModelConfig
-from mmpipe.config.store import EngineConfig
+from mmpipe.config.store import EngineConfig, RetentionConfig
 from mmpipe.config.table import Name
 from mmpipe.errors import ConfigError
+from mmpipe.remote import RemotePath, store_path
 
+StoreRoot = Annotated[Path, BeforeValidator(lambda place: store_path(place) if isinstance(place, str) else place)]
 _Value = TypeVar("_Value")
 CONFIG_NAME = "mmpipe.toml"
-_NO_SETTINGS = ("MMPIPE_CONFIG", "MMPIPE_FAULT")
+_NO_SETTINGS = ("MMPIPE_CACHE", "MMPIPE_CACHE_BYTES", "MMPIPE_CONFIG", "MMPIPE_FAULT")
 
 
 class Config(BaseSettings):
@@ -37,13 +39,14 @@ class Config(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    store: Path = Field(Path("store"), description="folder of the feature store")
+    store: StoreRoot = Field(Path("store"), description="folder of the feature store, or a URL: s3://bucket/prefix")
     timezone: str = Field("UTC", description="zone of the schedule; a partition is the scheduled date there")
     corpora: dict[Name, CorpusConfig] = Field(default_factory=dict)
     features: dict[Name, dict[str, JsonValue]] = Field(default_factory=dict, description="parameters per extractor")
     models: dict[Name, ModelConfig] = Field(default_factory=dict)
     gate: GateConfig = GateConfig()
     engine: EngineConfig = EngineConfig()
+    retention: RetentionConfig = RetentionConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -115,7 +118,8 @@ def resolve_paths(config: Config, base: Path) -> Config:
         )
         for name, corpus in config.corpora.items()
     }
-    return config.model_copy(update={"store": base / config.store, "corpora": corpora})
+    store = config.store if isinstance(config.store, RemotePath) else base / config.store
+    return config.model_copy(update={"store": store, "corpora": corpora})
 
 
 def explain_validation(error: ValidationError, where: str) -> str:

@@ -6,6 +6,7 @@ in both, so a process that dies between the two writes loses nothing: the next o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -217,11 +218,28 @@ def _finish_log(path: Path, aliases: Aliases) -> None:
 
 
 def _append(path: Path, move: Move, when: str) -> None:
-    line = json.dumps({"when": when, **asdict(move)}, sort_keys=True, ensure_ascii=False)
     with open(path, "ab") as file:
-        file.write(line.encode() + b"\n")
+        file.write(_to_line({"when": when, **asdict(move)}) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def line_fault(line: bytes, revision: int) -> str:
+    """Say what is wrong with a line of the log that should be of a revision, "" where it is as written."""
+    try:
+        table = json.loads(line)
+        checksum = table.pop("checksum", None)
+        if checksum is None or _to_line(table) != line:
+            return "is not what was written"
+        return "" if table["revision"] == revision else f"is of revision {table['revision']}: a line is missing"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"is damaged: {error}"
+
+
+def _to_line(table: Mapping[str, Any]) -> bytes:
+    """Return a line of the log; its checksum is over the rest, so that a changed letter shows."""
+    checksum = hashlib.sha256(canonical_json(table)).hexdigest()
+    return json.dumps({**table, "checksum": checksum}, sort_keys=True, ensure_ascii=False).encode()
 
 
 # --------------------------------------------------------------------------- what is said

@@ -14,9 +14,10 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
@@ -92,6 +93,13 @@ def list_versions(models_root: Path, name: str) -> tuple[Version, ...]:
     """Return the versions of a model, oldest first, without reading their large files."""
     folder = models_root / name / "versions"
     return tuple(_open(name, folder / match[0]) for match in sorted(_folders(folder), key=lambda m: int(m["number"])))
+
+
+def list_versions_loosely(models_root: Path, name: str) -> Iterator[tuple[Path, Callable[[], Version]]]:
+    """Yield each version's folder with the call that opens it, which raises where the version is damaged."""
+    folder = models_root / name / "versions"
+    for match in sorted(_folders(folder), key=lambda match: int(match["number"])):
+        yield folder / match[0], partial(_open, name, folder / match[0])
 
 
 def pick_version(models_root: Path, name: str, label: str) -> Version:

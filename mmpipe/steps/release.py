@@ -13,12 +13,14 @@ from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.predictions import Predictions, from_parquet, to_parquet
 from mmpipe.evaluate.verdict import NOTHING, Status, Verdict
 from mmpipe.io import canonical_json, replace_bytes
-from mmpipe.registry.aliases import find_version, nominate, promote, read_aliases, read_events
+from mmpipe.registry.aliases import find_version, read_aliases, read_events
 from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, list_versions, publish_version
 from mmpipe.steps.describe import describe_model
 from mmpipe.steps.evaluate import PARITY_NAME, STANDING_COLUMNS, Evaluation, evaluate_checkpoint, read_parity
 from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
+from mmpipe.steps.promotion import nominate_version, promote_version
+from mmpipe.steps.seal import seal_folder
 from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.types import digest_of
@@ -63,6 +65,7 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     trained = read_checkpoint(layout.checkpoints / checkpoint)
     for contender in filter(None, (trained["single"], trained["fused"])):
         _export(layout.checkpoints / checkpoint, contender)
+    seal_folder(layout.checkpoints / checkpoint)
     evaluation = evaluate_checkpoint(config, model, checkpoint, production)
     verdict = evaluation.verdict
     judged = _publish(config, layout, evaluation, verdict.judged, verdict)
@@ -153,8 +156,8 @@ def _settle(config: Config, layout: StoreLayout, name: str, offered: Version | N
     for action in _moves_due(config, layout, name, offered):
         assert offered is not None
         why = json.loads(offered.read("verdict.json"))["sentence"]
-        move = nominate if action == "nominate" else promote
-        move(layout.models, name, offered.label, why=why, who=WHO)
+        move = nominate_version if action == "nominate" else promote_version
+        move(layout, name, offered.label, why=why, who=WHO)
 
 
 def _moves_due(config: Config, layout: StoreLayout, name: str, offered: Version | None) -> tuple[str, ...]:
@@ -197,6 +200,7 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
         **trace_snapshot(layout, snapshot),
         "checkpoint": evaluation.checkpoint.name,
         "recipe": evaluation.recipe,
+        **({"snapshot_named": evaluation.settings.snapshot} if evaluation.settings.snapshot else {}),
         "fingerprints": dict(
             zip((schema.feature for schema in evaluation.data.schemas), evaluation.data.fingerprints, strict=True)
         ),

@@ -21,6 +21,7 @@ from mmpipe.evaluate.predictions import Predictions
 from mmpipe.io import canonical_json, make_directory, replace_bytes, sync_directory
 from mmpipe.steps.candidates import Contender, fit_folder, join_parts, list_contenders, validation_scores
 from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.seal import seal_folder
 from mmpipe.steps.training_set import Part, TrainingSet, open_training_set, plan_parts, plan_release_part
 from mmpipe.store.layout import open_store
 from mmpipe.store.lease import Lease
@@ -117,7 +118,7 @@ def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -
         "recipe",
         TRAINING_VERSION,
         data.snapshot.digest,
-        model.model_dump_json(),
+        model.model_dump_json(exclude={"snapshot"}),  # what it stands for counts, not how it is called
         source.split.model_dump_json(),
         *data.fingerprints,
     )
@@ -210,7 +211,9 @@ class _Training:
                 for score in scores
             ],
         }
-        replace_bytes(self.folder / DONE_NAME, canonical_json(table))
+        data = canonical_json(table)
+        seal_folder(self.folder, anew=True, coming={DONE_NAME: data})
+        replace_bytes(self.folder / DONE_NAME, data)
         return made
 
     def _pool(self) -> Any:

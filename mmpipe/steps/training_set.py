@@ -16,8 +16,8 @@ from mmpipe.evaluate.predictions import Predictions
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.segment.split import deal_folds
 from mmpipe.steps.feature_set import resolve_feature
-from mmpipe.store.layout import open_store
-from mmpipe.store.snapshot import Snapshot, take_snapshot
+from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
 from mmpipe.types import FeatureSchema, Modality, Split, fraction_of
 
 CUE_TARGET = "cue"
@@ -74,8 +74,8 @@ class Part:
 
 
 def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
-    """Freeze what the store holds now for a model's inputs; refuse a target that is its own input."""
-    extractors = [resolve_feature(config, name) for name in model.inputs]
+    """Freeze a model's inputs, as they are now or as its snapshot has them; refuse a target that is its own input."""
+    extractors = [resolve_feature(config, name, model.corpus) for name in model.inputs]
     _, source = config.corpus(model.corpus)
     if model.target == CUE_TARGET and source.clips.rule is not ClipRule.CUES:
         raise ConfigError(
@@ -85,9 +85,47 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
     refuse_own_text(model, extractors)
     schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     layout = open_store(config.store)
-    snapshot = take_snapshot(layout, model.corpus, tuple(schema.feature for schema in schemas))
+    snapshot = pin_training_data(layout, model, extractors)
     reader = AlignedReader(layout, snapshot, tuple(schema.feature for schema in schemas))
     return label_clips(model, snapshot, reader, schemas, extractors)
+
+
+def pin_training_data(layout: StoreLayout, model: ModelConfig, extractors: Sequence[Extractor]) -> Snapshot:
+    """Return the snapshot that a model's config names, or one of the heads."""
+    features = tuple(sorted(feature_name(extractor) for extractor in extractors))
+    if not model.snapshot:
+        return take_snapshot(layout, model.corpus, features)
+    snapshot = load_snapshot(layout, model.snapshot)
+    missing = sorted(set(features) - set(snapshot.features))
+    if snapshot.corpus != model.corpus or missing:
+        raise ConfigError(
+            f"the snapshot {model.snapshot!r} is of {snapshot.corpus!r} with {list(snapshot.features)}; the model "
+            f"needs {list(features)} of {model.corpus!r}. Name another: mmpipe snapshot ls"
+        )
+    for extractor in extractors:
+        _require_same_making(layout, model.snapshot, snapshot, extractor)
+    return snapshot
+
+
+def pin_snapshot(config: Config, model: str, snapshot: str | None) -> Config:
+    """Return the config with a model on a snapshot; without one as it was."""
+    if not snapshot:
+        return config
+    name, settings = config.model(model)
+    pinned = settings.model_copy(update={"snapshot": snapshot})
+    return config.model_copy(update={"models": {**config.models, name: pinned}})
+
+
+def _require_same_making(layout: StoreLayout, name: str, snapshot: Snapshot, extractor: Extractor) -> None:
+    """Refuse pinned values that new files would not get: a model must be asked what it was taught."""
+    feature = feature_name(extractor)
+    dataset = layout.dataset(snapshot.corpus, feature)
+    for entry in snapshot.of(feature):
+        if pinned_manifest(dataset, entry).fingerprint != fingerprint(extractor):
+            raise ConfigError(
+                f"the snapshot {name!r} has {feature} of {entry.partition} made with other parameters than "
+                f"features.{extractor.name} has now. Give it those again, or name another: mmpipe snapshot ls"
+            )
 
 
 def label_clips(

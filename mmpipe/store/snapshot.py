@@ -6,17 +6,19 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.io import canonical_json, make_directory, put_if_absent, write_durable
+from mmpipe.io import canonical_json, make_directory, make_young, put_if_absent, write_durable
 from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest
-from mmpipe.store.revisions import manifest_name, read_head
+from mmpipe.store.redaction import redact_manifest
+from mmpipe.store.revisions import list_revisions, manifest_name, read_head
+from mmpipe.store.snapshot_names import NAMES_FOLDER, read_name, resolve_snapshot
 from mmpipe.store.spine import read_spine_manifest
 from mmpipe.store.table import PARTITION_COLUMN
 
@@ -101,6 +103,8 @@ def take_snapshot(
                 "Run `mmpipe extract` first."
             )
         pinned += entries
+    if any(list_revisions(spine, entry.partition)[-1] != entry.revision for entry in pinned if entry.dataset == CLIPS):
+        return take_snapshot(layout, corpus, features, partitions)  # clips may have moved between the two looks
     return Snapshot(corpus=corpus, entries=tuple(sorted(pinned)))
 
 
@@ -108,6 +112,7 @@ def save_snapshot(layout: StoreLayout, snapshot: Snapshot) -> Path:
     """Keep a snapshot under its digest; what is kept already stays."""
     path = snapshot_path(layout, snapshot.digest)
     if path.exists():
+        make_young(path)
         return path
     make_directory(path.parent)
     temporary = make_directory(layout.staging) / f"snapshot-{uuid.uuid4().hex}.json"
@@ -119,19 +124,39 @@ def save_snapshot(layout: StoreLayout, snapshot: Snapshot) -> Path:
     return path
 
 
-def load_snapshot(layout: StoreLayout, digest: str) -> Snapshot:
-    """Read a kept snapshot and check that each of its manifests is still what was pinned."""
+def load_snapshot(layout: StoreLayout, reference: str) -> Snapshot:
+    """Read a kept snapshot by name or digest, and check that each of its manifests is still what was pinned."""
+    snapshot = read_snapshot(layout, resolve_snapshot(layout, reference))
+    for entry in snapshot.entries:
+        pinned_manifest(layout.dataset(snapshot.corpus, entry.dataset), entry)
+    return snapshot
+
+
+def read_snapshot(layout: StoreLayout, digest: str) -> Snapshot:
+    """Read a kept snapshot's own record; what it pins is not looked at."""
     path = snapshot_path(layout, digest)
     try:
         snapshot = Snapshot.from_bytes(path.read_bytes(), str(path))
     except FileNotFoundError as error:
-        known = sorted(found.stem for found in layout.snapshots.glob("*.json"))
-        raise ConfigError(f"no snapshot {digest}; {len(known)} are kept, such as: {known[:5]}") from error
+        known = list_snapshots(layout)
+        raise ConfigError(f"no snapshot {digest}; {len(known)} are kept, such as: {list(known[:5])}") from error
     if snapshot.digest != path.stem:
         raise StoreError(f"{path} is damaged: its digest is {snapshot.digest}. Run `mmpipe verify`.")
-    for entry in snapshot.entries:
-        pinned_manifest(layout.dataset(snapshot.corpus, entry.dataset), entry)
     return snapshot
+
+
+def list_snapshots(layout: StoreLayout) -> tuple[str, ...]:
+    """Return the digests of the snapshots that are kept."""
+    return tuple(sorted(path.stem for path in layout.snapshots.glob("*.json")))
+
+
+def find_name_faults(layout: StoreLayout) -> Iterator[tuple[Path, str]]:
+    """Yield (path, what is wrong) for every name that is not whole, or stands for no snapshot."""
+    for path in sorted((layout.snapshots / NAMES_FOLDER).glob("*")):
+        try:
+            read_snapshot(layout, read_name(layout, path.stem).snapshot)
+        except (StoreError, ConfigError) as error:
+            yield path, str(error)
 
 
 def pinned_manifest(dataset: DatasetLayout, entry: SnapshotEntry) -> Manifest:
@@ -143,7 +168,7 @@ def pinned_manifest(dataset: DatasetLayout, entry: SnapshotEntry) -> Manifest:
         raise StoreError(f"{path} is missing, but a snapshot names it. Run `mmpipe verify`.") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise StoreError(f"{path} is not the manifest that a snapshot names. Run `mmpipe verify`.")
-    return Manifest.from_bytes(data, str(path))
+    return redact_manifest(dataset, Manifest.from_bytes(data, str(path)))  # what was forgotten is gone from it too
 
 
 def read_pinned_spine(layout: StoreLayout, snapshot: Snapshot) -> pl.DataFrame:

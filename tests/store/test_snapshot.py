@@ -7,8 +7,18 @@ import pytest
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.sample import SampleFeature, make_sample_store, write_sample_feature, write_sample_spine
-from mmpipe.store.snapshot import Snapshot, load_snapshot, read_pinned_spine, save_snapshot, take_snapshot
+from mmpipe.store.snapshot import (
+    Snapshot,
+    find_name_faults,
+    list_snapshots,
+    load_snapshot,
+    read_pinned_spine,
+    save_snapshot,
+    take_snapshot,
+)
+from mmpipe.store.snapshot_names import SnapshotName, list_names, name_path, put_name, remove_name
 from mmpipe.store.spine import plan_spine, read_spine, write_spine
+from mmpipe.store.verify import verify_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
 TEXT = SampleFeature(schema=FeatureSchema(feature="text-toy@1", modality=Modality.TEXT, kind=FeatureKind.VECTOR, dim=4))
@@ -38,9 +48,9 @@ def test_chosen_partitions_only(layout: StoreLayout) -> None:
 def test_kept_under_its_digest_once(layout: StoreLayout) -> None:
     snapshot = take_snapshot(layout, "sample", ["text-toy@1"])
     path = save_snapshot(layout, snapshot)
-    before = path.stat().st_mtime_ns
+    before = path.stat().st_ino
     assert save_snapshot(layout, take_snapshot(layout, "sample", ["text-toy@1"])) == path
-    assert path.stat().st_mtime_ns == before
+    assert path.stat().st_ino == before
     assert path.name == f"{snapshot.digest}.json"
     assert load_snapshot(layout, snapshot.digest) == snapshot
     assert not list(layout.staging.glob("snapshot*"))
@@ -106,3 +116,60 @@ def test_unknown_or_odd_name_is_refused(layout: StoreLayout, digest: str) -> Non
 def test_bytes_come_back(layout: StoreLayout) -> None:
     snapshot = take_snapshot(layout, "sample", ["text-toy@1"])
     assert Snapshot.from_bytes(snapshot.to_bytes()) == snapshot
+
+
+def test_a_name_stands_for_its_snapshot(layout: StoreLayout) -> None:
+    snapshot = take_snapshot(layout, "sample", ["text-toy@1"])
+    save_snapshot(layout, snapshot)
+    assert put_name(layout, named("paper.v1", snapshot))
+    assert not put_name(layout, named("paper.v1", snapshot))
+    assert load_snapshot(layout, "paper.v1") == snapshot
+    assert [record.name for record in list_names(layout)] == ["paper.v1"]
+    assert list_snapshots(layout) == (snapshot.digest,)
+    assert not list(find_name_faults(layout))
+    assert not verify_store(layout)
+
+
+def test_a_name_never_moves_but_can_be_dropped(layout: StoreLayout) -> None:
+    one, two = (take_snapshot(layout, "sample", ["text-toy@1"], partitions=[day]) for day in DAYS)
+    for snapshot in (one, two):
+        save_snapshot(layout, snapshot)
+    put_name(layout, named("paper", one))
+    with pytest.raises(ConfigError, match="a name never moves"):
+        put_name(layout, named("paper", two))
+    assert remove_name(layout, "paper").snapshot == one.digest
+    with pytest.raises(ConfigError, match="no snapshot is named 'paper'"):
+        load_snapshot(layout, "paper")
+    assert load_snapshot(layout, one.digest) == one
+    assert put_name(layout, named("paper", two))
+
+
+@pytest.mark.parametrize("name", ["head", "", "../x", "A", "a" * 64, "0" * 24, "a b", ".json"])
+def test_what_can_be_no_name_is_refused(layout: StoreLayout, name: str) -> None:
+    with pytest.raises(ConfigError, match="a snapshot is named by"):
+        put_name(layout, named(name, take_snapshot(layout, "sample", ["text-toy@1"])))
+
+
+def test_a_damaged_name_or_one_of_nothing_is_found(layout: StoreLayout) -> None:
+    snapshot = take_snapshot(layout, "sample", ["text-toy@1"])
+    put_name(layout, named("lost", snapshot))
+    save_snapshot(layout, take_snapshot(layout, "sample", ["text-toy@1"], partitions=[DAYS[0]]))
+    assert [found.code for found in verify_store(layout)] == ["snapshot_name_damaged"]
+    save_snapshot(layout, snapshot)
+    path = name_path(layout, "lost")
+    path.write_bytes(path.read_bytes().replace(b"a reason", b"a seas0n\\u0041"))
+    with pytest.raises(StoreError, match="is damaged"):
+        load_snapshot(layout, "lost")
+    assert [found.path for found in verify_store(layout)] == ["snapshots/names/lost.json"]
+
+
+def named(name: str, snapshot: Snapshot) -> SnapshotName:
+    return SnapshotName(
+        name=name,
+        snapshot=snapshot.digest,
+        corpus=snapshot.corpus,
+        features=snapshot.features,
+        reason="a reason",
+        created_at="2026-11-20T00:00:00+00:00",
+        created_by="somebody@somewhere",
+    )
