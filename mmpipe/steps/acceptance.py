@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mmpipe.media.probe import ProbedFile
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.sources.suffixes import modality_hint, split_suffix
+from mmpipe.store.tombstones import ASSET, FILE, STREAM, Tombstones
 from mmpipe.types import Asset, Clip, Cue, Drop, Modality, Stream, asset_id_of
 
 _TEXT_ORDER = (".vtt", ".srt", ".txt", ".json")
@@ -24,6 +25,7 @@ class Acceptance:
     asset: Asset | None
     drops: tuple[Drop, ...]  # of whole files
     text: str = ""  # how the asset's text begins, where it has no cues
+    forgotten_in: str = ""  # the partition whose tombstones name it: nothing of it is taken in
 
     @property
     def dropped_files(self) -> frozenset[str]:
@@ -52,6 +54,20 @@ def accept_asset(files: AssetFiles, probed: Mapping[str, ProbedFile]) -> Accepta
         )
     text = _captions_of(streams, usable)[1]
     return Acceptance(source_id=files.source_id, files=names, asset=asset, drops=tuple(drops), text=text)
+
+
+def refuse_forgotten(entry: Acceptance, tombstones: Tombstones) -> Acceptance:
+    """Return a stem as it is, or emptied and marked where it holds what was forgotten, under whatever name."""
+    asset = entry.asset
+    digests = [stream.digest for stream in asset.streams] if asset else []
+    media = [stream.digest for stream in asset.streams if stream.modality is not Modality.TEXT] if asset else []
+    # A text alone is forgotten with its media; the same words under other media are no trace of it.
+    dt = tombstones.find(ASSET, [asset.asset_id] if asset else []) or tombstones.find(STREAM, media)
+    if dt is None and tombstones.has_all(STREAM, digests):
+        dt = tombstones.find(STREAM, digests)
+    if dt is None and asset is None:
+        dt = tombstones.find(FILE, [drop.file_sha256 for drop in entry.drops])
+    return replace(entry, asset=None, drops=(), text="", forgotten_in=dt) if dt else entry
 
 
 def clip_text(asset: Asset, clip: Clip, text: str) -> str:

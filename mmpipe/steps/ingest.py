@@ -23,16 +23,18 @@ from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.sources.matching import LabelMatch, match_labels
 from mmpipe.sources.stems import AssetFiles, group_files
 from mmpipe.sources.suffixes import split_suffix
-from mmpipe.steps.acceptance import Acceptance, accept_asset
+from mmpipe.steps.acceptance import Acceptance, accept_asset, refuse_forgotten
 from mmpipe.steps.homes import Homes, read_homes
 from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
 from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.rights import note_rights
 from mmpipe.steps.scan import RACE_NS, read_scan, write_scan
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
 from mmpipe.steps.workers import shared_engine
 from mmpipe.store.layout import StoreLayout, check_partition, create_store
 from mmpipe.store.lease import Lease
+from mmpipe.store.tombstones import FILE, STREAM, Tombstones, read_tombstones
 from mmpipe.types import Drop, RawFile, digest_of
 
 PROBE_BATCH = 32
@@ -91,6 +93,7 @@ def ingest_corpus(config: Config, corpus: str, dt: str, progress: Progress = SIL
     with Lease.acquire(layout, f"ingest-{corpus}"):
         intake = _take_in(source, dt, _list(config, source))
         report = _ingest(config, layout, corpus, source, dt, intake, progress)
+        note_rights(layout, corpus, source.rights)
     if report.quarantined_share > source.max_quarantined:
         raise PartialError(
             f"{report.quarantined_share:.0%} of the files of {corpus!r} are in quarantine, allowed are "
@@ -133,8 +136,9 @@ def _ingest(
 ) -> IngestReport:
     started, started_ns = time.monotonic(), time.time_ns()
     files = [file for group in intake.groups for file in group.files]
-    probed, num_opened = _probe_files(config, layout, corpus, source, files, started_ns, progress)
-    accepted = [accept_asset(group, probed) for group in intake.groups]
+    tombstones = read_tombstones(layout, corpus)
+    probed, num_opened = _probe_files(config, layout, corpus, source, files, tombstones, started_ns, progress)
+    accepted = [refuse_forgotten(accept_asset(group, probed), tombstones) for group in intake.groups]
     homes = read_homes(layout, corpus)
     drafts = draft_partitions(accepted, intake.drops, intake.num_filtered, homes, source.dates.rule, dt)
     counts = [commit_draft(layout, corpus, source, draft, intake.labels.labels) for draft in drafts]
@@ -157,7 +161,7 @@ def draft_partitions(
     present = {(entry.asset.asset_id, entry.source_id) for entry in accepted if entry.asset}
     kept_as: dict[str, str] = {}
     for entry in sorted(accepted, key=lambda entry: entry.source_id):
-        home = homes.of(entry.source_id, entry.asset.asset_id if entry.asset else None)
+        home = entry.forgotten_in or homes.of(entry.source_id, entry.asset.asset_id if entry.asset else None)
         draft = drafts.setdefault(home or dt if sticky else dt, PartitionDraft())
         twin = None
         if entry.asset:
@@ -185,7 +189,8 @@ def draft_partitions(
 
 
 def _list(config: Config, source: CorpusConfig) -> Listing:
-    exclude = {config.store, source.root / CONFIG_NAME} | ({source.labels.file} if source.labels else set())
+    ours = {StoreLayout(config.store).local, source.root / CONFIG_NAME}
+    exclude = ours | ({source.labels.file} if source.labels else set())
     return list_corpus(source.root, frozenset(exclude))
 
 
@@ -237,6 +242,7 @@ def _probe_files(
     corpus: str,
     source: CorpusConfig,
     files: Sequence[RawFile],
+    tombstones: Tombstones,
     started_ns: int,
     progress: Progress,
 ) -> tuple[dict[str, ProbedFile], int]:
@@ -250,8 +256,15 @@ def _probe_files(
     for file, found in zip(unknown, probe_in_workers(config, source, unknown, progress), strict=True):
         known[file] = found
     if unknown or len(scan.probes) != len(files):
-        write_scan(path, settings, known.items(), started_ns)
+        # Of what was forgotten no name is kept, though it is looked at each time that its file is still there.
+        kept = ((file, found) for file, found in known.items() if not _is_forgotten(found, tombstones))
+        write_scan(path, settings, kept, started_ns)
     return {file.name: found for file, found in known.items()}, len(unknown)
+
+
+def _is_forgotten(found: ProbedFile, tombstones: Tombstones) -> bool:
+    digests = [stream.digest for stream in found.streams]
+    return bool(tombstones.find(STREAM, digests) or tombstones.find(FILE, [found.sha256]))
 
 
 def probe_in_workers(
@@ -318,7 +331,7 @@ def _record_key(source: CorpusConfig, dt: str) -> str:
 
 
 def _settings_digest(source: CorpusConfig) -> str:
-    settings = source.model_dump_json(exclude={"features", "max_quarantined"})
+    settings = source.model_dump_json(exclude={"features", "max_age_h", "max_quarantined", "rights"})
     return digest_of(settings, sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else "")
 
 

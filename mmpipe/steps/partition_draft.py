@@ -17,7 +17,15 @@ from mmpipe.store.assets import write_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout
 from mmpipe.store.quarantine import INGEST, write_quarantine
-from mmpipe.store.spine import IngestTotals, SpineRow, plan_spine, read_spine_manifest, spine_row, write_spine
+from mmpipe.store.spine import (
+    IngestTotals,
+    SpineRow,
+    next_shard,
+    plan_spine,
+    read_spine_manifest,
+    spine_row,
+    write_spine,
+)
 from mmpipe.types import Asset, Clip, Drop, Split
 
 
@@ -30,10 +38,12 @@ class PartitionDraft:
     twins: list[tuple[Acceptance, str]] = field(default_factory=list)  # with the source id that was kept
     drops: list[Drop] = field(default_factory=list)
     num_filtered: int = 0
+    num_tombstoned: int = 0
 
     def add(self, entry: Acceptance, twin_of: str | None) -> None:
         """Take in a stem."""
         self.drops += entry.drops
+        self.num_tombstoned += len(entry.files) if entry.forgotten_in else 0
         if entry.asset is None:
             return
         if twin_of:
@@ -47,11 +57,12 @@ class PartitionDraft:
         duplicates = sum(len(set(entry.files) - entry.dropped_files) for entry, _ in self.twins)
         quarantined = len({drop.file for drop in self.drops if drop.file})
         return IngestTotals(
-            files=used + duplicates + quarantined + self.num_filtered,
+            files=used + duplicates + quarantined + self.num_filtered + self.num_tombstoned,
             used=used,
             quarantined=quarantined,
             duplicates=duplicates,
             filtered=self.num_filtered,
+            tombstoned=self.num_tombstoned,
         )
 
 
@@ -68,10 +79,11 @@ class PartitionCount:
     assets: int
     clips: int
     clip_drops: int
+    tombstoned: int = 0
 
     def row(self) -> dict[str, int | str]:
         """Return a row of plain values."""
-        return {
+        row: dict[str, int | str] = {
             "dt": self.partition,
             "files": self.files,
             "used": self.used,
@@ -82,6 +94,7 @@ class PartitionCount:
             "clips": self.clips,
             "cues dropped": self.clip_drops,
         }
+        return row | ({"tombstoned": self.tombstoned} if self.tombstoned else {})
 
 
 def commit_draft(
@@ -109,7 +122,13 @@ def commit_draft(
     if rows or head:
         existing = read_spine_manifest(clips, head)
         rows += _no_longer_cut(existing, assets, {row.key for row in rows})
-        plan = plan_spine(existing, rows, shard_clips=source.shard_clips, superseded=_superseded(existing, draft))
+        plan = plan_spine(
+            existing,
+            rows,
+            shard_clips=source.shard_clips,
+            superseded=_superseded(existing, draft),
+            first_free=next_shard(head),
+        )
         write_spine(clips, draft.partition, plan, totals)
         num_clips = plan.frame.filter(~pl.col("superseded")).height
     return PartitionCount(
@@ -122,6 +141,7 @@ def commit_draft(
         assets=len(assets),
         clips=num_clips,
         clip_drops=len(clip_drops),
+        tombstoned=totals.tombstoned,
     )
 
 

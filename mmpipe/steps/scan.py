@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mmpipe.io import make_directory
+from mmpipe.io import make_directory, remove_file
 from mmpipe.media.probe import ProbedFile
 from mmpipe.steps.wire import decode, encode
 from mmpipe.types import RawFile
@@ -55,6 +55,21 @@ def read_scan(path: Path, settings: str) -> Scan:
     return Scan(probes=probes)
 
 
+def forget_in_scan(path: Path, files: Iterable[str], digests: Iterable[str]) -> None:
+    """Drop the rows of some files, and of every file that holds a stream with one of these digests."""
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError:
+        return
+    except (OSError, pl.exceptions.PolarsError):
+        remove_file(path)  # damaged, and a cache
+        return
+    speaks = pl.col("name").is_in(sorted(files))
+    for digest in digests:
+        speaks |= pl.col("probe").str.contains(digest, literal=True)
+    _replace(path, table.filter(~speaks))
+
+
 def write_scan(path: Path, settings: str, probes: Iterable[tuple[RawFile, ProbedFile]], started_ns: int) -> None:
     """Write the cache, leaving out files that were too fresh when the scan started."""
     rows = [
@@ -70,6 +85,10 @@ def write_scan(path: Path, settings: str, probes: Iterable[tuple[RawFile, Probed
         if file.mtime_ns < started_ns - RACE_NS
     ]
     make_directory(path.parent)
+    _replace(path, pl.DataFrame(rows, schema=_SCHEMA))
+
+
+def _replace(path: Path, table: pl.DataFrame) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    pl.DataFrame(rows, schema=_SCHEMA).write_parquet(temporary)
+    table.write_parquet(temporary)
     temporary.replace(path)

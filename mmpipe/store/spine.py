@@ -18,6 +18,7 @@ from mmpipe.store.commit import commit_partition
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.revisions import read_head
+from mmpipe.store.spinecard import write_spine_card
 from mmpipe.store.table import TableKind, put_table, read_manifest_table, read_partitions
 from mmpipe.types import Asset, Clip, Modality, Split, digest_of
 
@@ -125,18 +126,22 @@ def plan_spine(
     *,
     shard_clips: int,
     superseded: Collection[str] = (),
+    first_free: int = 0,
 ) -> SpinePlan:
     """Place new clips in new shards of `shard_clips`, and take over what rows say of clips that are there already.
 
-    The order of new clips depends on their values alone, not on the order they came in. `superseded` names assets
-    whose clips are no longer live. StoreError: a clip comes twice, or its content differs under the same key.
+    `first_free` is the manifest's `next_shard`: a shard whose clips were all forgotten keeps its number. The order
+    of new clips depends on their values alone, not on the order they came in. `superseded` names assets whose clips
+    are no longer live. StoreError: a clip comes twice, or its content differs under the same key.
     """
     before = SPINE.frame() if existing is None else existing.select(SPINE.names).sort("shard", "ordinal")
     incoming = _incoming_frame(rows)
     known = incoming.join(before.select("key"), on="key", how="semi")
     _require_same_content(before, known)
     fresh = incoming.join(before.select("key"), on="key", how="anti", maintain_order="left")
-    after = pl.concat([_with_views(before, known), _place(fresh, _next_shard(before), shard_clips)], rechunk=True)
+    after = pl.concat(
+        [_with_views(before, known), _place(fresh, max(first_free, _next_row_shard(before)), shard_clips)], rechunk=True
+    )
     gone = pl.col("asset_id").is_in(sorted(superseded))
     after = after.with_columns(pl.col("superseded") | gone)
     return SpinePlan(existing=before, frame=after, changed=_changed_shards(before, after))
@@ -156,7 +161,7 @@ def write_spine(
         raise TransientError(
             f"{dataset.corpus}/{CLIPS} dt={partition} was committed anew since this ingest read it. Run the same again."
         )
-    _require_append_only(current, plan.frame)
+    _require_append_only(current, plan.frame, next_shard(head))
     shards = {}
     for (number,), frame in plan.frame.partition_by("shard", as_dict=True, maintain_order=True).items():
         if number in plan.changed:
@@ -170,6 +175,7 @@ def write_spine(
         shards=shards,
         totals=None if totals is None else asdict(totals),
         base_revision=head.revision if head else 0,
+        then=lambda: write_spine_card(dataset),
     )
 
 
@@ -212,7 +218,12 @@ def _values(row: SpineRow) -> tuple[object, ...]:
     return tuple(values[name] for name in SPINE.names)
 
 
-def _next_shard(before: pl.DataFrame) -> int:
+def next_shard(head: Manifest | None) -> int:
+    """Return the lowest number that no shard of a partition ever had; an emptied shard stays in the manifest."""
+    return max((shard.number for shard in head.shards), default=-1) + 1 if head else 0
+
+
+def _next_row_shard(before: pl.DataFrame) -> int:
     return 0 if before.is_empty() else int(before["shard"][-1]) + 1
 
 
@@ -246,7 +257,7 @@ def _require_same_content(before: pl.DataFrame, known: pl.DataFrame) -> None:
             )
 
 
-def _require_append_only(current: pl.DataFrame, frame: pl.DataFrame) -> None:
+def _require_append_only(current: pl.DataFrame, frame: pl.DataFrame, first_free: int) -> None:
     """Refuse a frame that touches more of committed clips than their view columns, or places clips wrongly."""
     kept = frame.join(current.select("key"), on="key", how="semi", maintain_order="left")
     if not kept.select(_FIXED_COLUMNS).equals(current.select(_FIXED_COLUMNS)):
@@ -255,20 +266,26 @@ def _require_append_only(current: pl.DataFrame, frame: pl.DataFrame) -> None:
             f"{', '.join(VIEW_COLUMNS)} of committed clips, and nothing else of them"
         )
     added = frame.join(current.select("key"), on="key", how="anti", maintain_order="left")
-    if not added.is_empty() and bool((added["shard"] < _next_shard(current)).any()):
+    if not added.is_empty() and added["shard"].min() != first_free:
         raise StoreError("the spine is append-only: new clips go to new shards, not into committed ones")
-    _require_places(frame)
+    _require_places(frame, added)
 
 
-def _require_places(frame: pl.DataFrame) -> None:
-    """Hold keys unique, shards without gaps from 0, and ordinals without gaps from 0 in each."""
+def _require_places(frame: pl.DataFrame, added: pl.DataFrame) -> None:
+    """Hold keys unique and places rising; only what was forgotten may leave a gap, so new shards have none."""
     place = frame.select(
         unique=pl.col("key").is_unique().all(),
-        ordinals=(pl.col("ordinal") == pl.int_range(pl.len()).over("shard")).all(),
-        shards=(pl.col("shard") == pl.col("shard").rle_id()).all(),
+        ordinals=(pl.col("ordinal").diff().over("shard").fill_null(1) > 0).all() & (pl.col("ordinal") >= 0).all(),
+        shards=(pl.col("shard").diff().fill_null(0) >= 0).all() & (pl.col("shard") >= 0).all(),
     ).row(0)
-    if not all(place):
-        raise StoreError("a spine needs unique keys, and shards and ordinals that count from 0 without gaps")
+    fresh = added.select(
+        ordinals=(pl.col("ordinal") == pl.int_range(pl.len()).over("shard")).all(),
+        shards=(pl.col("shard") - pl.col("shard").first() == pl.col("shard").rle_id()).all(),
+    ).row(0)
+    if not all(place) or not all(fresh):
+        raise StoreError(
+            "a spine needs unique keys and rising shards and ordinals; in new shards they count without gaps"
+        )
 
 
 def _changed_shards(before: pl.DataFrame, after: pl.DataFrame) -> tuple[int, ...]:

@@ -94,7 +94,9 @@ def read_manifest_table(
             f"schema than this mmpipe's {kind.name}. Use the mmpipe that wrote it, or run `mmpipe migrate`."
         )
     frames = [
-        _read_shard(dataset, kind, shard) for shard in manifest.shards if shard.files and number in (None, shard.number)
+        read_shard_table(dataset, kind, shard)
+        for shard in manifest.shards
+        if shard.files and number in (None, shard.number)
     ]
     return pl.concat(frames, rechunk=True) if frames else kind.frame()
 
@@ -114,7 +116,8 @@ def _partition_column(partition: str) -> pl.Expr:
     return pl.lit(partition, pl.String).alias(PARTITION_COLUMN)
 
 
-def _read_shard(dataset: DatasetLayout, kind: TableKind, shard: ShardEntry) -> pl.DataFrame:
+def read_shard_table(dataset: DatasetLayout, kind: TableKind, shard: ShardEntry) -> pl.DataFrame:
+    """Return the rows of one shard that has a file, verified."""
     entry = shard.file("data")
     if entry is None:
         raise StoreError(f"{dataset.corpus}/{dataset.name}: shard {shard.number} has no data file")
