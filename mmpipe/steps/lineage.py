@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from mmpipe.config import Config
+from mmpipe.steps.external_pins import read_pins
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import StoreLayout
-from mmpipe.store.snapshot import Snapshot, pinned_manifest
+from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
 
 _PACKAGES = ("mmpipe", "torch", "numpy", "scipy", "scikit-learn", "polars", "pyarrow", "av")
 
@@ -32,14 +36,38 @@ def trace_snapshot(layout: StoreLayout, snapshot: Snapshot) -> dict[str, Any]:
             for shard in manifest.shards
             for file in shard.files
         ]
-    files = read_assets(layout, snapshot.corpus, snapshot.partitions).select("file", "file_sha256").unique()
+    assets = read_assets(layout, snapshot.corpus, snapshot.partitions)
+    pinned = read_pinned_spine(layout, snapshot)["asset_id"].unique()  # others of these nights may have come later
+    files = assets.filter(pl.col("asset_id").is_in(pinned.implode())).select("file", "file_sha256").unique()
     return {
         "snapshot": snapshot.digest,
         "corpus": snapshot.corpus,
         "manifests": manifests,
         "shards": shards,
         "raw_files": [{"name": name, "sha256": sha256} for name, sha256 in sorted(files.iter_rows())],
+        "external": _trace_external(layout, snapshot.corpus, manifests),
     }
+
+
+def _trace_external(layout: StoreLayout, corpus: str, manifests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the pins of other teams' datasets that manifests were copied from, file by file."""
+    used = {(manifest["dataset"], manifest["fingerprint"]) for manifest in manifests}
+    pins = [
+        stored
+        for feature in sorted({dataset for dataset, _ in used})
+        for stored in read_pins(layout, corpus, feature.rpartition("@")[0])
+        if (stored.pin.feature, stored.pin.digest) in used
+    ]
+    return [
+        {
+            "dataset": stored.pin.feature,
+            "uri": stored.pin.uri,
+            "pin": stored.number,
+            "sha256": stored.pin.digest,
+            "files": [{"name": file.name, "sha256": file.sha256} for file in stored.pin.files],
+        }
+        for stored in pins
+    ]
 
 
 def trace_settings(config: Config, corpus: str, inputs: tuple[str, ...]) -> dict[str, Any]:

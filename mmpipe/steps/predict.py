@@ -23,6 +23,7 @@ from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.features.extractor import fingerprint
 from mmpipe.io import escape_name
 from mmpipe.registry.aliases import find_version, parse_reference
+from mmpipe.registry.taint import read_taint
 from mmpipe.registry.versions import Version
 from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.sources.suffixes import split_suffix
@@ -69,6 +70,7 @@ class PredictReport:
     version: str
     answers: tuple[Answer, ...]
     unanswered: tuple[Unanswered, ...]
+    tainted: str = ""  # why the version should no longer be used
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per clip."""
@@ -91,7 +93,7 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
     one that the model was trained with.
     """
     named = parse_reference(reference)
-    version = find_version(config.store / "models", named.name, named.ref)
+    version = find_version(StoreLayout(config.store).models, named.name, named.ref)
     with tempfile.TemporaryDirectory(prefix="mmpipe-predict-") as folder:
         answers: list[Answer] = []
         unanswered: list[Unanswered] = []
@@ -101,7 +103,11 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
             answers += told
             unanswered += refused
     return PredictReport(
-        model=version.name, version=version.label, answers=tuple(answers), unanswered=tuple(unanswered)
+        model=version.name,
+        version=version.label,
+        answers=tuple(answers),
+        unanswered=tuple(unanswered),
+        tainted=str(read_taint(StoreLayout(config.store).models, version.name, version.label) or ""),
     )
 
 
@@ -190,9 +196,17 @@ def _by_folder(files: Sequence[Path]) -> dict[Path, frozenset[str]]:
 def _config_of(version: Version, config: Config, store: Path, root: Path) -> Config:
     """Return the settings that the model's own features were made with, over a folder of raw files."""
     made = json.loads(version.read("extraction.json"))
-    trained = json.loads(version.read("lineage.json"))["fingerprints"]
+    lineage = json.loads(version.read("lineage.json"))
+    trained = lineage["fingerprints"]
     spec = json.loads(version.read("config.json"))["spec"]
     needed = {entry["feature"].partition("@")[0]: entry["feature"] for entry in spec["inputs"]}
+    for entry in lineage.get("external", ()):
+        if entry["dataset"] in needed.values():
+            raise ConfigError(
+                f"{version.name}@{version.label} reads {entry['dataset']}, which another team publishes at "
+                f"{entry['uri']}: it is copied for clips of a corpus, and nothing here can compute it from a raw file. "
+                "Put the files into the corpus and ask them for rows, or train a model without this input."
+            )
     source = CorpusConfig(
         root=root,
         clips=ClipsConfig(**made["clips"]),

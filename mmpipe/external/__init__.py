@@ -1,0 +1,1 @@
+"""Datasets that another team publishes, read-only: Parquet, WebDataset tars and npy files, pinned by digest."""
