@@ -12,6 +12,7 @@ from mmpipe.cli.options import (
     AsJson,
     ConfigPath,
     Corpus,
+    OnlyDate,
     open_config,
 )
 from mmpipe.cli.show import print_json, print_rows
@@ -22,6 +23,8 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command(rich_help_panel=LOOKING)(ls)
     app.command(rich_help_panel=LOOKING)(show)
+    app.command(rich_help_panel=LOOKING)(schema)
+    app.command(rich_help_panel=LOOKING)(sample)
 
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -50,3 +53,37 @@ def show(
     if not found:
         typer.echo(f"no clip, asset or source {key!r} in {name}", err=True)
         raise typer.Exit(1)
+
+
+Feature = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A feature, as `mmpipe ls` names it.")]
+
+
+def schema(
+    feature: Feature, config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False
+) -> None:
+    """Show what a feature promises: shape, dtype, columns, whose it is, and how far it reaches."""
+    from mmpipe.steps.samples import describe_feature
+
+    settings, name = open_config(config, corpus)
+    facts = describe_feature(settings, name, feature)
+    if as_json:
+        print_json(facts)
+        return
+    columns = facts.pop("columns")
+    print_rows([{"field": field, "value": value} for field, value in facts.items()], False)
+    print_rows(columns, False, "columns of its Parquet files")
+
+
+def sample(
+    feature: Feature,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many clips.")] = 5,
+    dt: OnlyDate = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show values of a few clips of the newest date: shape, numbers, labels; the same ones every time."""
+    from mmpipe.steps.samples import sample_feature
+
+    settings, name = open_config(config, corpus)
+    print_rows(sample_feature(settings, name, feature, count, dt), as_json, f"clips of {feature}")

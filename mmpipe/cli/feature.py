@@ -2,8 +2,123 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Annotated
+
 import typer
+
+from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, DryRun, open_config
+from mmpipe.cli.show import print_rows, print_text
+from mmpipe.errors import ConfigError
+from mmpipe.external.pin import MatchBy
+from mmpipe.types import Modality
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name here, without a version.")]
+Reason = Annotated[str, typer.Option(help="Why, for the audit log.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
+    group = typer.Typer(no_args_is_help=True, help="Features, ours and those of other teams.", name="feature")
+    group.command()(add)
+    group.command()(ls)
+    group.command()(refresh)
+    group.command()(deprecate)
+    app.add_typer(group, rich_help_panel=LOOKING)
+
+
+def add(
+    name: Name,
+    uri: Annotated[str, typer.Option("--from", metavar="URI", help="Folder, file or URL; it is only ever read.")],
+    key: Annotated[
+        str, typer.Option(help="Parquet: the key's column. npy files: a pattern over the name, with a group `key`.")
+    ] = "",
+    column: Annotated[
+        list[str] | None, typer.Option(help="The value's column, or several; a tar's member name after the key.")
+    ] = None,
+    keys: Annotated[str, typer.Option(help="One npy matrix: the text file beside it with a key per row.")] = "",
+    match: Annotated[MatchBy | None, typer.Option(help="What their keys name; none: what fits most clips.")] = None,
+    match_pattern: Annotated[
+        str, typer.Option(help="A regular expression over their whole key; its group `key` is the name.")
+    ] = "",
+    modality: Annotated[Modality | None, typer.Option(help="What theirs was made from.")] = None,
+    reason: Reason = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Register a Parquet, WebDataset or npy dataset of another team as the feature NAME@1, pinned to the byte."""
+    from mmpipe.steps.external import NewFeature, add_feature
+
+    settings, chosen = open_config(config, corpus)
+    new = NewFeature(
+        name=name,
+        uri=uri,
+        key=key,
+        columns=tuple(column or ()),
+        keys_file=keys,
+        match=match,
+        match_pattern=match_pattern,
+        modality=modality,
+        reason=reason,
+    )
+    report = add_feature(settings, chosen, new, dry_run=dry_run)
+    print_rows(report.table(), as_json, "would register" if dry_run else "registered")
+    if not (as_json or dry_run):
+        print_text(f"Copy its values with: mmpipe extract --corpus {chosen}")
+        if settings.corpora[chosen].features is not None:
+            print_text(f"The corpus names its features: add {name!r} to `features`, or to `inputs` of a model, first.")
+
+
+def ls(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
+    """List the features of a corpus: origin, pin, clips with and without a row, and how each stands."""
+    from mmpipe.steps.external import list_features
+
+    settings, chosen = open_config(config, corpus)
+    print_rows(list_features(settings, chosen), as_json, f"features of {chosen}")
+
+
+def refresh(
+    name: Name,
+    reason: Reason = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Take over what another team changed: a new pin, from which every value is copied again."""
+    from mmpipe.steps.external import refresh_feature
+
+    settings, chosen = open_config(config, corpus)
+    report = refresh_feature(settings, chosen, name, reason, dry_run=dry_run)
+    print_rows(report.table(), as_json, "would pin" if dry_run else "pinned")
+
+
+def deprecate(
+    feature: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The feature that will go away.")],
+    use: Annotated[str, typer.Option(metavar="NAME@VERSION", help="The feature to use instead.")] = "",
+    until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="It stays at least until then.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, for its readers.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the notice back.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Put a notice on a feature's card, and a warning before everybody who opens it."""
+    from mmpipe.steps.deprecate import deprecate_feature, restore_feature
+
+    settings, chosen = open_config(config, corpus)
+    if undo:
+        row = restore_feature(settings, chosen, feature, dry_run)
+    else:
+        row = deprecate_feature(settings, chosen, feature, use, _last_day(until), reason, dry_run)
+    print_rows([row], as_json, "would say" if dry_run else "said")
+
+
+def _last_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--until is a date like 2027-05-01, got {text!r}") from error

@@ -23,6 +23,7 @@ from mmpipe.cli.options import (
     FromDate,
     Model,
     OnlyDate,
+    SnapshotRef,
     ToDate,
     open_config,
 )
@@ -126,7 +127,7 @@ def extract(
 
     settings, name = open_config(config, corpus)
     made = plan_corpus(settings, name, (dt,) if dt else None, only, feature)
-    if made.is_empty or dry_run:
+    if dry_run or (made.is_empty and not made.running):
         print_text(f"{len(made.shards)} shards are due" if made.shards else "nothing to do")
         return
     with Bars() as bars:
@@ -135,28 +136,37 @@ def extract(
     print_rows(committed.table(), False, "features")
 
 
-def train(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, dry_run: DryRun = False) -> None:
+def train(
+    config: ConfigPath = DEFAULT_CONFIG, model: Model = None, snapshot: SnapshotRef = None, dry_run: DryRun = False
+) -> None:
     """Train every contender of a model on a frozen snapshot."""
     from mmpipe.steps.train import is_trained, train_model
+    from mmpipe.steps.training_set import pin_snapshot
 
     settings = load_config(config)
     name, _ = settings.model(model)
+    settings = pin_snapshot(settings, name, snapshot)
     if dry_run:
         print_text(f"nothing to do: {name} is trained" if is_trained(settings, name) else f"would train {name}")
         return
     with Bars() as bars:
         made = train_model(settings, name, bars)
     print_rows(made.table(), False, f"contenders of {name}")
-    print_text(f"checkpoint: {made.checkpoint}. Next: mmpipe evaluate, mmpipe publish")
+    pinned = f" --snapshot {snapshot}" if snapshot else ""
+    print_text(f"checkpoint: {made.checkpoint}. Next: mmpipe evaluate{pinned}, mmpipe publish{pinned}")
 
 
-def evaluate(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False) -> None:
+def evaluate(
+    config: ConfigPath = DEFAULT_CONFIG, model: Model = None, snapshot: SnapshotRef = None, as_json: AsJson = False
+) -> None:
     """Measure the last training, and say what the gate would (exit 4: refused)."""
     from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
     from mmpipe.steps.train import newest_checkpoint
+    from mmpipe.steps.training_set import pin_snapshot
 
     settings = load_config(config)
     name, _ = settings.model(model)
+    settings = pin_snapshot(settings, name, snapshot)
     found = evaluate_checkpoint(settings, name, newest_checkpoint(settings, name))
     if as_json:
         print_json({"verdict": found.verdict.as_json(), "metrics": {k: asdict(m) for k, m in found.metrics.items()}})
@@ -171,14 +181,20 @@ def evaluate(config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: 
 
 
 def publish(
-    config: ConfigPath = DEFAULT_CONFIG, model: Model = None, as_json: AsJson = False, dry_run: DryRun = False
+    config: ConfigPath = DEFAULT_CONFIG,
+    model: Model = None,
+    snapshot: SnapshotRef = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Publish the last training with its verdict (exit 4: refused, and kept as such)."""
     from mmpipe.steps.release import last_release, release_model
     from mmpipe.steps.train import newest_checkpoint
+    from mmpipe.steps.training_set import pin_snapshot
 
     settings = load_config(config)
     name, _ = settings.model(model)
+    settings = pin_snapshot(settings, name, snapshot)
     checkpoint = newest_checkpoint(settings, name)
     if dry_run:
         there = last_release(settings, name)
@@ -229,6 +245,8 @@ def predict(
         print_json(asdict(made))
     else:
         print_rows(made.table(), False, f"{made.model}@{made.version}")
+    if made.tainted:
+        typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)
     for drop in made.unanswered:
         typer.echo(plain(f"no answer for {drop.source}: {drop.code}: {drop.detail}"), err=True)
     if not made.answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from mmpipe.cli.options import DEFAULT_CONFIG, MODELS, AsJson, ConfigPath, DryRun
 from mmpipe.cli.show import print_json, print_rows, print_text
 from mmpipe.config import load_config
+from mmpipe.store.layout import StoreLayout
 
 Reference = Annotated[
     str, typer.Argument(metavar="NAME@VERSION", help="NAME, NAME@3, NAME@3-0a1b2c3d or NAME@production.")
@@ -33,9 +33,10 @@ def ls(
 ) -> None:
     """List the versions and where the aliases point."""
     from mmpipe.registry.aliases import read_aliases
+    from mmpipe.registry.taint import read_taint
     from mmpipe.registry.versions import list_models, list_versions, require_model
 
-    root = load_config(config).store / "models"
+    root = StoreLayout(load_config(config).store).models
     rows = []
     if name:
         require_model(root, name)
@@ -44,21 +45,25 @@ def ls(
         for version in list_versions(root, model):
             names = ", ".join(alias for alias, label in aliases.items() if label == version.label)
             rows.append({"model": model, "version": version.label, "status": version.status, "aliases": names})
+            if read_taint(root, model, version.label):
+                rows[-1]["tainted"] = "trained on what was forgotten since"
     print_rows(rows, as_json, "models")
 
 
 def show(reference: Reference, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show a version's card, or its verdict as JSON."""
     from mmpipe.registry.aliases import find_version, parse_reference, read_aliases
+    from mmpipe.registry.taint import read_taint
     from mmpipe.registry.versions import list_versions
 
-    root = load_config(config).store / "models"
+    root = StoreLayout(load_config(config).store).models
     named = parse_reference(reference)
     ref = named.ref
     if "@" not in reference and not read_aliases(root, named.name).production:
         versions = list_versions(root, named.name)
         ref = versions[-1].label if versions else ref  # nothing in production: the newest is what one wants to see
     version = find_version(root, named.name, ref)
+    taint = read_taint(root, version.name, version.label)
     if as_json:
         print_json(
             {
@@ -70,11 +75,14 @@ def show(reference: Reference, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJ
                 "verdict": json.loads(version.read("verdict.json")),
                 "metrics": json.loads(version.read("metrics.json")),
                 "lineage": json.loads(version.read("lineage.json")),
+                "tainted": str(taint or ""),
             }
         )
     else:
         print_text(version.read("README.md").decode().split("---\n", 2)[-1].strip())
         print_text(f"\nfiles: {version.path}")
+        if taint:
+            print_text(str(taint))
 
 
 def promote(
@@ -86,16 +94,17 @@ def promote(
 ) -> None:
     """Put a version in production."""
     from mmpipe.registry.aliases import find_version, parse_reference, read_aliases
-    from mmpipe.registry.aliases import promote as move
+    from mmpipe.steps.promotion import promote_version
 
     named = parse_reference(reference)
-    root = load_config(config).store / "models"
+    layout = StoreLayout(load_config(config).store)
+    root = layout.models
     if dry_run:
         version = find_version(root, named.name, named.ref)
         now = read_aliases(root, named.name).production or "none"
         print_text(f"would put {named.name}@{version.label} ({version.status}) in production; now it is {now}")
         return
-    aliases = move(root, named.name, named.ref, why=why, who=getpass.getuser(), force=force)
+    aliases = promote_version(layout, named.name, named.ref, why=why, force=force)
     print_text(f"{named.name}: production is {aliases.production}, previous is {aliases.previous or 'none'}")
 
 
@@ -107,13 +116,14 @@ def rollback(
 ) -> None:
     """Put the previous version back in production."""
     from mmpipe.registry.aliases import find_version, read_aliases
-    from mmpipe.registry.aliases import rollback as move
+    from mmpipe.steps.promotion import roll_back
 
-    root = load_config(config).store / "models"
+    layout = StoreLayout(load_config(config).store)
+    root = layout.models
     if dry_run:
         version = find_version(root, name, "previous")
         now = read_aliases(root, name).production or "none"
         print_text(f"would put {name}@{version.label} back in production; now it is {now}")
         return
-    aliases = move(root, name, why=why, who=getpass.getuser())
+    aliases = roll_back(layout, name, why=why)
     print_text(f"{name}: production is {aliases.production}")

@@ -12,6 +12,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.store.layout import check_partition
 
 DEFAULT_CONFIG = Path(CONFIG_NAME)
+KEEPING = "How the store is kept"
 NIGHTS, STEPS, MODELS, LOOKING = "From a folder to a night", "One step of a night", "Models", "What there is, and why"
 
 
@@ -47,3 +48,6 @@ ToDate = Annotated[str, _date("--to", "Last date.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]
+SnapshotRef = Annotated[
+    str | None, typer.Option("--snapshot", help="Name or digest of the snapshot to learn from; none: as configured.")
+]

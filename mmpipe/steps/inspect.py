@@ -97,5 +97,14 @@ def _values(layout: StoreLayout, corpus: str, row: dict[str, Any]) -> dict[str, 
         if reader and row["key"] in reader.keys:
             found[name] = str(list(reader.value(reader.keys.index(row["key"])).array.shape))
         else:
-            found[name] = "none"
+            found[name] = _why_none(layout, corpus, row, name)
     return found
+
+
+def _why_none(layout: StoreLayout, corpus: str, row: dict[str, Any], feature: str) -> str:
+    """Say why a clip has no value of a feature, where the quarantine knows."""
+    drops = read_quarantine(layout, corpus, (row["partition"],))
+    said = drops.filter((pl.col("clip_key") == row["key"]) & (pl.col("feature") == feature))
+    return (
+        "none: " + "; ".join(f"{drop['code']}, {drop['detail']}" for drop in said.to_dicts()) if len(said) else "none"
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mmpipe.store.rights import Rights
 from mmpipe.store.tarshard import INDEX_SCHEMA
 from mmpipe.store.vectorshard import vector_schema
 from mmpipe.types import FeatureKind, FeatureSchema
@@ -50,10 +51,10 @@ _MEANING = {
 }
 
 
-def croissant(schema: FeatureSchema, corpus: str, published: str) -> dict[str, Any]:
+def croissant(schema: FeatureSchema, corpus: str, published: str, rights: Rights) -> dict[str, Any]:
     """Return the description as plain JSON values; `published` is a date, because bytes must not depend on a clock."""
     sequence = schema.kind is FeatureKind.SEQUENCE
-    table = INDEX_SCHEMA if sequence else vector_schema(schema.dim)
+    table = INDEX_SCHEMA if sequence else vector_schema(schema.dim, schema.dtype)
     files = [_file_set("tars", "application/x-tar", "data/*/*.tar")] if sequence else []
     files.append(_file_set("rows", "application/x-parquet", f"{'index' if sequence else 'data'}/*/*.parquet"))
     return {
@@ -74,13 +75,21 @@ def croissant(schema: FeatureSchema, corpus: str, published: str) -> dict[str, A
             }
         ],
         "version": f"{schema.feature.rpartition('@')[2]}.0.0",
+        **_said(rights),
     }
 
 
 def column_meanings(schema: FeatureSchema) -> list[tuple[str, str, str]]:
     """Return (column, type, meaning) for the Parquet files of a feature."""
-    table = INDEX_SCHEMA if schema.kind is FeatureKind.SEQUENCE else vector_schema(schema.dim)
+    table = INDEX_SCHEMA if schema.kind is FeatureKind.SEQUENCE else vector_schema(schema.dim, schema.dtype)
     return [(column.name, str(column.type), _MEANING[column.name]) for column in table]
+
+
+def _said(rights: Rights) -> dict[str, Any]:
+    """Return what the owner said; a key with nothing in it would be a fault of the description."""
+    creator = {"@type": "sc:Organization", "email": rights.contact, "name": rights.owner}
+    said: dict[str, Any] = {"license": rights.licence} if rights.licence else {}
+    return {**said, "creator": {key: value for key, value in creator.items() if value}} if rights.owner else said
 
 
 def _file_set(name: str, encoding: str, includes: str) -> dict[str, Any]:

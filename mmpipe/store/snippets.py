@@ -1,6 +1,6 @@
 """How other teams read a dataset without mmpipe: short programs to be run in the dataset's folder.
 
-Each one ends with `values`, from a clip's key to its float32 array. A test runs every one of them.
+Each one ends with `values`, from a clip's key to its array (for torch, a tensor). A test runs every one of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def snippets(schema: FeatureSchema, partition: str, numbers: Sequence[int]) -> M
         "@SHARDS@": shard_braces(partition, numbers),
         "@FIRST@": f"{numbers[0]:06d}",
         "@DIM@": str(schema.dim),
+        "@DTYPE@": schema.dtype,
     }
     return {tool: _fill(template, facts) for tool, template in templates.items()}
 
@@ -53,7 +54,7 @@ from datetime import date
 import polars as pl
 
 rows = pl.scan_parquet("data/*/*.parquet", hive_partitioning=True).filter(pl.col("dt") == @DATE@).collect()
-x_ND = rows["value"].to_numpy()  # float32 [N, @DIM@]
+x_ND = rows["value"].to_numpy()  # @DTYPE@ [N, @DIM@]
 values = dict(zip(rows["key"], x_ND))
 """,
     "duckdb": """
@@ -62,7 +63,7 @@ import numpy as np
 
 rows = duckdb.sql("select key, value from read_parquet('data/*/*.parquet', hive_partitioning=true) "
                   "where dt = date '@PARTITION@'").fetchall()
-values = {key: np.array(value, np.float32) for key, value in rows}
+values = {key: np.array(value, np.@DTYPE@) for key, value in rows}
 """,
     "pandas": """
 import pandas as pd
@@ -88,6 +89,26 @@ for file in sorted(Path("data/dt=@PARTITION@").glob("*.parquet")):
     x_ND = np.stack(rows["value"].to_numpy())
     values.update(zip(rows["key"].to_pylist(), x_ND))
 """,
+    "datasets": """
+from datetime import date
+from pathlib import Path
+import numpy as np
+from datasets import load_dataset
+
+# The folder's date is no column here: `event_date` in the files is the same date.
+chosen = {"columns": ["key", "value"], "filters": [("event_date", "=", @DATE@)]}
+rows = load_dataset(str(Path.cwd()), split="train", **chosen)  # "." has no name
+x_ND = np.asarray(rows.with_format("numpy")["value"][:], "@DTYPE@")  # [N, @DIM@]
+values = dict(zip(rows["key"], x_ND))
+""",
+    "torch": """
+import polars as pl
+import torch
+
+rows = pl.read_parquet("data/dt=@PARTITION@/*.parquet")
+x_ND = torch.from_numpy(rows["value"].to_numpy().copy())  # a copy: the file's own memory cannot be written
+values = dict(zip(rows["key"], x_ND))
+""",
 }
 
 _SEQUENCE = {
@@ -95,7 +116,7 @@ _SEQUENCE = {
 import webdataset as wds
 
 samples = wds.WebDataset("@SHARDS@", shardshuffle=False).decode()
-values = {sample["__key__"]: sample["npy"] for sample in samples}  # float32 [T, @DIM@]
+values = {sample["__key__"]: sample["npy"] for sample in samples}  # @DTYPE@ [T, @DIM@]
 """,
     "polars": """
 from datetime import date
@@ -107,7 +128,7 @@ index = pl.scan_parquet("index/*/*.parquet", hive_partitioning=True, include_fil
 values = {}
 for row in index.filter(pl.col("dt") == @DATE@).collect().iter_rows(named=True):
     tar = Path("data", *Path(row["file"]).with_suffix(".tar").parts[-2:])
-    values[row["key"]] = np.memmap(tar, "float32", "r", row["offset"], tuple(row["shape"]))  # [T, @DIM@]
+    values[row["key"]] = np.memmap(tar, "@DTYPE@", "r", row["offset"], tuple(row["shape"]))  # [T, @DIM@]
 """,
     "duckdb": """
 from pathlib import Path
@@ -118,7 +139,7 @@ rows = duckdb.sql(\"\"\"
     select key, 'data/dt=@PARTITION@/' || parse_filename(filename, true) || '.tar', "offset", shape
     from read_parquet('index/*/*.parquet', hive_partitioning=true, filename=true) where dt = date '@PARTITION@'
 \"\"\").fetchall()
-values = {key: np.memmap(tar, "float32", "r", offset, tuple(shape)) for key, tar, offset, shape in rows}
+values = {key: np.memmap(tar, "@DTYPE@", "r", offset, tuple(shape)) for key, tar, offset, shape in rows}
 """,
     "pandas": """
 from pathlib import Path
@@ -129,7 +150,7 @@ values = {}
 for file in sorted(Path("index/dt=@PARTITION@").glob("*.parquet")):
     tar = Path("data", file.parent.name, file.stem + ".tar")
     for row in pd.read_parquet(file, partitioning=None).itertuples():
-        values[row.key] = np.memmap(tar, "float32", "r", row.offset, tuple(row.shape))  # [T, @DIM@]
+        values[row.key] = np.memmap(tar, "@DTYPE@", "r", row.offset, tuple(row.shape))  # [T, @DIM@]
 """,
     "pyarrow": """
 from pathlib import Path
@@ -140,7 +161,7 @@ values = {}
 for file in sorted(Path("index/dt=@PARTITION@").glob("*.parquet")):
     tar = Path("data", file.parent.name, file.stem + ".tar")
     for row in pq.ParquetFile(file).read(["key", "offset", "shape"]).to_pylist():
-        values[row["key"]] = np.memmap(tar, "float32", "r", row["offset"], tuple(row["shape"]))  # [T, @DIM@]
+        values[row["key"]] = np.memmap(tar, "@DTYPE@", "r", row["offset"], tuple(row["shape"]))  # [T, @DIM@]
 """,
     "numpy": """
 import io
@@ -153,5 +174,21 @@ for file in sorted(Path("data/dt=@PARTITION@").glob("*.tar")):
     with tarfile.open(file) as tar:
         for member in tar:
             values[Path(member.name).stem] = np.load(io.BytesIO(tar.extractfile(member).read()))  # [T, @DIM@]
+""",
+    "datasets": """
+import numpy as np
+from datasets import load_dataset
+
+files = {"train": "data/dt=@PARTITION@/*.tar"}
+clips = load_dataset("webdataset", data_files=files, split="train", streaming=True)
+values = {clip["__key__"]: np.array(clip["npy"], "@DTYPE@") for clip in clips}  # [T, @DIM@]
+""",
+    "torch": """
+import torch
+import webdataset as wds
+
+clips = wds.WebDataset("@SHARDS@", shardshuffle=False).decode()
+loader = torch.utils.data.DataLoader(clips, batch_size=None)  # workers: at most one per shard
+values = {clip["__key__"]: clip["npy"] for clip in loader}  # tensors [T, @DIM@]
 """,
 }

@@ -9,6 +9,7 @@ import pytest
 from corpus_maker import CORPUS, DT, drops, make_config, tree, write_pairs, write_text
 from typed_projects import Type, model_table, write_config
 
+from mmpipe.store.claims import claim_shards
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.lease import Lease
 
@@ -162,7 +163,7 @@ def test_doctor_makes_nothing_and_finds_a_broken_config(project: Path, mmpipe: T
 
 
 def test_a_plan_tells_of_files_that_nobody_took_in_yet(project: Path, mmpipe: Type) -> None:
-    (row,) = mmpipe(project, "plan", "--json").json()
+    (row,) = mmpipe(project, "plan", "--json").json()["due"]
     assert (row["feature"], row["reason"]) == ("(ingest)", "never ingested")
     mmpipe(project, "run", "--dt", DT)
     assert mmpipe(project, "plan").out == "due: none\n"
@@ -193,8 +194,8 @@ def test_a_feature_that_the_corpus_does_not_have_is_refused(project: Path, mmpip
         told = mmpipe(project, *line.split(), "--feature", "frob")
         text = told.err + told.out
         assert told.code in (1, 3) and "has no feature 'frob'; its features are: audio-mfccseg, text-ngrams" in text
-    assert mmpipe(project, "plan", "--feature", "text-ngrams", "--json").json()[0]["feature"] == "text-ngrams@1"
-    assert mmpipe(project, "plan", "--feature", "text-ngrams@1", "--json").json()[0]["clips"] == 3
+    assert mmpipe(project, "plan", "--feature", "text-ngrams", "--json").json()["due"][0]["feature"] == "text-ngrams@1"
+    assert mmpipe(project, "plan", "--feature", "text-ngrams@1", "--json").json()["due"][0]["clips"] == 3
 
 
 def test_all_files_bad_ends_with_5_and_nothing_is_lost(tmp_path: Path, mmpipe: Type) -> None:
@@ -224,8 +225,12 @@ def test_what_somebody_else_works_on_ends_with_75(project: Path, mmpipe: Type) -
     assert mmpipe(project, "ingest", "--dt", DT).code == 0
     layout = StoreLayout(project / "store")
     write_pairs(project / "media", ["four"])
-    for name, line in ((f"ingest-{CORPUS}", "run"), (f"ingest-{CORPUS}", "ingest"), (f"extract-{CORPUS}", "extract")):
-        with Lease.acquire(layout, name):
+    for line, work in (
+        ("run", lambda: Lease.acquire(layout, f"ingest-{CORPUS}")),
+        ("ingest", lambda: Lease.acquire(layout, f"ingest-{CORPUS}")),
+        ("extract", lambda: claim_shards(layout, CORPUS, [(DT, 0)])),
+    ):
+        with work():
             told = mmpipe(project, line, "--dt", DT)
             assert told.code == 75 and "is being worked on by process" in told.err and "run again" in told.err
     assert mmpipe(project, "run", "--dt", DT).code == 0

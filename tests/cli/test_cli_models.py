@@ -37,7 +37,7 @@ def test_every_verb_that_reads_gives_json(published: Path, mmpipe: Type) -> None
         assert told.code == 0, told
         assert set(columns) <= told.json()[0].keys(), line
         assert mmpipe(published, *line.split()).code == 0
-    assert mmpipe(published, "plan", "--json").json() == mmpipe(published, "verify", "--json").json() == []
+    assert mmpipe(published, "plan", "--json").json()["due"] == mmpipe(published, "verify", "--json").json() == []
     assert mmpipe(published, "models", "show", "tones", "--json").json()["model"] == "tones"
     assert "verdict" in mmpipe(published, "evaluate", "--json").json()
 
@@ -149,7 +149,7 @@ def test_verify_heals_what_is_only_a_view(project: Path, mmpipe: Type) -> None:
     shown.unlink()
     (dataset / "README.md").write_text("scribbled over", encoding="utf-8")
     told = mmpipe(project, "verify")
-    assert told.code == 1 and told.out.count("mmpipe verify --heal") == 2
-    told = mmpipe(project, "verify", "--heal")
+    assert told.code == 1 and told.out.count("mmpipe verify --repair") == 2
+    told = mmpipe(project, "verify", "--repair")
     assert (told.code, told.out) == (0, "damage: none\n")
     assert shown.exists()

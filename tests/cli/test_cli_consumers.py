@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus_maker import CORPUS, DT, write_pairs
+from typed_projects import Type, write_config
+
+import mmpipe as library
+from mmpipe.config import load_config
+from mmpipe.steps.ingest import ingest_reason
+from mmpipe.store.audit import read_events
+from mmpipe.store.layout import StoreLayout
+from mmpipe.store.sample import SampleFeature, make_sample_store, sample_value
+from mmpipe.store.verify import verify_store
+from mmpipe.types import FeatureKind, FeatureSchema, Modality
+
+AUDIO = SampleFeature(
+    schema=FeatureSchema(feature="audio-toy@1", modality=Modality.AUDIO, kind=FeatureKind.SEQUENCE, dim=6),
+    max_steps=9,
+    missing=0.4,
+)
+NEXT = SampleFeature(
+    schema=FeatureSchema(feature="audio-toy@2", modality=Modality.AUDIO, kind=FeatureKind.VECTOR, dim=4)
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    make_sample_store(tmp_path / "store", [AUDIO, NEXT], partitions=("2026-11-19", "2026-11-20"))
+    (tmp_path / "mmpipe.toml").write_text('store = "store"\n[corpora.sample]\nroot = "."\n', encoding="utf-8")
+    return tmp_path
+
+
+def test_a_feature_is_browsed(project: Path, mmpipe: Type) -> None:
+    facts = mmpipe(project, "schema", "audio-toy@1", "--json").json()
+    assert (facts["dim"], facts["dtype"], facts["newest"], facts["pii"]) == (6, "float32", "2026-11-20", "unknown")
+    assert next(column["column"] for column in facts["columns"]) == "key"
+    rows = mmpipe(project, "sample", "audio-toy@1", "-n", "3", "--json").json()
+    assert len(rows) == 3
+    for row in rows:
+        array = sample_value(AUDIO, row["key"]).array
+        assert (row["steps"], row["dim"]) == array.shape and row["source"].startswith("2026-11-20/")
+        assert row["norm"] == pytest.approx(np.linalg.norm(array), rel=1e-5)
+    assert "audio-toy@2" in mmpipe(project, "sample", "audio-toy@1").out + mmpipe(project, "ls").out
+    told = mmpipe(project, "sample", "audio-toy@9")
+    assert told.code == 3 and "features there: ['audio-toy@1', 'audio-toy@2']" in told.err
+
+
+def test_a_deprecated_feature_warns_whoever_opens_it(project: Path, mmpipe: Type) -> None:
+    words = ["feature", "deprecate", "audio-toy@1", "--use", "audio-toy@2", "--until", "2027-05-01"]
+    assert mmpipe(project, *words).code == 3  # no reason
+    assert mmpipe(project, *words, "--reason", "Two is better.", "--dry-run").code == 0
+    library.open_features(project / "store", features=["audio-toy@1"])
+    assert mmpipe(project, *words, "--reason", "Two is better.").code == 0
+    with pytest.warns(FutureWarning, match="Two is better. Use audio-toy@2; audio-toy@1 stays until 2027-05-01"):
+        library.open_features(project / "store", features=["audio-toy@1"])
+    library.open_features(project / "store", features=["audio-toy@2"])
+    assert "**Deprecated.**" in (project / "store" / "sample" / "audio-toy@1" / "README.md").read_text()
+    assert mmpipe(project, "schema", "audio-toy@1", "--json").json()["deprecated"]
+    assert verify_store(StoreLayout(project / "store")) == ()
+    assert mmpipe(project, "feature", "deprecate", "audio-toy@1", "--undo").code == 0
+    library.open_features(project / "store", features=["audio-toy@1"])
+    kinds = [event.kind for event in read_events(StoreLayout(project / "store"))]
+    assert kinds == ["feature-deprecate", "feature-restore"]
+
+
+def test_an_export_is_typed(project: Path, mmpipe: Type) -> None:
+    words = ["export", "--to", "parquet", "--out", "out", "--split", "train"]
+    plan = mmpipe(project, *words, "--dry-run", "--json").json()
+    assert [row["split"] for row in plan] == ["train"] and not (project / "out").exists()
+    files = mmpipe(project, *words, "--json").json()
+    assert sum(file["clips"] for file in files) == plan[0]["clips"]
+    assert (project / "out" / files[0]["name"]).is_file()
+    again = mmpipe(project, *words)
+    assert again.code == 3 and "not empty" in again.err
+    wrong = mmpipe(project, "export", "--to", "csv", "--out", "new")
+    assert wrong.code == 3 and "webdataset, parquet, lance, hf" in wrong.err
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_rights_reach_the_cards_and_make_nothing_due(tmp_path: Path, mmpipe: Type) -> None:
+    write_pairs(tmp_path / "media", ["one", "two"])
+    write_config(tmp_path)
+    assert mmpipe(tmp_path, "run", "--dt", DT).code == 0
+    write_config(tmp_path, 'rights = { owner = "Speech team", licence = "CC-BY-4.0", pii = "no" }')
+    assert not ingest_reason(load_config(tmp_path / "mmpipe.toml"), CORPUS, DT)
+    assert mmpipe(tmp_path, "ingest", "--dt", DT).code == 0
+    corpus = tmp_path / "store" / CORPUS
+    for card in (corpus / "clips" / "README.md", corpus / "text-ngrams@1" / "README.md"):
+        assert "| owner | Speech team |\n" in card.read_text()
+    assert json.loads((corpus / "text-ngrams@1" / "croissant.json").read_bytes())["license"] == "CC-BY-4.0"
+    assert verify_store(StoreLayout(tmp_path / "store")) == ()
+    write_config(tmp_path, 'rights = { pii = "perhaps" }')
+    told = mmpipe(tmp_path, "ls")
+    assert told.code == 3 and "rights.pii = 'perhaps'" in told.err
