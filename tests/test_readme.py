@@ -36,7 +36,10 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.move(corpus / "labels.jsonl", folder / "street" / "labels.jsonl")
     commands = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     commands = [command for command in commands if command.startswith("mmpipe ")]
-    assert [command.split()[1] for command in commands] == ["init", "run", "status", "quarantine", "predict"]
+    assert [command.split()[1] for command in commands] == [
+        *("init", "run", "status", "quarantine", "predict"),
+        *("plan", "verify", "snapshot", "export", "gc", "audit"),
+    ]
     for command in commands:
         words = shlex.split(command.replace("FOLDER", "street").replace("FILE", "street/scene-001.mp4"))[1:]
         if words[0] == "run":

@@ -120,7 +120,8 @@ def extract(config: Config) -> tuple[ExtractReport, CommitReport]:
 def require_accounts(report: IngestReport) -> None:
     """Hold that every file went to exactly one place."""
     for count in report.partitions:
-        assert count.files == count.used + count.quarantined + count.duplicates + count.filtered, count
+        fates = count.used + count.quarantined + count.duplicates + count.filtered + count.tombstoned
+        assert count.files == fates, count
 
 
 def drops(config: Config, stage: str = "") -> dict[str, str]:

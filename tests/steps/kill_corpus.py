@@ -21,7 +21,7 @@ CORPUS = "talk"
 DT = "2026-11-20"
 RATE_HZ = 8_000
 LONG_AGO_S = 1_700_000_000  # a file as fresh as the run is looked at again
-NOT_CONTENT = ("_staging", "_runs", "_leases")
+NOT_CONTENT = ("_staging", "_runs", "_leases", "_audit")
 
 
 def write_sound(path: Path, hz: float, seconds: float = 0.4, loud: float = 0.3) -> Path:
