@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mmpipe.errors import TransientError as TransientError
     from mmpipe.fusion.registry import register_fusion as register_fusion
     from mmpipe.steps.open import open as open
-    from mmpipe.steps.open import open_features as open_features
     from mmpipe.types import Batch as Batch
     from mmpipe.types import FeatureKind as FeatureKind
     from mmpipe.types import FeatureSchema as FeatureSchema
@@ -43,7 +42,6 @@ _HOMES = {
     "StoreError": "mmpipe.errors",
     "TransientError": "mmpipe.errors",
     "open": "mmpipe.steps.open",
-    "open_features": "mmpipe.steps.open",
     "register_fusion": "mmpipe.fusion.registry",
 }
 __all__ = sorted(_HOMES)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.faults import fail_if_asked
 from mmpipe.remote import RemotePath
 
+YOUNG_S = 600.0  # well below the hour by which gc spares what is older than the oldest lease
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
@@ -192,11 +194,20 @@ def remove_file(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def make_young(path: StorePath) -> None:
-    """Stamp a file with the time of now, by its file system's own clock, so that `mmpipe gc` leaves it alone."""
-    if not isinstance(path, RemotePath):  # gc refuses a remote store
-        with suppress(PermissionError):  # another user's file: its age counts from when they wrote it
-            os.utime(path)
+def keep_young(path: StorePath) -> None:
+    """See to it that a file that is wanted again is young, so that `mmpipe gc` leaves it alone.
+
+    A file that is young has no new stamp: whoever needs it holds a lease, and gc spares what is younger than leases.
+    """
+    if isinstance(path, RemotePath) or time.time() - path.stat().st_mtime < YOUNG_S:  # gc refuses a remote store
+        return
+    restamp(path)
+
+
+def restamp(path: Path) -> None:
+    """Stamp a file with the time of now, by its file system's own clock."""
+    with suppress(PermissionError):  # another user's file: its age counts from when they wrote it
+        os.utime(path)
 
 
 def replace_bytes(path: Path, data: bytes) -> None:

@@ -65,7 +65,7 @@ def test_the_list_of_heavy_packages_is_complete() -> None:
 
 
 def test_features_are_read(store: Path) -> None:
-    program = "import mmpipe; reader = mmpipe.open_features('store'); print(len(reader.gather([0, 1]).keys))"
+    program = "import mmpipe; reader = mmpipe.open('store'); print(len(reader.gather([0, 1]).keys))"
     done = run_with_base_install(program, store)
     assert done.stdout.strip() == "2", done.stderr
 

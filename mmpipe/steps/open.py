@@ -51,20 +51,6 @@ def open_corpus(
 open = open_corpus  # `mmpipe.open`; nothing in this file needs Python's own
 
 
-def open_features(
-    store: str | PathLike[str],
-    corpus: str | None = None,
-    features: Sequence[str] | None = None,
-    snapshot: str | None = None,
-    verify: bool = True,
-) -> FeatureReader:
-    """Open features under the older name; `open_corpus` takes `STORE/CORPUS`."""
-    place = store_path(store)
-    if corpus is None and snapshot is not None:
-        corpus = load_snapshot(open_store(place), snapshot).corpus
-    return open_corpus(place / corpus if corpus else place, features, snapshot=snapshot, verify=verify)
-
-
 def _find_corpus(place: str | PathLike[str]) -> tuple[StoreLayout, str]:
     path = store_path(place)
     if StoreLayout(path).format_file.exists():

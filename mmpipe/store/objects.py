@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mmpipe.errors import StoreError
 from mmpipe.io import (
+    keep_young,
     make_directory,
     make_durable_directory,
-    make_young,
     put_if_absent,
     remove_file,
     sha256_file,
@@ -38,7 +38,7 @@ def put_object(dataset: DatasetLayout, staged: Path) -> tuple[str, int]:
     make_durable_directory(target.parent)
     while not put_if_absent(staged, target):
         try:
-            make_young(target)  # before the look: what is young when it is whole is not collected as garbage
+            keep_young(target)  # before the look: what is young when it is whole is not collected as garbage
             _require_whole(target, sha256, nbytes)
         except FileNotFoundError:
             continue  # it was collected just now

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.io import canonical_json, make_directory, make_young, put_if_absent, write_durable
+from mmpipe.io import canonical_json, keep_young, make_directory, put_if_absent, write_durable
 from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.redaction import redact_manifest
@@ -112,7 +112,7 @@ def save_snapshot(layout: StoreLayout, snapshot: Snapshot) -> Path:
     """Keep a snapshot under its digest; what is kept already stays."""
     path = snapshot_path(layout, snapshot.digest)
     if path.exists():
-        make_young(path)
+        keep_young(path)
         return path
     make_directory(path.parent)
     temporary = make_directory(layout.staging) / f"snapshot-{uuid.uuid4().hex}.json"

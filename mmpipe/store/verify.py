@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.io import StorePath, canonical_json, local_file, make_young, sha256_file
+from mmpipe.io import StorePath, canonical_json, local_file, restamp, sha256_file
 from mmpipe.remote import RemotePath
 from mmpipe.store.card import read_heads, render_card, write_card
 from mmpipe.store.finding import HEAL, REMAKE, RESTORE, SET_ASIDE, Finding
@@ -59,7 +59,7 @@ def heal_dataset(dataset: DatasetLayout, relink: bool = False) -> int:
     if relink and not isinstance(dataset.root, RemotePath):
         for path in (path for role in ROLES for path in dataset.root.glob(f"{role}/dt=*/*")):
             if path.is_file() and path.stat().st_nlink == 1:
-                make_young(path)  # a stamp that no object has: what shows an object by a copy has its stamp
+                restamp(path)  # a stamp that no object has: what shows an object by a copy has its stamp
     healed = sum(heal_view(dataset, partition) for partition in dataset.partitions())
     if dataset.is_feature:
         healed += write_card(dataset, read_schema(dataset))

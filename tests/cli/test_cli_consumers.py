@@ -53,16 +53,16 @@ def test_a_deprecated_feature_warns_whoever_opens_it(project: Path, mmpipe: Type
     words = ["feature", "deprecate", "audio-toy@1", "--use", "audio-toy@2", "--until", "2027-05-01"]
     assert mmpipe(project, *words).code == 3  # no reason
     assert mmpipe(project, *words, "--reason", "Two is better.", "--dry-run").code == 0
-    library.open_features(project / "store", features=["audio-toy@1"])
+    library.open(project / "store", features=["audio-toy@1"])
     assert mmpipe(project, *words, "--reason", "Two is better.").code == 0
     with pytest.warns(FutureWarning, match="Two is better. Use audio-toy@2; audio-toy@1 stays until 2027-05-01"):
-        library.open_features(project / "store", features=["audio-toy@1"])
-    library.open_features(project / "store", features=["audio-toy@2"])
+        library.open(project / "store", features=["audio-toy@1"])
+    library.open(project / "store", features=["audio-toy@2"])
     assert "**Deprecated.**" in (project / "store" / "sample" / "audio-toy@1" / "README.md").read_text()
     assert mmpipe(project, "schema", "audio-toy@1", "--json").json()["deprecated"]
     assert verify_store(StoreLayout(project / "store")) == ()
     assert mmpipe(project, "feature", "deprecate", "audio-toy@1", "--undo").code == 0
-    library.open_features(project / "store", features=["audio-toy@1"])
+    library.open(project / "store", features=["audio-toy@1"])
     kinds = [event.kind for event in read_events(StoreLayout(project / "store"))]
     assert kinds == ["feature-deprecate", "feature-restore"]
 

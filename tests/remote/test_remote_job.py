@@ -51,7 +51,7 @@ def test_job_in_a_bucket_is_the_job_in_a_folder(tmp_path: Path, s3_root: Path, s
 
 
 def require_same_values(local: Path, far: Path) -> None:
-    here, there = mmpipe.open_features(local, CORPUS), mmpipe.open_features(str(far), CORPUS)
+    here, there = mmpipe.open(local / CORPUS), mmpipe.open(f"{far}/{CORPUS}")
     rows = np.arange(here.spine.height)
     mine, theirs = here.gather(rows), there.gather(rows)
     assert mine.keys == theirs.keys

@@ -48,7 +48,7 @@ def test_bucket_holds_the_bytes_of_the_folder(stores, store_content):
 
 def test_reader_gives_the_same_from_a_url(stores):
     local, far = stores
-    here, there = mmpipe.open_features(local.root), mmpipe.open_features(str(far.root))
+    here, there = mmpipe.open(local.root), mmpipe.open(str(far.root))
     assert here.spine.equals(there.spine)
     rows = np.arange(here.spine.height)
     mine, theirs = here.gather(rows), there.gather(rows)
@@ -63,7 +63,7 @@ def test_snapshot_is_kept_and_read_by_digest(stores):
     kept = take_snapshot(far, "sample", [AUDIO.schema.feature])
     save_snapshot(far, kept)
     assert kept == take_snapshot(local, "sample", [AUDIO.schema.feature])
-    assert mmpipe.open_features(str(far.root), snapshot=kept.digest).spine.height == 8
+    assert mmpipe.open(str(far.root), snapshot=kept.digest).spine.height == 8
 
 
 def test_damage_in_a_bucket_is_found(stores, tmp_path):
@@ -75,7 +75,7 @@ def test_damage_in_a_bucket_is_found(stores, tmp_path):
     replace_durable(path, path.read_bytes()[:-1] + b"?", tmp_path / "unused")
     assert "object_damaged" in {finding.code for finding in verify_store(far)}
     with pytest.raises(StoreError, match="verify"):
-        mmpipe.open_features(str(far.root)).gather(np.arange(8))
+        mmpipe.open(str(far.root)).gather(np.arange(8))
 
 
 def test_damaged_copy_on_this_machine_is_refused(stores):
@@ -84,7 +84,7 @@ def test_damaged_copy_on_this_machine_is_refused(stores):
     copy = local_file(dataset.object(read_head(dataset, DAY).shards[0].files[0].sha256))
     copy.write_bytes(copy.read_bytes()[:-1] + b"?")
     with pytest.raises(StoreError, match="verify"):
-        mmpipe.open_features(str(far.root)).gather(np.arange(8))
+        mmpipe.open(str(far.root)).gather(np.arange(8))
 
 
 def test_config_takes_a_url_and_leaves_it_alone(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ from mmpipe.steps.backfill import backfill_dates, dates_of_range
 from mmpipe.steps.choices import Only
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.open import open_features
+from mmpipe.steps.open import open_corpus
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.spine import read_spine
@@ -125,7 +125,7 @@ def test_changed_bytes_supersede_the_clip_and_cost_only_their_own_feature(tmp_pa
     report, _ = extract(config)
     assert (report.shards, report.computed, report.reused) == (1, 1, 1)  # the sound anew; the caption's value again
     assert {name: shards(config, name)[0] for name in (SOUND, TEXT)} == before
-    assert len(open_features(config.store)) == 2 and plan_corpus(config, CORPUS).is_empty
+    assert len(open_corpus(config.store)) == 2 and plan_corpus(config, CORPUS).is_empty
     assert ingest_reason(config, CORPUS, LATER) == ""
 
 
@@ -166,9 +166,9 @@ def test_another_clip_rule_supersedes_the_old_clips(tmp_path: Path) -> None:
     rows = read_spine(StoreLayout(windows.store), CORPUS)
     assert rows.group_by("shard", "superseded").len().sort("shard").rows() == [(0, True, 2), (1, False, 4)]
     extract(windows)
-    assert len(open_features(windows.store)) == 4
+    assert len(open_corpus(windows.store)) == 4
     ingest(config)  # and back again
-    assert len(open_features(config.store)) == 2 and plan_corpus(config, CORPUS).is_empty
+    assert len(open_corpus(config.store)) == 2 and plan_corpus(config, CORPUS).is_empty
 
 
 def test_cues_are_trimmed_or_dropped_with_a_reason(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from mmpipe.errors import ConfigError, PartialError
 from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
 from mmpipe.steps.inspect import find_clips, probe_again
 from mmpipe.steps.night import run_night, what_is_due
-from mmpipe.steps.open import open_features
+from mmpipe.steps.open import open_corpus
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
@@ -136,7 +136,7 @@ def test_one_sound_under_two_captions_is_two_clips_of_one_group(messy: tuple[Con
     pair = spine.filter(pl.col("source_id").is_in(["a b", "other caption"]))
     assert pair["key"].n_unique() == 2 and pair["text_stream"].n_unique() == 2
     assert pair["group"].n_unique() == 1 and pair["split"].n_unique() == 1
-    reader = open_features(messy[0].store, CORPUS, [SOUND, TEXT])
+    reader = open_corpus(messy[0].store / CORPUS, [SOUND, TEXT])
     rows = [row for row, name in enumerate(reader.spine["source_id"]) if name in ("a b", "other caption")]
     batch = reader.gather(rows)
     sound, text = batch.features[SOUND].x_BTD, batch.features[TEXT].x_BTD
@@ -219,7 +219,7 @@ def test_too_many_bad_files_do_not_keep_the_good_ones_from_their_features(tmp_pa
     with pytest.raises(PartialError, match="50% of the files"):
         run_night(config, CORPUS, DT)
     assert plan_corpus(config, CORPUS).is_empty
-    assert open_features(config.store).gather([0]).features[SOUND].mask_BT.all()
+    assert open_corpus(config.store).gather([0]).features[SOUND].mask_BT.all()
 
 
 def test_a_file_that_is_repaired_leaves_the_quarantine(tmp_path: Path) -> None:

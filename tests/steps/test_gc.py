@@ -18,7 +18,7 @@ from mmpipe.cli.main import main
 from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError, MmpipeError, StoreError, TransientError
 from mmpipe.steps.gc import CLOCK_MARGIN_S, collect_garbage, file_system_time
-from mmpipe.steps.open import open_features
+from mmpipe.steps.open import open_corpus
 from mmpipe.steps.snapshots import create_snapshot, drop_snapshot, kept_snapshots
 from mmpipe.store.audit import read_events
 from mmpipe.store.card import write_card
@@ -108,7 +108,7 @@ def objects(dataset: DatasetLayout) -> set[str]:
 
 def values(config: Config, snapshot: str | None = None) -> bytes:
     """Return every value as a reader that has just been opened gets it."""
-    reader = open_features(config.store, "sample", ["text-toy@1"], snapshot=snapshot)
+    reader = open_corpus(config.store / "sample", ["text-toy@1"], snapshot=snapshot)
     batch = reader.gather(np.arange(len(reader)))
     return batch.features["text-toy@1"].x_BTD.tobytes()
 

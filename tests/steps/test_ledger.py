@@ -270,17 +270,13 @@ def test_a_feature_added_later_can_do_without_recordings_that_are_gone(own):
 
 
 def listing(store: Path) -> dict[str, str]:
-    """Return every name of a store with its size, time stamp and inode; leases come and go.
-
-    Objects and the links to them have no time stamp here: one that is wanted again is made young for the collector.
-    """
+    """Return every name of a store with its size, time stamp and inode; leases come and go."""
     found = {}
     for path in sorted(store.rglob("*")):
         name = str(path.relative_to(store))
         if not name.startswith(("_leases", "_staging")):
             status = path.stat()
-            stamp = "" if {"objects", "data", "index"} & set(path.parts) and path.is_file() else status.st_mtime_ns
-            found[name] = f"{status.st_size} bytes, {stamp}, inode {status.st_ino}"
+            found[name] = f"{status.st_size} bytes, {status.st_mtime_ns}, inode {status.st_ino}"
     return found
 
 

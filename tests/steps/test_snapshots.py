@@ -12,7 +12,7 @@ import pytest
 from mmpipe.cli.main import main
 from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.open import open_features
+from mmpipe.steps.open import open_corpus
 from mmpipe.steps.snapshots import (
     compare_snapshots,
     create_snapshot,
@@ -93,12 +93,12 @@ def test_a_drop_wants_a_reason(config: Config) -> None:
 
 def test_later_labels_splits_and_clips_do_not_change_what_a_snapshot_gives(config: Config, layout: StoreLayout) -> None:
     create_snapshot(config, "paper", "sample")
-    before = open_features(config.store, snapshot="paper").spine
+    before = open_corpus(config.store, snapshot="paper").spine
     relabel(layout, DAYS[0])
     spine = write_sample_spine(layout, "sample", "2026-11-21", 3, 4)
     write_sample_feature(layout, "sample", "2026-11-21", spine, TEXT)
-    assert open_features(config.store, snapshot="paper").spine.equals(before)
-    now = open_features(config.store, "sample").spine
+    assert open_corpus(config.store, snapshot="paper").spine.equals(before)
+    now = open_corpus(config.store / "sample").spine
     assert now.height == before.height + 3 - 1
     assert now["labels"].to_list()[:8] != before["labels"].to_list()[:8]
 
