@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- tree: ./run docs writes it -->", "<!-- end of tree -->"
 ROOMS = (
     ("mmpipe", "floor 0: the nouns, errors, config and durable writes; the public names"),
+    ("mmpipe/config", ""),
+    ("mmpipe/remote", ""),
     ("mmpipe/sources", ""),
     ("mmpipe/media", ""),
     ("mmpipe/segment", ""),
@@ -18,6 +20,8 @@ ROOMS = (
     ("mmpipe/engine", ""),
     ("mmpipe/store", ""),
     ("mmpipe/batches", ""),
+    ("mmpipe/external", ""),
+    ("mmpipe/export", ""),
     ("mmpipe/fusion", ""),
     ("mmpipe/fusion/methods", ""),
     ("mmpipe/train", ""),
@@ -31,6 +35,7 @@ ROOMS = (
     ("deployments", ""),
     ("examples", ""),
     ("benchmarks", ""),
+    ("benchmarks/readers", ""),
     ("docs", ""),
 )
 

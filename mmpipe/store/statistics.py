@@ -18,15 +18,19 @@ class StatisticsCounter:
         self._num_zero = 0
         self._num_constant = 0
         self._norms: list[float] = []
+        self._scratch = np.empty(0)
 
     def add(self, array: np.ndarray) -> None:
         """Take one clip's value, of any shape."""
-        flat = np.ravel(array).astype(np.float64)  # exact, and faster to reduce than halves
-        lowest, highest = float(flat.min()), float(flat.max())
-        self._num_nan += math.isnan(lowest)
-        self._num_zero += lowest == highest == 0.0
-        self._num_constant += lowest == highest
-        self._norms.append(_norm(flat, max(-lowest, highest)))
+        self._count(array, self._norm(array))
+
+    def add_finite(self, array: np.ndarray) -> bool:
+        """Take a value whose numbers are all finite and return True, or leave it; one look is cheaper than two."""
+        norm = self._norm(array)
+        if not math.isfinite(norm):
+            return False
+        self._count(array, norm)
+        return True
 
     def result(self) -> ShardStatistics:
         """Return the statistics; norms have nine digits, so that a repeated sum always agrees."""
@@ -41,12 +45,25 @@ class StatisticsCounter:
             norm_max=_rounded(max(self._norms)),
         )
 
+    def _norm(self, array: np.ndarray) -> float:
+        """Return the L2 norm; a BLAS dot product would depend on the number of threads.
 
-def _norm(flat: np.ndarray, largest: float) -> float:
-    """Return the L2 norm, and spend `flat` on it; a BLAS dot product would depend on the number of threads."""
-    if not 0.0 < largest < math.inf:
-        return 0.0
-    return math.sqrt(float(np.add.reduce(np.multiply(flat, flat, out=flat))))
+        No sum of squares of a float32 is too large for a double: the norm is infinite or NaN where a number is.
+        """
+        if array.size > len(self._scratch):
+            self._scratch = np.empty(array.size)
+        flat = self._scratch[: array.size]
+        flat[...] = array.reshape(-1)  # exact
+        return math.sqrt(np.add.reduce(np.multiply(flat, flat, out=flat)))
+
+    def _count(self, array: np.ndarray, norm: float) -> None:
+        self._num_nan += math.isnan(norm)
+        self._norms.append(norm if math.isfinite(norm) else 0.0)
+        flat = array.reshape(-1)
+        first = flat[0]
+        if first == flat[-1] and bool((flat == first).all()):
+            self._num_constant += 1
+            self._num_zero += bool(first == 0)
 
 
 def _rounded(number: float) -> float:

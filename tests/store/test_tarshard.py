@@ -8,13 +8,15 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mmpipe.errors import SampleError, StoreError
 from mmpipe.io import sha256_file
-from mmpipe.store.shard import RawValue, ShardSpec, array_sha256
-from mmpipe.store.tarshard import member_header
+from mmpipe.store.parquet import write_parquet
+from mmpipe.store.shard import RawValue, ShardSpec, array_sha256, check_value
+from mmpipe.store.tarshard import INDEX_SCHEMA, member_around
 from mmpipe.store.writer import open_shard_writer
 from mmpipe.types import FeatureKind, FeatureSchema, FeatureValue, Modality
 
@@ -179,8 +181,61 @@ def test_reused_value_must_be_whole_and_of_the_same_extractor(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("key", ["a", "k0_-z", "7" * 64])
-@pytest.mark.parametrize("nbytes", [1, 4096 + 128, 0o7777777777])
-def test_member_header_is_the_one_of_tarfile(key: str, nbytes: int) -> None:
+@pytest.mark.parametrize(("shape", "dtype"), [((1, 1), "uint8"), ((8, 512), "float16"), ((10_000_000, 50), "float32")])
+def test_member_is_the_one_of_tarfile_and_numpy(key: str, shape: tuple[int, int], dtype: str) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape})
     member = tarfile.TarInfo(f"{key}.npy")
-    member.size, member.mode = nbytes, 0o644
-    assert member_header(key, nbytes) == member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    member.size, member.mode = len(header.getvalue()) + np.prod(shape) * np.dtype(dtype).itemsize, 0o644
+    before, after = member_around(key, shape, dtype)
+    assert before == member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") + header.getvalue()
+    assert after == bytes(-member.size % 512)
+
+
+def test_bytes_are_those_of_every_earlier_shard(tmp_path: Path) -> None:
+    """A committed store is compared by these bytes: another digest here means another layout, and a migration."""
+    schema = FeatureSchema(feature="toy@1", modality=Modality.AUDIO, kind=FeatureKind.SEQUENCE, dim=256)
+    spec = ShardSpec(corpus="c", partition="2026-11-20", number=0, schema=schema, fingerprint="f" * 64)
+    with open_shard_writer(spec, tmp_path) as writer:
+        for number, steps in enumerate((1, 40, 300, 300, 2, 7)):  # some larger than what is written at once
+            array_TD = (np.arange(steps * 256, dtype=np.float32).reshape(steps, 256) - number) / 8
+            value = FeatureValue(array=array_TD, times_ns=np.arange(steps, dtype=np.int64) * 9)
+            writer.add(f"clip-{number}", number, "stream", number, number + 5, value)
+        tar, index = writer.close().files
+    assert (
+        tar.entry.sha256 == sha256_file(tar.path) == "b4c0ad296beb49726b1707ca3add4c2d67ed783a662f754efd7621a4a7184711"
+    )
+    rows = pq.read_table(index.path).to_pylist()
+    write_parquet(
+        tmp_path / "by-rows.parquet",
+        pa.table({name: [row[name] for row in rows] for name in INDEX_SCHEMA.names}, schema=INDEX_SCHEMA),
+        {**spec.facts(), "tar_sha256": tar.entry.sha256},
+        dictionary=("stream", "dtype"),
+    )
+    assert (tmp_path / "by-rows.parquet").read_bytes() == index.path.read_bytes()
+
+
+def test_buffers_of_the_caller_may_be_used_again(tmp_path: Path) -> None:
+    clean = write(tmp_path / "clean")
+    array, times_ns = np.empty((100, 5), np.float32), np.empty(100, np.int64)
+    (tmp_path / "other").mkdir()
+    with open_shard_writer(SPEC, tmp_path / "other") as writer:
+        for number, (key, one) in enumerate(VALUES.items()):
+            steps = len(one.array)
+            array[:steps], times_ns[:steps] = one.array, one.times_ns
+            value = FeatureValue(array=array[:steps], times_ns=times_ns[:steps])
+            writer.add(key, 2 * number, f"stream-{number}", 10, 20, value)
+        staged = writer.close()
+    assert [file.entry for file in staged.files] == [file.entry for file in clean.files]
+    assert staged.statistics == clean.statistics
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_one_nonfinite_number_is_found(dtype: str, number: float) -> None:
+    array = np.full((3, 5), np.finfo(dtype).max, dtype)
+    schema = FeatureSchema(feature="toy@1", modality=Modality.AUDIO, kind=FeatureKind.SEQUENCE, dim=5, dtype=dtype)
+    check_value(schema, FeatureValue(array=array, times_ns=np.zeros(3, np.int64)))
+    array[1, 2] = number
+    with pytest.raises(SampleError, match="has 1 NaN or infinite of 15"):
+        check_value(schema, FeatureValue(array=array, times_ns=np.zeros(3, np.int64)))
