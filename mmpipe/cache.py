@@ -1,9 +1,13 @@
-"""Copies on this machine of immutable objects of remote stores, up to a bound: `MMPIPE_CACHE`, `MMPIPE_CACHE_BYTES`."""
+"""What this machine keeps up to a bound: copies of remote objects, and decoded vectors.
+
+`MMPIPE_CACHE` says where, `MMPIPE_CACHE_BYTES` how much; what was not used for longest goes first.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -15,6 +19,7 @@ from mmpipe.remote import RemotePath, RemoteStat, cache_root, download
 
 _DEFAULT_BYTES = 50_000_000_000
 _DISK_SHARE = 5  # a fifth of the disk, where that is less
+_DIGEST = re.compile("[0-9a-f]{64}")
 _IN_USE_S = 10.0  # a copy that somebody is just opening stays
 
 
@@ -41,16 +46,29 @@ def cached_copy(path: RemotePath) -> Path:
 
 
 def drop_copy(path: RemotePath) -> None:
-    """Remove the copy of an object that is about to be removed."""
+    """Remove what was made of an object that is about to be removed."""
+    drop_decoded(path.name)
     with suppress(FileNotFoundError):
         _place(path, path.stat()).unlink(missing_ok=True)
 
 
+def decoded_file(sha256: str) -> Path:
+    """Return where the decoded numbers of an object are kept."""
+    return cache_root() / "decoded" / sha256[:2] / sha256
+
+
+def drop_decoded(name: str) -> None:
+    """Remove the decoded numbers of an object of this name: what is forgotten leaves no copy here."""
+    if _DIGEST.fullmatch(name):
+        with suppress(OSError):
+            decoded_file(name).unlink(missing_ok=True)
+
+
 def shrink_cache(keep: Path | None = None) -> int:
-    """Remove the copies that were not used for longest until the rest fits; return the bytes that are left."""
+    """Remove the files that were not used for longest until the rest fits; return the bytes that are left."""
     bound, now_s = cache_bound(), time.time()
     copies = []
-    for path in _folder().glob("*/*"):
+    for path in (*_folder().glob("*/*"), *(cache_root() / "decoded").glob("*/*")):
         with suppress(FileNotFoundError):
             status = path.stat()
             copies.append((status.st_mtime, status.st_size, path))
@@ -65,7 +83,7 @@ def shrink_cache(keep: Path | None = None) -> int:
 
 
 def cache_bound() -> int:
-    """Return how many bytes the copies may take."""
+    """Return how many bytes all of it may take."""
     wish = os.environ.get("MMPIPE_CACHE_BYTES")
     if not wish:
         return min(_DEFAULT_BYTES, shutil.disk_usage(_folder()).total // _DISK_SHARE)

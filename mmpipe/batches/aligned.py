@@ -1,8 +1,9 @@
 """Whole batches of aligned clips, gathered from mapped shards.
 
-Per clip and feature the reader knows where its bytes start and how many time steps there are. A batch of sequences is
-one memory copy per clip, straight into its place: the same for values of one length and of many. Vectors lie in one
-matrix in memory, so that theirs is one take. Indexes are read when a clip is first asked about, tars when it is read.
+Per clip and feature the reader knows where its bytes start and how many time steps there are. All tars of a feature lie
+in one stretch of addresses, so that a batch of sequences of one length is one take; of many lengths it is one memory
+copy per clip. Vectors lie in one matrix in memory. Indexes are read when a clip is first asked about, tars when it is
+read.
 Axes: N clips of the spine, B clips of a batch, T time steps, D feature dimension.
 """
 
@@ -15,12 +16,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mmpipe.batches.late import GatheredBatch
 from mmpipe.errors import ConfigError, StoreError
+from mmpipe.store.addresses import AddressRun
 from mmpipe.store.layout import DatasetLayout, StoreLayout
 from mmpipe.store.manifest import ShardEntry
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema, schema_digest
 from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
+from mmpipe.store.tarshard import ALIGNMENT
 from mmpipe.types import Batch, FeatureKind, FeatureSchema, FeatureValue, ModalityBatch
 
 
@@ -39,7 +43,7 @@ class AlignedReader:
         frame = read_pinned_spine(layout, snapshot) if spine is None else spine
         self.spine = frame.filter(~pl.col("superseded")).sort("partition", "shard", "ordinal")
         self._keys_N = np.array(self.spine["key"].to_list(), object)
-        self._groups_N = np.array(self.spine["group"].to_list(), object)
+        self.names = {"keys": self._keys_N, "groups": np.array(self.spine["group"].to_list(), object)}
         shards, shard_N = _runs_of_shards(self.spine)
         self._shards = shards
         self._shard_N = shard_N
@@ -60,11 +64,10 @@ class AlignedReader:
 
     def gather(self, rows: np.ndarray, labels_N: np.ndarray | None = None) -> Batch:
         """Return the clips at `rows` in that order; `labels_N` holds a class index for every clip of the spine."""
-        rows_B = np.asarray(rows, np.int64)
+        rows_B = np.array(rows, np.int64)  # its own: names are looked up later
         features = {name: self._gather_one(column, rows_B) for name, column in self._columns.items()}
         labels_B = np.full(len(rows_B), -1, np.int64) if labels_N is None else labels_N[rows_B].astype(np.int64)
-        keys, groups = tuple(self._keys_N[rows_B].tolist()), tuple(self._groups_N[rows_B].tolist())
-        return Batch(keys=keys, features=features, labels_B=labels_B, groups=groups)
+        return GatheredBatch.make(rows_B, self.names, features=features, labels_B=labels_B)
 
     def lengths(self, feature: str) -> np.ndarray:
         """Return T of every clip of the spine, int64 [N]; 0 where the modality is missing. Opens every shard."""
@@ -100,6 +103,9 @@ class AlignedReader:
         return reader.value(int(column.places_N[row]))
 
     def _gather_one(self, column: _Column, rows_B: np.ndarray) -> ModalityBatch:
+        if column.alike is not None:
+            x_BTD = column.alike[column.starts_N[rows_B] // ALIGNMENT]
+            return ModalityBatch(x_BTD=x_BTD, mask_BT=np.ones(x_BTD.shape[:2], np.bool_))
         if len(column.mapped) < len(self._shards):
             for number in np.unique(self._shard_N[rows_B]).tolist():
                 self._map(column, number)
@@ -108,8 +114,10 @@ class AlignedReader:
             x_BD = np.take(column.matrix_ND, rows_B, axis=0)
             return ModalityBatch(x_BTD=x_BD[:, None, :], mask_BT=lengths_B[:, None] > 0)
         num_steps = int(lengths_B.max(initial=1))
-        whole = bool((lengths_B == num_steps).all())
-        x_BTD = (np.empty if whole else np.zeros)((len(rows_B), num_steps, column.schema.dim), column.dtype)
+        missing_B = lengths_B == 0
+        if column.run is not None and (missing_B | (lengths_B == num_steps)).all():
+            return _take_rows(column, column.starts_N[rows_B], num_steps, missing_B)
+        x_BTD = np.zeros((len(rows_B), num_steps, column.schema.dim), column.dtype)
         _copy_rows(
             x_BTD,
             column.memories,
@@ -127,8 +135,10 @@ class AlignedReader:
         shard = self._shards[number]
         entry = column.entries.get((shard.partition, shard.number))
         reader = entry and ShardReader.open(column.dataset, entry, column.schema, column.verify)
+        if reader and column.run:
+            reader.place_in(column.run, number)
         if reader:
-            self._place(column, shard, reader)
+            self._place(column, number, reader)
         column.readers[number] = reader or None
 
     def _map(self, column: _Column, number: int) -> None:
@@ -138,10 +148,14 @@ class AlignedReader:
         self._open(column, number)
         reader = column.readers[number]
         if reader and column.matrix_ND is None:
-            column.memories[number] = reader.numbers().view(np.uint8).data
+            memory = reader.numbers().view(np.uint8).data
+            column.memories[number] = column.run.memory if column.run else memory
         column.mapped.add(number)
+        if len(column.mapped) == len(self._shards) and column.run is not None:
+            column.alike = _alike(column, column.run)
 
-    def _place(self, column: _Column, shard: _SpineShard, reader: ShardReader) -> None:
+    def _place(self, column: _Column, number: int, reader: ShardReader) -> None:
+        shard = self._shards[number]
         clips = slice(shard.first, shard.end)
         places = np.searchsorted(reader.ordinals, shard.ordinals)
         found = places < len(reader)
@@ -151,7 +165,7 @@ class AlignedReader:
                 f"{reader.where} and the spine of {shard.partition} name other clips at the same ordinals of shard "
                 f"{shard.number}. Run `mmpipe verify`."
             )
-        column.starts_N[clips][found] = reader.offsets[places[found]]
+        column.starts_N[clips][found] = reader.offsets[places[found]] + (column.run.starts[number] if column.run else 0)
         column.places_N[clips][found] = places[found]
         column.lengths_N[clips][found] = reader.lengths_T[places[found]]
         if column.matrix_ND is not None:
@@ -173,6 +187,7 @@ class AlignedReader:
                     f"{dataset.root}: schema.json is not the one of {entry.partition}. Run `mmpipe verify`."
                 )
             shards.update({(entry.partition, shard.number): shard for shard in manifest.shards})
+        vectors = schema.kind is FeatureKind.VECTOR
         return _Column(
             dataset=dataset,
             schema=schema,
@@ -183,10 +198,12 @@ class AlignedReader:
             starts_N=np.zeros(len(self), np.int64),
             places_N=np.zeros(len(self), np.int64),
             lengths_N=np.zeros(len(self), np.int64),
-            matrix_ND=np.zeros((len(self), schema.dim), schema.dtype) if schema.kind is FeatureKind.VECTOR else None,
+            matrix_ND=np.zeros((len(self), schema.dim), schema.dtype) if vectors else None,
+            run=None if vectors else AddressRun.reserve([_tar_bytes(shards, shard) for shard in self._shards]),
             memories=[memoryview(b"")] * len(self._shards),
             readers={},
             mapped=set(),
+            alike=None,
         )
 
     def _named(self, feature: str) -> _Column:
@@ -206,13 +223,15 @@ class _Column:
     verify: bool
     dtype: np.dtype[Any]
     step_bytes: int  # of one time step
-    starts_N: np.ndarray  # the byte where a clip's numbers start in its shard's file
+    starts_N: np.ndarray  # the byte where a clip's numbers start in its shard's file, or in the run of all of them
     places_N: np.ndarray  # a clip's row in its shard
     lengths_N: np.ndarray  # T; 0 where the modality is missing
     matrix_ND: np.ndarray | None  # vectors; zeros where the modality is missing or its shard is not open yet
-    memories: list[memoryview]  # bytes, by position of the shard
+    run: AddressRun | None  # of all tars; None where each is mapped by itself
+    memories: list[memoryview]  # bytes, by position of the shard; with a run, all of it
     readers: dict[int, ShardReader | None]
     mapped: set[int]
+    alike: np.ndarray | None  # windows of [T, D], where every clip is mapped and has one length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +243,29 @@ class _SpineShard:
     first: int
     end: int
     ordinals: np.ndarray
+
+
+def _tar_bytes(entries: dict[tuple[str, int], ShardEntry], shard: _SpineShard) -> int:
+    entry = entries.get((shard.partition, shard.number))
+    data = entry and entry.file("data")
+    return data.nbytes if data else 0
+
+
+def _alike(column: _Column, run: AddressRun) -> np.ndarray | None:
+    steps = int(column.lengths_N[0]) if len(column.lengths_N) else 0
+    if not steps or (column.lengths_N != steps).any():
+        return None
+    return run.windows((steps, column.schema.dim), column.dtype, ALIGNMENT)
+
+
+def _take_rows(column: _Column, starts_B: np.ndarray, num_steps: int, missing_B: np.ndarray) -> ModalityBatch:
+    """Return rows of one length with one take; a missing one is taken from anywhere, and set to zeros."""
+    assert column.run is not None
+    x_BTD = column.run.windows((num_steps, column.schema.dim), column.dtype, ALIGNMENT)[starts_B // ALIGNMENT]
+    mask_BT = np.ones((len(starts_B), num_steps), np.bool_)
+    if missing_B.any():
+        x_BTD[missing_B], mask_BT[missing_B] = 0, False
+    return ModalityBatch(x_BTD=x_BTD, mask_BT=mask_BT)
 
 
 def _copy_rows(

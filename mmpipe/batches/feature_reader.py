@@ -136,7 +136,7 @@ class FeatureReader(AlignedReader):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as what was opened; it maps the files anew."""
-        return _reopen, self._arguments
+        return _reopen, (type(self), *self._arguments)
 
 
 def dealt(batches: int, *, rank: int = 0, world: int = 1, start: int = 0) -> range:
@@ -147,6 +147,7 @@ def dealt(batches: int, *, rank: int = 0, world: int = 1, start: int = 0) -> ran
 
 
 def _reopen(
+    kind: type[FeatureReader],
     layout: StoreLayout,
     snapshot: Snapshot,
     features: tuple[str, ...],
@@ -154,7 +155,7 @@ def _reopen(
     missing: Missing,
     verify: bool,
 ) -> FeatureReader:
-    return FeatureReader(layout, snapshot, features, split=split, missing=missing, verify=verify)
+    return kind(layout, snapshot, features, split=split, missing=missing, verify=verify)
 
 
 def _of_split(spine: pl.DataFrame, split: str | None) -> pl.DataFrame:

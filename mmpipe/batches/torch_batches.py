@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmpipe.batches.feature_reader import FeatureReader, dealt
+from mmpipe.batches.late import LateNames
 from mmpipe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class TorchBatch:
         return replace(self, x=x, mask=mask)
 
 
+class GatheredTorchBatch(LateNames, TorchBatch):
+    """A batch with late keys; in every other way a `TorchBatch`."""
+
+    __slots__ = ("_late",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchChoices:
     """How batches are made; without `rank` and `world` those of torch.distributed, if it runs."""
@@ -66,19 +73,28 @@ class _Position:
 
 
 class TorchBatches:
-    """Whole batches of a reader; `torch_dataset` makes it a torch IterableDataset."""
+    """Whole batches of a reader; `torch_dataset` makes it a torch IterableDataset.
 
-    def __init__(self, reader: FeatureReader, choices: TorchChoices) -> None:
-        """Start at the first batch of an epoch."""
+    Call `set_epoch` before every epoch, or the order is that of the last one again. Workers that a DataLoader keeps
+    alive hear of it too: the place to go on from lies in memory that they share.
+    """
+
+    def __init__(self, reader: FeatureReader, choices: TorchChoices, board: torch.Tensor | None = None) -> None:
+        """Start at the first batch of an epoch; `board` is that of the dataset that this is a copy of."""
+        import torch
+
         self.reader = reader
         self.choices = choices
         self.epoch = choices.epoch
         self._at = _Position()
         self._resume = _Position()  # where the next iteration starts; an iteration begun anew starts at 0
+        # Epoch, start, done, and how often they were set.
+        self._board = torch.zeros(4, dtype=torch.int64).share_memory_() if board is None else board
+        self._heard = int(self._board[3])
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the first batch of an epoch."""
-        self.epoch, self._at, self._resume = epoch, _Position(), _Position()
+        """Go to the first batch of an epoch; also in persistent workers, from their next iteration on."""
+        self._go_to(epoch, _Position())
 
     def state_dict(self, after: TorchBatch | None = None) -> dict[str, int]:
         """Return where to go on.
@@ -88,20 +104,18 @@ class TorchBatches:
         equally many batches.
         """
         if after is not None:
-            return {"epoch": after.epoch, "start": self._step_after(after.number), "done": 0}
+            return {"epoch": after.epoch, "start": _step_after(after.number, self._place()[1]), "done": 0}
         return {"epoch": self.epoch, "start": self._at.start, "done": self._at.done}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on after the batch that a state was taken at."""
-        self.epoch = state["epoch"]
-        self._at = self._resume = _Position(start=state["start"], done=state["done"])
+        self._go_to(state["epoch"], _Position(start=state["start"], done=state["done"]))
 
     def __iter__(self) -> Iterator[TorchBatch]:
         """Yield what is left of the epoch for this rank and worker."""
-        choices = self.choices
-        planned = self.reader.plan_batches(
-            choices.batch_clips, seed=choices.seed, epoch=self.epoch, bucket=choices.bucket
-        )
+        self._hear()
+        choices, epoch = self.choices, self.epoch
+        planned = self.reader.plan_batches(choices.batch_clips, seed=choices.seed, epoch=epoch, bucket=choices.bucket)
         rank, world = self._place()
         worker, workers = _worker()
         if workers and choices.device:
@@ -110,18 +124,32 @@ class TorchBatches:
         mine = dealt(len(planned), rank=rank, world=world, start=at.start)[worker :: max(1, workers)]
         for done, number in enumerate(mine[at.done :], start=at.done + 1):
             # Before the batch is handed over: a state taken in the loop's body counts it.
-            self._at = replace(at, done=done) if workers else _Position(start=self._step_after(number))
-            yield self._batch(number, planned[number])
+            self._at = replace(at, done=done) if workers else _Position(start=_step_after(number, world))
+            yield self._batch(epoch, number, planned[number])
 
-    def _batch(self, number: int, rows: np.ndarray) -> TorchBatch:
+    def _go_to(self, epoch: int, position: _Position) -> None:
+        self.epoch, self._at, self._resume = epoch, position, position
+        if _worker() == (0, 0):  # what a worker is told concerns itself alone
+            self._heard = int(self._board[3]) + 1
+            self._board.copy_(self._board.new_tensor([epoch, position.start, position.done, self._heard]))
+
+    def _hear(self) -> None:
+        """Take over what was set in the process that this worker serves."""
+        epoch, start, done, times = self._board.tolist()
+        if times != self._heard:
+            self.epoch, self._heard = epoch, times
+            self._at = self._resume = _Position(start=start, done=done)
+
+    def _batch(self, epoch: int, number: int, rows: np.ndarray) -> TorchBatch:
         import torch
 
         found = self.reader.gather(rows)
-        batch = TorchBatch(
-            epoch=self.epoch,
+        batch: TorchBatch = GatheredTorchBatch.make(
+            rows,
+            self.reader.names,
+            epoch=epoch,
             number=number,
-            rows=torch.from_numpy(rows),
-            keys=found.keys,
+            rows=torch.from_numpy(rows.copy()),
             x={name: torch.from_numpy(part.x_BTD) for name, part in found.features.items()},
             mask={name: torch.from_numpy(part.mask_BT) for name, part in found.features.items()},
         )
@@ -129,11 +157,6 @@ class TorchBatches:
             return batch
         device = torch.device(self.choices.device)
         return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
-
-    def _step_after(self, number: int) -> int:
-        """Return the batch after the step in which every rank has one."""
-        _, world = self._place()
-        return (number // world + 1) * world
 
     def _place(self) -> tuple[int, int]:
         from torch import distributed
@@ -148,7 +171,7 @@ class TorchBatches:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a worker as reader, choices and state."""
         state = {"epoch": self.epoch, "start": self._resume.start, "done": self._resume.done}
-        return _again, (self.reader, self.choices, state)
+        return _again, (self.reader, self.choices, self._board, state)
 
 
 def torch_dataset(reader: FeatureReader, batch_clips: int, choices: Mapping[str, Any]) -> TorchBatches:
@@ -156,9 +179,10 @@ def torch_dataset(reader: FeatureReader, batch_clips: int, choices: Mapping[str,
     return _dataset_class()(reader, TorchChoices(batch_clips=batch_clips, **choices))
 
 
-def _again(reader: FeatureReader, choices: TorchChoices, state: Mapping[str, int]) -> TorchBatches:
-    dataset = _dataset_class()(reader, choices)
-    dataset.load_state_dict(state)
+def _again(reader: FeatureReader, choices: TorchChoices, board: torch.Tensor, state: Mapping[str, int]) -> TorchBatches:
+    dataset = _dataset_class()(reader, choices, board)
+    dataset.epoch = state["epoch"]
+    dataset._at = dataset._resume = _Position(start=state["start"], done=state["done"])
     return dataset
 
 
@@ -168,6 +192,11 @@ def _dataset_class() -> type[TorchBatches]:
     from torch.utils.data import IterableDataset
 
     return type("TorchDataset", (TorchBatches, IterableDataset), {"__doc__": TorchBatches.__doc__})
+
+
+def _step_after(number: int, world: int) -> int:
+    """Return the batch after the step in which every rank has one."""
+    return (number // world + 1) * world
 
 
 def _worker() -> tuple[int, int]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from mmpipe.errors import ConfigError
-from mmpipe.export.parquet import arrow_schema, to_table
-from mmpipe.export.sample import Joined, Shape, WrittenFile
+from mmpipe.export.parquet import arrow_schema, row_columns, to_table
+from mmpipe.export.sample import Column, Joined, Shape, WrittenFile
 
 
 class LanceFormat:
@@ -41,3 +41,7 @@ class LanceFormat:
     def how_to_read(self, shape: Shape, files: Mapping[str, list[WrittenFile]]) -> str:
         """Return a program for pylance."""
         return f'import lance\n\nclips = lance.dataset("{next(iter(files))}.lance").take([0]).to_pylist()'
+
+    def columns(self, shape: Shape) -> list[Column]:
+        """Return the columns of a row."""
+        return row_columns(shape)

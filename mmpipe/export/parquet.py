@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmpipe.export.sample import Joined, Shape, WrittenFile
+from mmpipe.export.sample import FACT_MEANING, Column, Joined, Shape, WrittenFile, axes_of, times_meaning
 from mmpipe.types import FeatureKind, FeatureSchema
 
 
@@ -35,6 +35,22 @@ class ParquetFormat:
             f'clips = pl.scan_parquet("data/{next(iter(files))}-*.parquet").collect()\n'
             f'values = clips["{shape.features[0].feature}"].drop_nulls()  # null where the clip lacks it'
         )
+
+    def columns(self, shape: Shape) -> list[Column]:
+        """Return the columns of a row."""
+        return row_columns(shape)
+
+
+def row_columns(shape: Shape) -> list[Column]:
+    """Return the columns of `arrow_schema` with what they mean."""
+    meanings = dict(FACT_MEANING)
+    meanings["labels"] = "the labels table's columns, each a text; null where its row says nothing"
+    for schema in shape.features:
+        meanings[schema.feature] = (
+            f"`{axes_of(schema)}`: the {schema.modality.value} feature; null where the clip lacks it"
+        )
+        meanings[f"{schema.feature}_times_ns"] = times_meaning(schema)
+    return [Column(name=field.name, type=str(field.type), meaning=meanings[field.name]) for field in arrow_schema(shape)]
 
 
 def arrow_schema(shape: Shape) -> pa.Schema:

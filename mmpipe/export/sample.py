@@ -11,6 +11,22 @@ import numpy as np
 
 from mmpipe.types import FeatureKind, FeatureSchema
 
+FACT_MEANING = {
+    "key": "the clip's name in every dataset of the corpus",
+    "partition": "the date that the clip belongs to, `YYYY-MM-DD`",
+    "source_id": "the recording's name in the corpus",
+    "asset_id": "the recording, named by its content",
+    "group": "clips of one group are never in two splits",
+    "split": "train, val or test",
+    "start_ns": "start of the clip on its asset's clock, nanoseconds",
+    "end_ns": "end of the clip, nanoseconds, exclusive",
+    "text": "what is said in the clip",
+    "owner": "whose the recording is; empty where nothing was said",
+    "licence": "the recording's licence; empty where nothing was said",
+    "pii": "personal data in the recording: yes, no, unknown",
+    "consent": "yes, no or unknown where a labels column says so, else the corpus's ground in words",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
@@ -39,6 +55,15 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What the card says of one column, or of one field of a sample."""
+
+    name: str  # as the format's own tool gives it
+    type: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenFile:
     """One file of an export."""
 
@@ -54,6 +79,19 @@ class ExportFormat(Protocol):
 
     def how_to_read(self, shape: Shape, files: Mapping[str, list[WrittenFile]]) -> str:
         """Return a program that reads the export in its folder, without mmpipe."""
+
+    def columns(self, shape: Shape) -> list[Column]:
+        """Return every column that a reader finds, in order."""
+
+
+def axes_of(schema: FeatureSchema) -> str:
+    """Return the axes of a value: `[T, 64]`, of a vector `[64]`."""
+    return f"[T, {schema.dim}]" if schema.kind is FeatureKind.SEQUENCE else f"[{schema.dim}]"
+
+
+def times_meaning(schema: FeatureSchema) -> str:
+    """Say what the times of a sequence are."""
+    return f"`[T]`: of every time step of `{schema.feature}` on the asset's clock, nanoseconds"
 
 
 def empty_value(schema: FeatureSchema) -> np.ndarray:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,21 +17,23 @@ import polars as pl
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.export.huggingface import HuggingFaceFormat, front_matter
+from mmpipe.export.huggingface import HuggingFaceFormat
 from mmpipe.export.lance import LanceFormat
 from mmpipe.export.parquet import ParquetFormat
-from mmpipe.export.sample import ExportFormat, Joined, Shape, WrittenFile
+from mmpipe.export.sample import Column, ExportFormat, Joined, Shape, WrittenFile
 from mmpipe.export.webdataset import WebDatasetFormat
-from mmpipe.io import canonical_json, sha256_file
-from mmpipe.store.layout import open_store
+from mmpipe.io import canonical_json, put_if_absent, sha256_file
+from mmpipe.remote import RemotePath
+from mmpipe.steps.export_card import ExportedRights, ExportFacts, count_exported, render_export_card
+from mmpipe.steps.join import Joiner, rights_of, shape_of
+from mmpipe.store.assets import read_asset_rights
+from mmpipe.store.layout import CLIPS, StoreLayout, open_store
+from mmpipe.store.rights import Rights, read_rights
 from mmpipe.store.schema import schema_to_json
 from mmpipe.store.snapshot import Snapshot, load_snapshot, take_snapshot
-from mmpipe.types import FeatureKind, ModalityBatch, Split
+from mmpipe.types import Split
 
 RECORD_NAME, SNAPSHOT_NAME = "export.json", "snapshot.json"
-_FACTS = ("partition", "source_id", "asset_id", "group", "split", "start_ns", "end_ns", "text")
-_WHOLE_NUMBERS = frozenset({"start_ns", "end_ns"})
-_GATHERED = 64  # clips padded to one length at a time
 
 
 class Target(StrEnum):
@@ -62,6 +63,9 @@ class ExportPlan:
     snapshot: Snapshot
     rows: dict[str, np.ndarray]  # by split, in the reader's order
     shape: Shape
+    rights: Mapping[str, Rights]  # by asset
+    corpus_rights: Rights
+    left_out: tuple[str, ...]  # features of which no clip has a value; none of those that were asked for
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per split."""
@@ -87,42 +91,75 @@ def plan_export(
     )
     if pinned.corpus != corpus:
         raise ConfigError(f"the snapshot {snapshot} is of {pinned.corpus!r}; say --corpus {pinned.corpus}")
-    names = tuple(features or pinned.features)
-    if not names:
-        raise ConfigError(f"{corpus!r} has no features to export. Run `mmpipe extract` first.")
-    reader = AlignedReader(layout, pinned, names)
+    reader = _open_reader(layout, pinned, features)
     rows = _rows_of_splits(reader.spine, splits)
-    shape = Shape(
-        facts=_FACTS,
-        whole_numbers=_WHOLE_NUMBERS,
-        labels=_label_names(reader.spine),
-        features=tuple(reader.schema(name) for name in names),
+    return ExportPlan(
+        target=target,
+        out=out,
+        reader=reader,
+        snapshot=pinned,
+        rows=rows,
+        shape=shape_of(reader),
+        rights=read_asset_rights(layout, corpus, pinned.partitions),
+        corpus_rights=read_rights(layout.dataset(corpus, CLIPS)),
+        left_out=() if features else tuple(name for name in pinned.features if name not in reader.features),
     )
-    return ExportPlan(target=target, out=out, reader=reader, snapshot=pinned, rows=rows, shape=shape)
 
 
 def write_export(plan: ExportPlan, shard_clips: int) -> list[dict[str, Any]]:
-    """Write the export, whole or not at all, and return one row per file."""
-    form = _FORMATS[plan.target]()
+    """Write the export, whole or not at all, and return one row per file; in a bucket it is whole with export.json."""
+    if isinstance(plan.out, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="mmpipe-export-") as staging:
+            files = _write(plan, Path(staging), shard_clips)
+            _require_empty(plan.out)
+            _upload(Path(staging), plan.out)
+            return _rows_of(files)
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=plan.out.parent, prefix=f".{plan.out.name}."))
     try:
-        files = {
-            split: form.write_split(folder, split, _batches(plan, rows, shard_clips), plan.shape)
-            for split, rows in plan.rows.items()
-        }
-        _describe(plan, folder, files, form.how_to_read(plan.shape, files))
+        files = _write(plan, folder, shard_clips)
         folder.chmod(0o755)
         _require_empty(plan.out)
         os.replace(folder, plan.out)  # an empty folder may be there
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    return _rows_of(files)
+
+
+def _write(plan: ExportPlan, folder: Path, shard_clips: int) -> dict[str, list[WrittenFile]]:
+    form = _FORMATS[plan.target]()
+    files = {
+        split: form.write_split(folder, split, _batches(plan, rows, shard_clips), plan.shape)
+        for split, rows in plan.rows.items()
+    }
+    _describe(plan, folder, files, form.columns(plan.shape), form.how_to_read(plan.shape, files))
+    return files
+
+
+def _upload(folder: Path, out: RemotePath) -> None:
+    """Put an export into a bucket, the record of what it holds last."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / RECORD_NAME]
+    for path in [*files, folder / RECORD_NAME]:
+        if not put_if_absent(path, out / path.relative_to(folder).as_posix()):
+            raise ConfigError(f"{out} was written by somebody else meanwhile. Name a new folder.")
+
+
+def _rows_of(files: Mapping[str, Sequence[WrittenFile]]) -> list[dict[str, Any]]:
     return [asdict(file) for found in files.values() for file in found]
 
 
 def _require_empty(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty: an export never mixes with what is there. Name a new folder.")
+
+
+def _open_reader(layout: StoreLayout, snapshot: Snapshot, wanted: Sequence[str] | None) -> AlignedReader:
+    """Open the features that are wanted; of a whole snapshot those that have a value."""
+    reader = AlignedReader(layout, snapshot, tuple(wanted or snapshot.features))
+    names = tuple(wanted or (name for name in reader.features if reader.lengths(name).any()))
+    if not names:
+        raise ConfigError(f"{snapshot.corpus!r} has no features to export. Run `mmpipe extract` first.")
+    return reader if names == reader.features else AlignedReader(layout, snapshot, names)
 
 
 def _rows_of_splits(spine: pl.DataFrame, splits: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -136,48 +173,18 @@ def _rows_of_splits(spine: pl.DataFrame, splits: Sequence[str] | None) -> dict[s
     return found
 
 
-def _label_names(spine: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(sorted({name for text in spine["labels"].unique().to_list() for name in json.loads(text)}))
-
-
 def _batches(plan: ExportPlan, rows: np.ndarray, shard_clips: int) -> Iterator[list[Joined]]:
+    joiner = Joiner(plan.reader, plan.rights)
     for first in range(0, len(rows), shard_clips):
         shard = rows[first : first + shard_clips]
-        yield [
-            sample
-            for start in range(0, len(shard), _GATHERED)
-            for sample in _join(plan.reader, shard[start : start + _GATHERED], plan.shape)
-        ]
+        yield list(joiner.join(shard))
 
 
-def _join(reader: AlignedReader, rows_B: np.ndarray, shape: Shape) -> Iterator[Joined]:
-    batch = reader.gather(rows_B)
-    for place, row in enumerate(rows_B.tolist()):
-        clip = reader.spine.row(row, named=True)
-        values = {
-            schema.feature: _unpad(batch.features[schema.feature], place, schema.kind, schema.dtype)
-            for schema in shape.features
-        }
-        sequences = [schema.feature for schema in shape.sequences]
-        yield Joined(
-            key=clip["key"],
-            facts={name: clip[name] for name in shape.facts},
-            labels=json.loads(clip["labels"]),
-            values=values,
-            times_ns={name: None if values[name] is None else reader.times(row, name) for name in sequences},
-        )
-
-
-def _unpad(values: ModalityBatch, place: int, kind: FeatureKind, dtype: str) -> np.ndarray | None:
-    steps = int(values.mask_BT[place].sum())
-    if not steps:
-        return None
-    x_TD = values.x_BTD[place, :steps].astype(dtype)
-    return x_TD if kind is FeatureKind.SEQUENCE else x_TD[0]
-
-
-def _describe(plan: ExportPlan, folder: Path, files: dict[str, list[WrittenFile]], program: str) -> None:
+def _describe(
+    plan: ExportPlan, folder: Path, files: dict[str, list[WrittenFile]], columns: list[Column], program: str
+) -> None:
     """Record what was written and from what, and add a card."""
+    rights = _rights(plan)
     record = {
         "corpus": plan.snapshot.corpus,
         "features": [schema_to_json(schema) for schema in plan.shape.features],
@@ -187,12 +194,25 @@ def _describe(plan: ExportPlan, folder: Path, files: dict[str, list[WrittenFile]
             for file in found
         },
         "format": str(plan.target),
+        "rights": rights.as_json(),
         "snapshot": plan.snapshot.digest,
     }
     (folder / SNAPSHOT_NAME).write_bytes(plan.snapshot.to_bytes())
     (folder / RECORD_NAME).write_bytes(canonical_json(record))
-    head = front_matter(files) if plan.target is Target.HF else ""
-    (folder / "README.md").write_text(head + _card(plan, files, program), encoding="utf-8")
+    facts = ExportFacts(
+        corpus=plan.snapshot.corpus,
+        snapshot=plan.snapshot.digest,
+        snapshot_file=SNAPSHOT_NAME,
+        record_file=RECORD_NAME,
+        shape=plan.shape,
+        columns=columns,
+        clips={split: sum(file.clips for file in found) for split, found in files.items()},
+        left_out=plan.left_out,
+        rights=rights,
+        program=program,
+        on_hub=plan.target is Target.HF,
+    )
+    (folder / "README.md").write_text(render_export_card(facts), encoding="utf-8")
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -200,28 +220,8 @@ def _digest(path: Path) -> dict[str, Any]:
     return {"nbytes": path.stat().st_size, "sha256": sha256_file(path)} if path.is_file() else {}
 
 
-def _card(plan: ExportPlan, files: dict[str, list[WrittenFile]], program: str) -> str:
-    features = "\n".join(
-        f"| `{schema.feature}` | {schema.dtype} "
-        f"{f'[T, {schema.dim}]' if schema in plan.shape.sequences else f'[{schema.dim}]'} |"
-        for schema in plan.shape.features
-    )
-    splits = "\n".join(f"| {split} | {sum(file.clips for file in found)} |" for split, found in files.items())
-    return f"""# {plan.snapshot.corpus}, joined by clip
-
-Made from the snapshot `{plan.snapshot.digest}` of the corpus {plan.snapshot.corpus}: `{SNAPSHOT_NAME}` names every
-manifest it was read from, `{RECORD_NAME}` every file with its sha256. One sample per clip, with every feature; a
-clip that lacks a modality says so.
-
-| feature | value |
-|---|---|
-{features}
-
-| split | clips |
-|---|---|
-{splits}
-
-```python
-{program}
-```
-"""
+def _rights(plan: ExportPlan) -> ExportedRights:
+    """Say whose the exported clips are, by what their assets say."""
+    assets = plan.reader.spine["asset_id"].to_list()
+    said = [rights_of(plan.rights, assets[row]) for rows in plan.rows.values() for row in rows.tolist()]
+    return count_exported(plan.corpus_rights, said)

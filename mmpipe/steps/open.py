@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 
-from mmpipe.batches.feature_reader import FeatureReader, Missing
+from mmpipe.batches.feature_reader import Missing
 from mmpipe.errors import ConfigError
 from mmpipe.remote import store_path
 from mmpipe.steps.deprecate import warn_deprecated
+from mmpipe.steps.joined_stream import CorpusReader
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.snapshot import load_snapshot, take_snapshot
 
@@ -21,7 +22,7 @@ def open_corpus(
     split: str | None = None,
     missing: Missing = "mask",
     verify: bool = True,
-) -> FeatureReader:
+) -> CorpusReader:
     """Open a corpus, `STORE/CORPUS`, for reading; public as `mmpipe.open`. A store of one corpus opens by itself.
 
     Without `snapshot` the newest committed state is read, and stays the same for the life of the reader; with the name
@@ -45,7 +46,7 @@ def open_corpus(
     if not chosen:
         raise ConfigError(f"{place} has no features yet. Run `mmpipe extract` first.")
     warn_deprecated(layout, corpus, chosen)
-    return FeatureReader(layout, pinned, chosen, split=split, missing=missing, verify=verify)
+    return CorpusReader(layout, pinned, chosen, split=split, missing=missing, verify=verify)
 
 
 open = open_corpus  # `mmpipe.open`; nothing in this file needs Python's own

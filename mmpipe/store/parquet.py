@@ -36,14 +36,17 @@ def write_parquet(path: Path, table: pa.Table, facts: dict[str, Any], dictionary
     )
 
 
-def parse_parquet(data: bytes | memoryview, schema: pa.Schema, where: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """Read a table that has exactly this schema and no nulls, and the facts kept with it."""
+def parse_parquet(
+    data: bytes | memoryview, schema: pa.Schema, where: Path, columns: Sequence[str] | None = None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a table that has exactly this schema and no nulls, and the facts kept with it; or only some columns."""
     try:
-        table = pq.read_table(pa.BufferReader(pa.py_buffer(data)), page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(pa.py_buffer(data)), columns=columns, page_checksum_verification=True)
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise StoreError(f"{where} is damaged: {type(error).__name__}: {error}. Run `mmpipe verify`.") from error
-    if not table.schema.remove_metadata().equals(schema) or any(column.null_count for column in table.columns):
+    expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    if not table.schema.remove_metadata().equals(expected) or any(column.null_count for column in table.columns):
         raise StoreError(f"{where} does not have the columns {schema.names} without nulls. Run `mmpipe verify`.")
     if not isinstance(facts, dict):
         raise StoreError(f"{where}: its `mmpipe` metadata is not a table. Run `mmpipe verify`.")

@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from mmpipe.errors import StoreError
 from mmpipe.io import local_file
+from mmpipe.store.addresses import AddressRun
+from mmpipe.store.decoded import find_decoded, keep_decoded
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import FileEntry, ShardEntry
 from mmpipe.store.parquet import parse_parquet
@@ -71,7 +73,11 @@ class ShardReader:
             raise StoreError(f"shard {shard.number} of {dataset.root} has no index. Run `mmpipe verify`.")
         path = dataset.object(entry.sha256)
         columns = INDEX_SCHEMA if schema.kind is FeatureKind.SEQUENCE else vector_schema(schema.dim, schema.dtype)
-        table, facts = parse_parquet(_read_object(path, entry, verify), columns, path)
+        vectors = None
+        if schema.kind is FeatureKind.VECTOR:
+            vectors = find_decoded(entry.sha256, np.dtype(schema.dtype), shard.samples * schema.dim, verify)
+        wanted = None if vectors is None else [name for name in columns.names if name != "value"]
+        table, facts = parse_parquet(_read_object(path, entry, verify), columns, path, wanted)
         _check_facts(facts, schema, shard.number, path)
         tar = None
         if schema.kind is FeatureKind.SEQUENCE:
@@ -82,7 +88,12 @@ class ShardReader:
             raise StoreError(
                 f"{path} has {table.num_rows} rows, its manifest says {shard.samples}. Run `mmpipe verify`."
             )
-        return cls(schema=schema, table=table, facts=facts, tar=tar, where=path)
+        reader = cls(schema=schema, table=table, facts=facts, tar=tar, where=path)
+        if vectors is not None:
+            reader.__dict__["_numbers"] = vectors
+        elif tar is None:
+            keep_decoded(entry.sha256, reader.numbers())
+        return reader
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -93,6 +104,11 @@ class ShardReader:
         """Return for every row the digest of the stream that it came from."""
         return tuple(self._table["stream"].to_pylist())
 
+    def place_in(self, run: AddressRun, number: int) -> None:
+        """Map the tar at its place in a stretch of addresses, not just anywhere; before its first numbers are read."""
+        if self._tar is not None:
+            self._tar.place = (run, number)
+
     def numbers(self) -> np.ndarray:
         """Return all numbers of the shard's file as one flat read-only array, mapped and verified."""
         return self._numbers
@@ -101,7 +117,7 @@ class ShardReader:
         """Let go of the numbers of a vector shard, where the caller has copied them."""
         if self._tar is None:
             self.__dict__.pop("_numbers", None)
-            self._table = self._table.drop_columns(["value"])
+            self._table = self._table.drop_columns([name for name in self._table.column_names if name == "value"])
 
     def value(self, row: int) -> FeatureValue:
         """Return a row's value: read-only views of the mapped file."""
@@ -158,6 +174,7 @@ class _MappedFile:
     def __init__(self, path: Path, entry: FileEntry, verify: bool) -> None:
         self.path = path
         self.entry = entry
+        self.place: tuple[AddressRun, int] | None = None
         self._verify = verify
 
     def map(self, dtype: np.dtype[Any]) -> np.ndarray:
@@ -165,12 +182,18 @@ class _MappedFile:
         try:
             with open(local_file(self.path), "rb") as file:
                 identity = _identity(file.fileno(), self.entry, self.path)
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                mapped = self._mapped(file.fileno())
         except FileNotFoundError as error:
             raise StoreError(f"{self.path} is missing. Run `mmpipe verify`.") from error
         if self._verify:
-            _verify(memoryview(mapped), identity, self.path)
+            _verify(mapped, identity, self.path)
         return np.frombuffer(mapped, dtype, count=len(mapped) // dtype.itemsize)
+
+    def _mapped(self, descriptor: int) -> memoryview:
+        if self.place is None:
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        run, number = self.place
+        return run.map(number, descriptor, self.entry.nbytes)
 
 
 def _read_object(path: Path, entry: FileEntry, verify: bool) -> bytes:

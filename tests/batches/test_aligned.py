@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.errors import ConfigError, StoreError
+from mmpipe.store.addresses import AddressRun
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.sample import SampleFeature, make_sample_store, sample_value, write_sample_feature
@@ -89,6 +92,36 @@ def test_batch_is_as_long_as_its_longest_clip(reader: AlignedReader) -> None:
     assert part.x_BTD.shape == (len(missing), 1, 3)
     assert not part.mask_BT.any()
     assert not part.x_BTD.any()
+
+
+def test_one_stretch_and_a_mapping_per_tar_give_the_same(
+    layout: StoreLayout, reader: AlignedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AddressRun, "reserve", lambda sizes: None)
+    other = AlignedReader(layout, take_snapshot(layout, "sample", list(FEATURES)), list(FEATURES))
+    rows = np.arange(len(reader))[::-1]
+    for name, part in reader.gather(rows).features.items():
+        found = other.gather(rows).features[name]
+        assert np.array_equal(part.x_BTD, found.x_BTD) and np.array_equal(part.mask_BT, found.mask_BT)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts the mappings of Linux")
+def test_files_are_let_go_with_the_last_value(layout: StoreLayout) -> None:
+    def mapped() -> int:
+        gc.collect()
+        return Path("/proc/self/maps").read_text().count(f"{layout.root}/")
+
+    before, open_before = mapped(), len(os.listdir("/proc/self/fd"))
+    mine = AlignedReader(layout, take_snapshot(layout, "sample", ["video-toy@1"]), ["video-toy@1"])
+    mine.gather(np.arange(len(mine)))
+    value = mine.value(0, "video-toy@1")
+    assert value is not None
+    assert mapped() == before + 6 and len(os.listdir("/proc/self/fd")) == open_before
+    kept = value.array.copy()
+    del mine
+    assert mapped() == before + 6 and np.array_equal(value.array, kept)
+    del value
+    assert mapped() == before
 
 
 def test_labels_follow_their_rows(reader: AlignedReader) -> None:

@@ -161,6 +161,22 @@ def test_torch_goes_on_in_the_middle_of_an_epoch(reader: FeatureReader, workers:
     assert [batch.keys for batch in loader] == expected[3:]
 
 
+def test_workers_that_live_on_hear_of_a_new_epoch_and_of_a_state(reader: FeatureReader) -> None:
+    epochs = [[batch.keys for batch in reader.batches(4, seed=3, epoch=epoch)] for epoch in range(3)]
+    dataset = reader.torch_batches(4, seed=3)
+    loader = DataLoader(dataset, num_workers=2, batch_size=None, persistent_workers=True)  # type: ignore[arg-type]
+    for epoch in (0, 2, 1):
+        dataset.set_epoch(epoch)
+        assert [batch.keys for batch in loader] == epochs[epoch]
+    batches = iter(loader)
+    third = [next(batches) for _ in range(3)][-1]
+    dataset.load_state_dict(dataset.state_dict(after=third))
+    assert [batch.keys for batch in loader] == epochs[1][3:]
+    dataset.set_epoch(2)
+    assert [batch.keys for batch in loader] == epochs[2]
+    assert not epochs[0] == epochs[1] != epochs[2]
+
+
 def test_a_state_serves_another_number_of_ranks(reader: FeatureReader) -> None:
     expected = [batch.keys for batch in reader.batches(4, seed=3)]
     two = [reader.torch_batches(4, seed=3, rank=rank, world=2) for rank in range(2)]
