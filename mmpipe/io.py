@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpipe import remote
-from mmpipe.cache import cached_copy, drop_copy
+from mmpipe.cache import cached_copy, drop_copy, drop_decoded
 from mmpipe.errors import ConfigError
 from mmpipe.faults import fail_if_asked
 from mmpipe.remote import RemotePath
@@ -191,6 +191,8 @@ def remove_file(path: Path) -> None:
     fail_if_asked("unlink", path)
     if isinstance(path, RemotePath):
         drop_copy(path)
+    else:
+        drop_decoded(path.name)
     path.unlink(missing_ok=True)
 
 
@@ -199,9 +201,10 @@ def keep_young(path: StorePath) -> None:
 
     A file that is young has no new stamp: whoever needs it holds a lease, and gc spares what is younger than leases.
     """
-    if isinstance(path, RemotePath) or time.time() - path.stat().st_mtime < YOUNG_S:  # gc refuses a remote store
-        return
-    restamp(path)
+    if isinstance(path, RemotePath):
+        remote.make_young(path, YOUNG_S)
+    elif time.time() - path.stat().st_mtime >= YOUNG_S:
+        restamp(path)
 
 
 def restamp(path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, DryRun, Features, open_config
 from mmpipe.cli.show import print_rows
 from mmpipe.errors import ConfigError
+from mmpipe.remote import store_path
 from mmpipe.types import Split
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     to: Annotated[str, typer.Option("--to", help="webdataset, parquet, lance or hf.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write; it must be new or empty.")],
+    out: Annotated[str, typer.Option("--out", help="The folder or URL to write; it must be new or empty.")],
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
     feature: Features = None,
@@ -36,7 +37,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write features, joined by clip, as WebDataset, Parquet, Lance, or a Hugging Face folder."""
-    plan = _plan(to, out, config, corpus, feature, snapshot, split)
+    plan = _plan(to, store_path(out), config, corpus, feature, snapshot, split)
     if dry_run:
         print_rows(plan.table(), as_json, f"would write to {out}")
         return

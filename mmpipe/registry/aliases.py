@@ -1,56 +1,33 @@
 """Which version is in use: three names that move, and a log of every move.
 
 `aliases.json` is the truth, replaced whole under the model's lock; `events.jsonl` only ever grows. The last move stands
-in both, so a process that dies between the two writes loses nothing: the next one finishes its line.
+in both, so a process that dies between the two writes loses nothing: the next one finishes its line. In an object
+store each move is an object of its own, put-if-absent: of two that move at once one is second, and looks again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mmpipe.errors import ConfigError, GateRefused, StoreError, TransientError
-from mmpipe.io import canonical_json, replace_bytes
-from mmpipe.registry.versions import Version, lock_model, pick_version, require_model, verify_version
+from mmpipe.io import replace_bytes
+from mmpipe.registry.bucket import add_move, read_far_aliases, read_far_lines, show_moves
+from mmpipe.registry.moves import ALIASES as ALIASES
+from mmpipe.registry.moves import Aliases as Aliases
+from mmpipe.registry.moves import Move as Move
+from mmpipe.registry.moves import aliases_after, aliases_from_bytes, aliases_to_bytes, line_of
+from mmpipe.registry.moves import line_fault as line_fault
+from mmpipe.registry.versions import Version, lock_model, pick_version, require_model, require_whole
+from mmpipe.remote import RemotePath
 
-ALIASES = ("candidate", "production", "previous")
 REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """One change of the aliases; `revision` counts them from 1."""
-
-    revision: int
-    action: str  # "nominate", "promote", "rollback"
-    version: str
-    before: Mapping[str, str]
-    after: Mapping[str, str]
-    who: str
-    why: str
-    forced: bool = False  # a refused version was promoted on somebody's word
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aliases:
-    """Where the names point: version labels, empty where nowhere."""
-
-    candidate: str = ""
-    production: str = ""
-    previous: str = ""
-    revision: int = 0
-    last_move: Move | None = field(default=None, compare=False)
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Return alias -> version label."""
-        return {name: getattr(self, name) for name in ALIASES}
+_MAX_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +56,17 @@ def find_version(models_root: Path, name: str, ref: str, *, verify: bool = True)
             raise ConfigError(f"{name} has nothing under {ref!r}. {_way_to(ref, name)}")
     version = pick_version(models_root, name, label)
     if verify:
-        verify_version(version)
+        require_whole(version)
     return version
 
 
 def read_aliases(models_root: Path, name: str) -> Aliases:
     """Return where the aliases of a model point."""
+    if isinstance(models_root, RemotePath):
+        return read_far_aliases(models_root / name)
     path = models_root / name / "aliases.json"
     try:
-        table = json.loads(path.read_bytes())
-        return Aliases(**table["aliases"], revision=table["revision"], last_move=Move(**table["last_move"]))
+        return aliases_from_bytes(path.read_bytes())
     except FileNotFoundError:
         return Aliases()
     except (ValueError, KeyError, TypeError) as error:
@@ -99,6 +77,8 @@ def read_aliases(models_root: Path, name: str) -> Aliases:
 
 def read_events(models_root: Path, name: str) -> tuple[dict[str, Any], ...]:
     """Return the log of moves, oldest first; `when` is UTC, or empty where the mover died before it wrote."""
+    if isinstance(models_root, RemotePath):
+        return tuple(json.loads(line) for line in read_far_lines(models_root / name))
     path = models_root / name / "events.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return tuple(json.loads(line) for line in lines)
@@ -113,10 +93,12 @@ def nominate(
         raise GateRefused(
             f"{name}@{version.label} was refused by the gate and cannot be a candidate: {_verdict(version)}"
         )
-    with lock_model(models_root, name):
-        aliases = _current(models_root, name, expected)
+
+    def decide(aliases: Aliases) -> Move | None:
         after = replace(aliases, candidate=version.label)
-        return _move(models_root, name, aliases, after, "nominate", version.label, who, why, forced=False)
+        return _move(aliases, after, "nominate", version.label, who, why)
+
+    return _change(models_root, name, expected, decide)
 
 
 def promote(
@@ -140,57 +122,81 @@ def promote(
             f"{name}@{version.label} was refused by the gate: {_verdict(version).rstrip('.')}. "
             f"Promote another (mmpipe models ls {name}), or insist with --force; that is recorded."
         )
-    with lock_model(models_root, name):
-        aliases = _current(models_root, name, expected)
+
+    def decide(aliases: Aliases) -> Move | None:
         if aliases.production == version.label:
-            return aliases
+            return None
         after = replace(aliases, production=version.label, previous=aliases.production)
-        return _move(models_root, name, aliases, after, "promote", version.label, who, why, forced=forced)
+        return _move(aliases, after, "promote", version.label, who, why, forced=forced)
+
+    return _change(models_root, name, expected, decide)
 
 
 def rollback(models_root: Path, name: str, *, why: str, who: str = "", expected: Aliases | None = None) -> Aliases:
     """Put the previous version back in production; `previous` is then empty, so that twice does not undo it."""
-    with lock_model(models_root, name):
-        aliases = _current(models_root, name, expected)
+
+    def decide(aliases: Aliases) -> Move | None:
         if not aliases.previous:
             require_model(models_root, name)
             raise ConfigError(f"{name} has no previous version to go back to. {_way_to('production', name)}")
-        verify_version(pick_version(models_root, name, aliases.previous))
+        require_whole(pick_version(models_root, name, aliases.previous))
         after = replace(aliases, production=aliases.previous, previous="")
-        return _move(models_root, name, aliases, after, "rollback", aliases.previous, who, why, forced=False)
+        return _move(aliases, after, "rollback", aliases.previous, who, why)
+
+    return _change(models_root, name, expected, decide)
 
 
-# --------------------------------------------------------------------------- under the lock
+# --------------------------------------------------------------------------- moving
 
 
-def _current(models_root: Path, name: str, expected: Aliases | None) -> Aliases:
-    aliases = read_aliases(models_root, name)
-    _finish_log(models_root / name / "events.jsonl", aliases)
+def _change(
+    models_root: Path, name: str, expected: Aliases | None, decide: Callable[[Aliases], Move | None]
+) -> Aliases:
+    """Make the move that somebody decides on when told where the aliases point; None: there is none to make."""
+    if isinstance(models_root, RemotePath):
+        return _change_far(models_root / name, name, expected, decide)
+    with lock_model(models_root, name):
+        aliases = read_aliases(models_root, name)
+        _finish_log(models_root / name / "events.jsonl", aliases)
+        _require_unmoved(name, aliases, expected)
+        move = decide(aliases)
+        if move is None:
+            return aliases
+        replace_bytes(models_root / name / "aliases.json", aliases_to_bytes(move))
+        _append(models_root / name / "events.jsonl", move, _now())
+        return aliases_after(move)
+
+
+def _change_far(
+    model: RemotePath, name: str, expected: Aliases | None, decide: Callable[[Aliases], Move | None]
+) -> Aliases:
+    for _ in range(_MAX_ATTEMPTS):
+        aliases = read_far_aliases(model)
+        _require_unmoved(name, aliases, expected)
+        move = decide(aliases)
+        if move is None:
+            return aliases
+        if add_move(model, move, _now()):
+            show_moves(model)
+            return aliases_after(move)
+    raise TransientError(f"the aliases of {name} are moved by many at once. Nothing is lost: run again.")
+
+
+def _require_unmoved(name: str, aliases: Aliases, expected: Aliases | None) -> None:
     if expected is not None and expected != aliases:
         raise TransientError(
             f"the aliases of {name} moved meanwhile: {aliases.names} (revision {aliases.revision}), "
             f"not {expected.names} (revision {expected.revision}). Look again, and decide again."
         )
-    return aliases
 
 
 def _move(
-    models_root: Path,
-    name: str,
-    before: Aliases,
-    after: Aliases,
-    action: str,
-    version: str,
-    who: str,
-    why: str,
-    *,
-    forced: bool,
-) -> Aliases:
+    before: Aliases, after: Aliases, action: str, version: str, who: str, why: str, *, forced: bool = False
+) -> Move | None:
     if before.names == after.names:
-        return before
-    revision = before.revision + 1
-    move = Move(
-        revision=revision,
+        return None
+    return Move(
+        revision=before.revision + 1,
         action=action,
         version=version,
         before=before.names,
@@ -199,10 +205,6 @@ def _move(
         why=why,
         forced=forced,
     )
-    table = {"format": 1, "revision": revision, "aliases": after.names, "last_move": asdict(move)}
-    replace_bytes(models_root / name / "aliases.json", canonical_json(table))
-    _append(models_root / name / "events.jsonl", move, datetime.now(UTC).isoformat(timespec="seconds"))
-    return replace(after, revision=revision, last_move=move)
 
 
 def _finish_log(path: Path, aliases: Aliases) -> None:
@@ -219,27 +221,13 @@ def _finish_log(path: Path, aliases: Aliases) -> None:
 
 def _append(path: Path, move: Move, when: str) -> None:
     with open(path, "ab") as file:
-        file.write(_to_line({"when": when, **asdict(move)}) + b"\n")
+        file.write(line_of(move, when))
         file.flush()
         os.fsync(file.fileno())
 
 
-def line_fault(line: bytes, revision: int) -> str:
-    """Say what is wrong with a line of the log that should be of a revision, "" where it is as written."""
-    try:
-        table = json.loads(line)
-        checksum = table.pop("checksum", None)
-        if checksum is None or _to_line(table) != line:
-            return "is not what was written"
-        return "" if table["revision"] == revision else f"is of revision {table['revision']}: a line is missing"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"is damaged: {error}"
-
-
-def _to_line(table: Mapping[str, Any]) -> bytes:
-    """Return a line of the log; its checksum is over the rest, so that a changed letter shows."""
-    checksum = hashlib.sha256(canonical_json(table)).hexdigest()
-    return json.dumps({**table, "checksum": checksum}, sort_keys=True, ensure_ascii=False).encode()
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 # --------------------------------------------------------------------------- what is said

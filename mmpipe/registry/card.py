@@ -74,6 +74,7 @@ class ModelCard:
     checks: tuple[CardCheck, ...] = ()
     not_checked: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    rights: str = ""  # of the clips that it was made from, in a person's words
     sources: tuple[CardSource, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -89,6 +90,7 @@ def render_card(card: ModelCard) -> str:
         _gate(card),
         _limits(card),
         _loading(card),
+        _rights(card),
         _sources(card),
     ]
     return "\n".join(part for part in parts if part)
@@ -202,6 +204,12 @@ def _loading(card: ModelCard) -> str:
         f"With mmpipe: `mmpipe predict FILE --model {_code(card.name)}@NUMBER`, where this folder's name begins with "
         "the number.\n" + (f"\nFiles: {_list(card.files)}.\n" if card.files else "")
     )
+
+
+def _rights(card: ModelCard) -> str:
+    if not card.rights:
+        return ""
+    return f"## Whose data it was made from\n\n{_text(card.rights)}. In figures: `lineage.json`.\n"
 
 
 def _sources(card: ModelCard) -> str:

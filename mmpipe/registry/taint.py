@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmpipe.io import canonical_json, make_directory, replace_bytes
+from mmpipe.remote import RemotePath, change_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +46,25 @@ def read_checkpoint_taint(checkpoint: Path) -> Taint | None:
 
 
 def _mark(path: Path, assets: tuple[str, ...], reason: str) -> None:
-    before = _read(path) or Taint(assets=(), reasons=())
+    def add(before: bytes | None) -> bytes:
+        taint = Taint(assets=(), reasons=()) if before is None else _parse(before)
+        table = {"assets": sorted({*taint.assets, *assets}), "reasons": sorted({*taint.reasons, reason})}
+        return canonical_json(table)
+
+    if isinstance(path, RemotePath):
+        change_object(path, add)
+        return
     make_directory(path.parent)
-    table = {"assets": sorted({*before.assets, *assets}), "reasons": sorted({*before.reasons, reason})}
-    replace_bytes(path, canonical_json(table))
+    replace_bytes(path, add(path.read_bytes() if path.is_file() else None))
 
 
 def _read(path: Path) -> Taint | None:
     try:
-        table = json.loads(path.read_bytes())
+        return _parse(path.read_bytes())
     except FileNotFoundError:
         return None
+
+
+def _parse(data: bytes) -> Taint:
+    table = json.loads(data)
     return Taint(assets=tuple(table["assets"]), reasons=tuple(table["reasons"]))

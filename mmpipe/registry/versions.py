@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from filelock import FileLock, Timeout
 from mmpipe.config import NAME_PATTERN
 from mmpipe.errors import ConfigError, StoreError, TransientError
 from mmpipe.io import canonical_json, make_directory, sha256_file, sync_directory, sync_file, write_durable
+from mmpipe.registry.bucket import download_version, reserve_number, upload_version
+from mmpipe.remote import RemotePath
 
 SUMS_NAME = "SHA256SUMS"
 VERSION_NAME = "version.json"
@@ -61,20 +64,22 @@ def publish_version(
 ) -> Version:
     """Publish files as the model's next version, or return the version that already has this very content.
 
-    The files are staged, made durable and put in place by one rename: a version is there whole, or not at all.
+    The files are staged, made durable and put in place by one rename: a version is there whole, or not at all. In an
+    object store it is there as soon as its SHA256SUMS is, which is put last.
     """
     _require_name(name)
     for file in files:
         _require_file_name(file)
     about = canonical_json({"format": FORMAT, "status": status, "recipe_digest": recipe_digest})
+    if isinstance(models_root, RemotePath):
+        return _publish_far(models_root / name, {**files, VERSION_NAME: about})
     folder = make_directory(models_root / name / "versions")
     with lock_model(models_root, name):
         staging = _fresh_staging(models_root / name)
         digest = _stage(staging, {**files, VERSION_NAME: about})
-        for match in _folders(folder):
-            if match["digest8"] == digest[:8] and (version := _open(name, folder / match[0])).digest == digest:
-                shutil.rmtree(staging)
-                return version
+        if version := _find_content(name, folder, digest):
+            shutil.rmtree(staging)
+            return version
         number = 1 + max((int(match["number"]) for match in _folders(folder)), default=0)
         target = folder / f"{number}-{digest[:8]}"
         staging.rename(target)
@@ -123,21 +128,61 @@ def require_model(models_root: Path, name: str) -> None:
 
 def verify_version(version: Version) -> None:
     """Check every byte of a version, and that nothing was added; raise StoreError that names what differs."""
+    verify_published(version)
+    if extra := extra_files(version):
+        raise _tampered(version.path, f"{extra[0]} was not published with it")
+
+
+def extra_files(version: Version) -> list[str]:
+    """Return the files in a version's folder that were not published with it."""
     sums = _read_sums(version.path, version.digest)
-    found = {path.relative_to(version.path).as_posix() for path in version.path.rglob("*") if not path.is_dir()}
+    return sorted(_found_files(version) - set(sums) - {SUMS_NAME})
+
+
+def verify_published(version: Version) -> None:
+    """Check every byte of what was published; raise StoreError that names what differs."""
+    sums = _read_sums(version.path, version.digest)
+    found = _found_files(version)
     for file in sorted(sums):
         if file not in found:
             raise _tampered(version.path, f"{file} is missing")
         path = version.path / file
         if path.is_symlink() or sha256_file(path) != sums[file]:
             raise _tampered(version.path, f"{file} has other content than published")
-    if extra := sorted(found - set(sums) - {SUMS_NAME}):
-        raise _tampered(version.path, f"{extra[0]} was not published with it")
+
+
+def _found_files(version: Version) -> set[str]:
+    return {path.relative_to(version.path).as_posix() for path in version.path.rglob("*") if not path.is_dir()}
+
+
+def require_whole(version: Version) -> None:
+    """Check every byte of a version before it is used; of one in an object store, those that were fetched."""
+    if isinstance(version.path, RemotePath):
+        local_version(version)
+    else:
+        verify_version(version)
+
+
+def local_version(version: Version) -> Path:
+    """Return a folder of this machine with the files of a version; fetched ones are checked against SHA256SUMS."""
+    if not isinstance(version.path, RemotePath):
+        return version.path
+    sums = _read_sums(version.path, version.digest)
+    folder, fault = download_version(version.path, version.digest, sums, SUMS_NAME)
+    if fault:
+        raise _tampered(version.path, fault)
+    return folder
 
 
 @contextmanager
 def lock_model(models_root: Path, name: str, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the one lock of a model; it is free again as soon as its holder ends, however that ends."""
+    """Hold the one lock of a model; it is free again as soon as its holder ends, however that ends.
+
+    In an object store there is none, and none is needed: each change is one object that one creator wins.
+    """
+    if isinstance(models_root, RemotePath):
+        yield
+        return
     path = make_directory(models_root / name) / ".lock"
     try:
         with FileLock(path, timeout=wait_s):
@@ -149,6 +194,26 @@ def lock_model(models_root: Path, name: str, wait_s: float = LOCK_WAIT_S) -> Ite
 
 
 # --------------------------------------------------------------------------- writing
+
+
+def _publish_far(model: RemotePath, files: Mapping[str, bytes | Path]) -> Version:
+    folder = model / "versions"
+    with tempfile.TemporaryDirectory(prefix="mmpipe-publish-") as staging:
+        digest = _stage(Path(staging), files)
+        if version := _find_content(model.name, folder, digest):
+            return version
+        number = reserve_number(model, digest, [int(match["number"]) for match in _folders(folder)])
+        target = folder / f"{number}-{digest[:8]}"
+        upload_version(Path(staging), target, SUMS_NAME)
+    return _open(model.name, target)
+
+
+def _find_content(name: str, folder: Path, digest: str) -> Version | None:
+    """Return the version that has this very content already."""
+    for match in _folders(folder):
+        if match["digest8"] == digest[:8] and (version := _open(name, folder / match[0])).digest == digest:
+            return version
+    return None
 
 
 def _fresh_staging(model: Path) -> Path:
@@ -191,7 +256,11 @@ def _require_file_name(file: str) -> None:
 
 
 def _folders(folder: Path) -> Iterator[re.Match[str]]:
-    if folder.is_dir():
+    """Yield the names of published versions; one in an object store is being put until its sums are there."""
+    if isinstance(folder, RemotePath):
+        found = (_FOLDER.match(path.parent.name) for path in folder.glob(f"*/{SUMS_NAME}"))
+        yield from (match for match in found if match)
+    elif folder.is_dir():
         for path in folder.iterdir():
             if match := _FOLDER.match(path.name):
                 yield match

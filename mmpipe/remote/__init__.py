@@ -1,5 +1,13 @@
 """A store at a URL such as `s3://bucket/prefix`, through fsspec: nothing of it is there unless it is used."""
 
+from mmpipe.remote.age import Upload as Upload
+from mmpipe.remote.age import abort_upload as abort_upload
+from mmpipe.remote.age import list_uploads as list_uploads
+from mmpipe.remote.age import make_young as make_young
+from mmpipe.remote.age import remove_unchanged as remove_unchanged
+from mmpipe.remote.age import require_conditional_delete as require_conditional_delete
+from mmpipe.remote.age import store_now as store_now
+from mmpipe.remote.objects import change_object as change_object
 from mmpipe.remote.objects import create as create
 from mmpipe.remote.objects import create_from_file as create_from_file
 from mmpipe.remote.objects import download as download

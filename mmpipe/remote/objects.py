@@ -14,9 +14,11 @@ from mmpipe.errors import ConfigError, MmpipeError, TransientError
 from mmpipe.remote import client
 from mmpipe.remote.path import RemotePath
 
+PART_BYTES = 50 << 20  # an object of two of these or more is sent in parts, and is there when all of them are
 _CHUNK = 1 << 22
-_CONDITION_FAILED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")  # the last: two at once
-_one_swap_at_a_time = threading.Lock()  # only for file systems of this process, which know no conditions
+_MAX_ATTEMPTS = 20
+CONDITION_FAILED = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")  # the last: two at once
+one_change_at_a_time = threading.Lock()  # only for file systems of this process, which know no conditions
 
 
 def create(path: RemotePath, data: bytes) -> bool:
@@ -40,7 +42,7 @@ def create_from_file(path: RemotePath, source: Path) -> bool:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
 
     def send() -> None:
-        client.file_system(path).put_file(str(source), str(path), mode="create", **_stamp(path, sha256))
+        client.file_system(path).put_file(str(source), str(path), mode="create", **_sending(path, sha256))
 
     return _create(path, send, source.stat().st_size, sha256)
 
@@ -54,6 +56,9 @@ def put(path: RemotePath, data: bytes) -> None:
 def read_stamped(path: RemotePath) -> tuple[bytes, str] | None:
     """Return an object's bytes and the stamp that `swap` wants; None where it is not there."""
     try:
+        if client.is_s3(path):
+            with client.speaking(path):
+                return client.get_s3(path)
         before = path.stat()
         data = path.read_bytes()
         if path.stat() != before:
@@ -73,10 +78,20 @@ def swap(path: RemotePath, data: bytes, stamp: str) -> bool:
     except (FileExistsError, FileNotFoundError):
         return False
     except OSError as error:
-        if client.code_of(error) in _CONDITION_FAILED:
+        if client.code_of(error) in CONDITION_FAILED:
             return False
         raise
     return True
+
+
+def change_object(path: RemotePath, make: Callable[[bytes | None], bytes]) -> None:
+    """Write what `make` makes of an object's bytes, or of None where it is not there; who comes between is heard."""
+    for _ in range(_MAX_ATTEMPTS):
+        found = read_stamped(path)
+        data = make(found[0] if found else None)
+        if create(path, data) if found is None else swap(path, data, found[1]):
+            return
+    raise TransientError(f"{path} is changed by many at once. Nothing is lost: run again.")
 
 
 def show_copy(source: RemotePath, target: RemotePath) -> bool:
@@ -152,7 +167,7 @@ def _create(path: RemotePath, send: Callable[[], None], nbytes: int, sha256: str
             send()
         return True
     except (TransientError, OSError) as error:
-        taken = isinstance(error, FileExistsError) or client.code_of(error) in _CONDITION_FAILED
+        taken = isinstance(error, FileExistsError) or client.code_of(error) in CONDITION_FAILED
         if path.is_file():
             if path.stat().st_size == nbytes and sha256_remote(path) == sha256:
                 return True
@@ -164,7 +179,7 @@ def _create(path: RemotePath, send: Callable[[], None], nbytes: int, sha256: str
 
 
 def _swap_here(path: RemotePath, data: bytes, stamp: str) -> bool:
-    with _one_swap_at_a_time:
+    with one_change_at_a_time:
         found = read_stamped(path)
         if found is None or found[1] != stamp:
             return False
@@ -172,13 +187,9 @@ def _swap_here(path: RemotePath, data: bytes, stamp: str) -> bool:
         return True
 
 
-def _stamp(path: RemotePath, sha256: str) -> dict[str, Any]:
-    """Return what keeps an object's digest beside it: the etag of one sent in parts is not its copy's."""
-    return {"Metadata": {"sha256": sha256}} if _has_metadata(path) else {}
-
-
-def _has_metadata(path: RemotePath) -> bool:
-    return path.parts[0] in ("s3:", "s3a:")
+def _sending(path: RemotePath, sha256: str) -> dict[str, Any]:
+    """Return how an object is sent, with its digest beside it: the etag of one sent in parts is not its copy's."""
+    return {"Metadata": {"sha256": sha256}, "chunksize": PART_BYTES} if client.is_s3(path) else {}
 
 
 def _same_bytes(source: RemotePath, wanted: dict[str, Any], target: RemotePath, there: dict[str, Any]) -> bool:
@@ -190,7 +201,7 @@ def _same_bytes(source: RemotePath, wanted: dict[str, Any], target: RemotePath, 
 
 def _kept_digest(path: RemotePath) -> str:
     """Return the digest that lies beside an object, or else that of its bytes."""
-    if _has_metadata(path):
+    if client.is_s3(path):
         with client.speaking(path):
             kept = client.file_system(path).metadata(str(path)).get("sha256")
         if kept:

@@ -23,6 +23,11 @@ class RemoteStat(NamedTuple):
     etag: str  # "" where the file system has none
 
     @property
+    def stamp(self) -> str:
+        """Return what `remove_unchanged` wants to see again."""
+        return self.etag or str(self.st_mtime)
+
+    @property
     def st_mtime_ns(self) -> int:
         """Return the time in whole seconds, as nanoseconds: a listing and a question may differ below that."""
         return int(self.st_mtime) * 1_000_000_000
@@ -69,6 +74,10 @@ class RemotePath(PosixPath):
 
     def stat(self, *, follow_symlinks: bool = True) -> RemoteStat:  # type: ignore[override]
         """Return size, time and etag of an object; FileNotFoundError where there is none."""
+        if client.is_s3(self):
+            with client.speaking(self):
+                found = client.look_s3(self)
+            return _stat_of({**found, "size": found["ContentLength"]})
         info = self.info()
         if info["type"] == "directory":
             raise FileNotFoundError(f"{self} is no object")
@@ -80,7 +89,11 @@ class RemotePath(PosixPath):
 
     def is_file(self, **options: Any) -> bool:
         """Say whether an object is there."""
-        return self._kind() == "file"
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
 
     def is_dir(self, **options: Any) -> bool:
         """Say whether anything is below this name."""
@@ -118,6 +131,12 @@ class RemotePath(PosixPath):
         return [(name, _stat_of(info)) for name, info in self._list() if info["type"] != "directory"]
 
     def _list(self) -> list[tuple[str, dict[str, Any]]]:
+        if client.is_s3(self):
+            try:
+                with client.speaking(self):
+                    return sorted(client.list_s3(self), key=lambda child: child[0])
+            except FileNotFoundError:  # no such bucket
+                return []
         try:
             with client.speaking(self):
                 found = client.file_system(self).ls(str(self), detail=True, refresh=True)

@@ -3,26 +3,37 @@
 Manifests stay, always: the history of a store is kept, only bytes go. Age is told by the file system's own clock.
 What is younger than the oldest living lease is somebody's work and stays, however few days are asked for.
 An object leaves its name before its bytes go, and comes back if it was put again in that moment (`put_object` makes
-it young); a killed collection is finished by the next one.
+it young); a killed collection is finished by the next one. In an object store it goes by a delete on the condition
+that nobody made it young since it was seen (`steps.gc_bucket`).
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
-from mmpipe.io import StorePath, make_directory, make_durable_directory, put_if_absent, remove_file, write_durable
-from mmpipe.remote import RemotePath
+from mmpipe.io import (
+    YOUNG_S,
+    StorePath,
+    make_directory,
+    make_durable_directory,
+    put_if_absent,
+    remove_file,
+    write_durable,
+)
+from mmpipe.remote import RemotePath, require_conditional_delete, store_now
+from mmpipe.steps.abandoned import spare_receipts
+from mmpipe.steps.garbage import Collection, Garbage
+from mmpipe.steps.gc_bucket import Stamped, find_far, remove_far
 from mmpipe.steps.retention import held_objects, newest_change, spare_checkpoints, spare_snapshots
 from mmpipe.store.audit import append_event
-from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.layout import StoreLayout, open_store, require_current
 from mmpipe.store.lease import Lease, find_holder
 from mmpipe.types import digest_of
 
@@ -35,37 +46,10 @@ _NO_LEFTOVER = ("receipts", _ASIDE)
 Clock = Callable[[StoreLayout], float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Garbage:
-    """One thing that nothing rests on."""
-
-    kind: str  # "snapshot", "object", "staging", "lease", "checkpoint"
-    path: str  # from the store's root
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collection:
-    """What would go, or went."""
-
-    items: tuple[Garbage, ...]
-    days: float
-    deleted: bool
-
-    @property
-    def nbytes(self) -> int:
-        """Return how many bytes that frees."""
-        return sum(item.nbytes for item in self.items)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return one row per kind."""
-        kinds = sorted({item.kind for item in self.items})
-        found = {kind: [item.nbytes for item in self.items if item.kind == kind] for kind in kinds}
-        return [{"kind": kind, "count": len(sizes), "bytes": sum(sizes)} for kind, sizes in found.items()]
-
-
 def file_system_time(layout: StoreLayout) -> float:
-    """Return the time by the clock of the store's file system, which stamps its files."""
+    """Return the time by the clock that stamps the store's files; of two, as in an object store, the slower one."""
+    if isinstance(layout.root, RemotePath):
+        return min(store_now(RemotePath(layout.format_file)), time.time())
     probe = make_directory(layout.staging) / f".probe-{uuid.uuid4().hex}"
     try:
         write_durable(probe, b"")
@@ -84,45 +68,54 @@ def collect_garbage(
     """Find what nothing rests on, and with `delete` remove it; with a corpus, only that one's objects are looked at.
 
     Whatever cannot be read stops it before anything is removed. TransientError: another collection is at work.
+    ConfigError: an object store that deletes whatever the condition says.
     """
     layout = open_store(config.store)
-    if isinstance(layout.root, RemotePath):
-        raise ConfigError(
-            f"gc works on a store in a folder, and {layout.root} is in an object store. Its bytes stay as they are; "
-            "copy it to a folder to shrink it."
-        )
     if corpus is not None and corpus not in layout.corpora():
         raise ConfigError(f"no corpus {corpus!r} in the store {layout.root}; known are: {list(layout.corpora())}")
     days = config.retention.days if days is None else days
     if not delete:
         items = _find(config, layout, corpus, _cutoff(layout, days, clock))
-        return Collection(items=items, days=days, deleted=False)
+        return Collection(items=tuple(items), days=days, deleted=False)
+    require_current(layout)
+    if isinstance(layout.root, RemotePath):
+        require_conditional_delete(layout.root)
     with Lease.acquire(layout, LEASE):
         cutoff_s = _cutoff(layout, days, clock)
         _bring_back(config, layout, cutoff_s)
         items = _find(config, layout, corpus, cutoff_s)
         if items:
-            _note(layout, corpus, days, items)
-        gone = tuple(item for item in items if _remove(layout, item, cutoff_s))
+            _note(layout, corpus, days, tuple(items))
+        gone = tuple(item for item, stamp in items.items() if _remove(layout, item, stamp, cutoff_s))
     return Collection(items=gone, days=days, deleted=True)
 
 
 def _cutoff(layout: StoreLayout, days: float, clock: Clock) -> float:
     """Return the time before which a thing must have been touched last to go."""
     starts = [_started(path) for path in _leases(layout) if path.stem != LEASE and find_holder(layout, path.stem)]
-    return min([clock(layout) - days * _DAY_S, *(start - CLOCK_MARGIN_S for start in starts)])
+    margin_s = CLOCK_MARGIN_S if isinstance(layout.root, RemotePath) else YOUNG_S
+    age_s = max(days * _DAY_S, margin_s)  # a writer that begins now leaves what is young as it is (`keep_young`)
+    return min([clock(layout) - age_s, *(start - CLOCK_MARGIN_S for start in starts)])
 
 
-def _find(config: Config, layout: StoreLayout, corpus: str | None, cutoff_s: float) -> tuple[Garbage, ...]:
+def _find(config: Config, layout: StoreLayout, corpus: str | None, cutoff_s: float) -> Stamped:
+    """Return what is garbage; in an object store each thing with the stamp under which it was seen."""
     spare = spare_snapshots(layout, cutoff_s) if corpus is None else ()
     held = held_objects(layout, config.retention.revisions, cutoff_s, frozenset(path.stem for path in spare))
-    found = [_garbage(layout, "snapshot", path) for path in spare]
-    found += _unheld(layout, corpus, held, cutoff_s)
+    found: list[Garbage] = []
+    far: Stamped = {}
+    if isinstance(layout.root, RemotePath):
+        far = find_far(layout, corpus, held, spare, cutoff_s)
+    else:
+        found += [_garbage(layout, "snapshot", path) for path in spare]
+        found += _unheld(layout, corpus, held, cutoff_s)
     if corpus is None:
         found += _leftovers(layout, cutoff_s)
-        found += [_garbage(layout, "lease", path) for path in _dead_leases(layout)]
+        found += [_garbage(layout, "receipt", path) for path in spare_receipts(config, layout, cutoff_s)]
+        if not isinstance(layout.root, RemotePath):
+            found += [_garbage(layout, "lease", path) for path in _dead_leases(layout)]
         found += [_garbage(layout, "checkpoint", path) for path in spare_checkpoints(layout, cutoff_s)]
-    return tuple(found)
+    return far | dict.fromkeys(found, "")
 
 
 def _unheld(layout: StoreLayout, corpus: str | None, held: set[str], cutoff_s: float) -> Iterator[Garbage]:
@@ -150,7 +143,8 @@ def _dead_leases(layout: StoreLayout) -> list[StorePath]:
 def _started(path: StorePath) -> float:
     """Return since when a lease is held; 0 where it does not say, so that nothing is old enough."""
     try:
-        return datetime.fromisoformat(json.loads(path.read_bytes())["since"]).timestamp()
+        record = json.loads(path.read_bytes())
+        return datetime.fromisoformat(record.get("holder", record)["since"]).timestamp()
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 
@@ -158,7 +152,12 @@ def _started(path: StorePath) -> float:
 def _garbage(layout: StoreLayout, kind: str, path: StorePath) -> Garbage:
     files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
     nbytes = sum(found.lstat().st_size for found in files)
-    return Garbage(kind=kind, path=str(path.relative_to(layout.root)), nbytes=nbytes)
+    return Garbage(kind=kind, path=str(path.relative_to(_home(layout, kind))), nbytes=nbytes)
+
+
+def _home(layout: StoreLayout, kind: str) -> StorePath:
+    """Return where a kind of thing lies; a remote store's unfinished work lies on this machine."""
+    return layout.local if kind in ("staging", "receipt", "checkpoint") else layout.root
 
 
 # --------------------------------------------------------------------------- removing
@@ -177,9 +176,11 @@ def _note(layout: StoreLayout, corpus: str | None, days: float, items: tuple[Gar
     )
 
 
-def _remove(layout: StoreLayout, item: Garbage, cutoff_s: float) -> bool:
+def _remove(layout: StoreLayout, item: Garbage, stamp: str, cutoff_s: float) -> bool:
     """Remove one thing; return False where somebody wanted it in the meantime."""
-    path = layout.root / item.path
+    path = _home(layout, item.kind) / item.path
+    if isinstance(path, RemotePath):
+        return remove_far(layout, item, stamp)
     if item.kind in ("object", "snapshot"):
         return _remove_committed(layout, path, cutoff_s)
     if item.kind == "lease":

@@ -18,8 +18,8 @@ from mmpipe.io import local_file, make_directory, replace_bytes, replace_with_li
 from mmpipe.remote import RemotePath
 from mmpipe.steps.shard_work import FeatureDone, ReusedValue, ShardDone, ShardWork
 from mmpipe.store.commit import list_revisions, read_head
+from mmpipe.store.holder import process_start
 from mmpipe.store.layout import StoreLayout
-from mmpipe.store.lease import process_start
 from mmpipe.store.objects import put_object
 from mmpipe.store.receipt import Receipt, put_receipt
 from mmpipe.store.revisions import manifest_name

@@ -24,7 +24,7 @@ from mmpipe.features.extractor import fingerprint
 from mmpipe.io import escape_name
 from mmpipe.registry.aliases import find_version, parse_reference
 from mmpipe.registry.taint import read_taint
-from mmpipe.registry.versions import Version
+from mmpipe.registry.versions import Version, local_version
 from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.sources.suffixes import split_suffix
 from mmpipe.steps.extract import extract_plan
@@ -135,7 +135,7 @@ def _predict_folder(
 def _answer(config: Config, version: Version, layout: StoreLayout) -> list[Answer]:
     from mmpipe.train.weights import infer, load_model
 
-    model = load_model(version.path)
+    model = load_model(local_version(version))
     features = tuple(feature for feature in model.spec.features if layout.dataset(CORPUS, feature).partitions())
     if not features:
         return []

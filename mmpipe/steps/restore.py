@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mmpipe.errors import MmpipeError, StoreError
+from mmpipe.external.pin import PIN_NAME
 from mmpipe.io import (
     StorePath,
     make_directory,
@@ -24,14 +25,16 @@ from mmpipe.io import (
 )
 from mmpipe.registry.aliases import line_fault
 from mmpipe.remote import RemotePath
+from mmpipe.steps.external_integrity import registered_pins, vouched_fault
 from mmpipe.steps.seal import SUMS_NAME, read_sums
 from mmpipe.store.audit import AuditEvent
 from mmpipe.store.finding import Finding, Severity
 from mmpipe.store.identity import FINGERPRINTS
 from mmpipe.store.layout import DatasetLayout, StoreLayout
+from mmpipe.store.lostrevision import find_lost_again
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.objects import OBJECT_MODE
-from mmpipe.store.revisions import manifest_name, read_head
+from mmpipe.store.revisions import list_revisions, manifest_name, read_head, read_manifest
 from mmpipe.store.schema import SCHEMA_NAME, schema_digest, schema_from_json
 from mmpipe.store.snapshot import Snapshot
 from mmpipe.store.snapshot_names import NAMES_FOLDER, SnapshotName
@@ -45,7 +48,7 @@ BAD_BYTES = frozenset({"object_damaged", "object_size", "object_missing"})
 class Step:
     """One thing that a repair did, or would do."""
 
-    action: str  # "restored", "set aside", "made again", "healed", "left"
+    action: str  # "restored", "set aside", "made", "healed", "left", "given up"
     path: str
     detail: str = ""
 
@@ -54,21 +57,32 @@ def restore_files(layout: StoreLayout, copy: StoreLayout, findings: Iterable[Fin
     """Put what a copy has whole in place of what is damaged or missing here."""
     steps = []
     names = {name for finding in findings for name in _names(layout, copy, finding)}
-    for name in sorted(names, key=lambda name: (not name.endswith(SUMS_NAME), name)):  # what proves, then the proven
+    for name in sorted(names, key=_turn):
         source = copy.root / name
         if not source.is_file():
             continue
         data = source.read_bytes()
-        if here(layout.root / name) == data:
+        place = _home(layout, name) / name
+        if here(place) == data:
             continue
         if why := _doubt(layout, name, data):
             steps.append(Step(action="left", path=name, detail=f"the copy's is no better: {why}"))
             continue
         if not dry_run:
-            set_aside(layout, layout.root / name)
-            _put(layout, layout.root / name, data)
+            set_aside(layout, place)
+            _put(layout, place, data)
         steps.append(Step(action="restored", path=name, detail=f"from {copy.root}"))
     return steps
+
+
+def _turn(name: str) -> tuple[bool, bool, str]:
+    """Put sums before what they prove, and objects before the manifests that name them."""
+    return not name.endswith(SUMS_NAME), "/_meta/" in name, name
+
+
+def _home(layout: StoreLayout, name: str) -> StorePath:
+    """Return where a path of a finding begins: checkpoints of a remote store lie on this machine."""
+    return layout.local if name.startswith("checkpoints/") else layout.root
 
 
 def restore_from_views(layout: StoreLayout, findings: Iterable[Finding], dry_run: bool) -> list[Step]:
@@ -107,7 +121,8 @@ def set_aside(layout: StoreLayout, path: StorePath) -> None:
     """Move a file into `_staging/damaged/`, under its own path; nothing is ever deleted."""
     if not path.is_file():
         return
-    target = layout.staging / "damaged" / path.relative_to(layout.root)
+    home = layout.root if path.is_relative_to(layout.root) else layout.local
+    target = layout.staging / "damaged" / path.relative_to(home)
     make_durable_directory(target.parent)
     if target.exists():
         target = target.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
@@ -128,9 +143,30 @@ def _names(layout: StoreLayout, copy: StoreLayout, finding: Finding) -> list[str
     if finding.code == "version_damaged":
         folder = copy.root / finding.path
         return [str(path.relative_to(copy.root)) for path in folder.rglob("*") if path.is_file()]
+    if finding.code == "manifest_missing":
+        return _following(layout, copy, finding.path)
     if finding.code == "snapshot_damaged":
         return [finding.path, *_pinned(copy, finding.path)]
     return [finding.path]
+
+
+def _following(layout: StoreLayout, copy: StoreLayout, name: str) -> list[str]:
+    """Return a lost manifest of the copy and those after it, with their bytes, if they explain what the view shows."""
+    corpus, dataset_name, _, folder, _ = name.split("/")
+    partition = folder.removeprefix("dt=")
+    mine, there = layout.dataset(corpus, dataset_name), copy.dataset(corpus, dataset_name)
+    lost = find_lost_again(layout, mine, partition)
+    found, named = [], set()
+    try:
+        for number in list_revisions(there, partition) if lost else ():
+            if lost and number >= lost.numbers[0]:
+                files = [file for shard in read_manifest(there, partition, number).shards for file in shard.files]
+                named |= {file.sha256 for file in files}
+                paths = [there.meta(partition) / manifest_name(number), *(there.object(file.sha256) for file in files)]
+                found += [str(path.relative_to(copy.root)) for path in paths]
+    except (MmpipeError, OSError):
+        return [name]
+    return found if lost and named.issuperset(lost.shown.values()) else []
 
 
 def _pinned(copy: StoreLayout, name: str) -> list[str]:
@@ -152,7 +188,7 @@ def _pinned(copy: StoreLayout, name: str) -> list[str]:
 def _put(layout: StoreLayout, path: StorePath, data: bytes) -> None:
     make_durable_directory(path.parent)
     replace_durable(path, data, make_directory(layout.staging) / f"restore-{uuid.uuid4().hex}")
-    if {"objects", "_meta"} & set(path.relative_to(layout.root).parts) and not isinstance(path, RemotePath):
+    if not isinstance(path, RemotePath) and {"objects", "_meta"} & set(path.relative_to(layout.local).parts):
         path.chmod(OBJECT_MODE)
 
 
@@ -174,6 +210,9 @@ def _doubt(layout: StoreLayout, name: str, data: bytes) -> str:
             return ""
         if len(parts) > 3:
             return _doubt_dataset(layout.dataset(parts[0], parts[1]), parts[2:], data)
+        if match := PIN_NAME.fullmatch(parts[-1]):
+            dataset, number = layout.dataset(parts[0], parts[1]), int(match[1])
+            return vouched_fault(dataset, number, data, registered_pins(layout).get(f"{parts[0]}/{parts[1]}", {}))
         if parts[-1] == SCHEMA_NAME:
             return _doubt_schema(layout.dataset(parts[0], parts[1]), data)
     except (MmpipeError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -225,6 +264,8 @@ def _doubt_model(layout: StoreLayout, parts: list[str], data: bytes) -> str:
             digest8 = parts[3].split("-")[1]
             return "" if hashlib.sha256(data).hexdigest()[:8] == digest8 else "its digest is not in the folder's name"
         return _doubt_sum(root, "/".join(parts[4:]), data)
+    if parts[2] == "events":  # of a bucket: a move each
+        return line_fault(data.removesuffix(b"\n"), int(parts[3].removesuffix(".json")))
     lines = data.split(b"\n")[:-1] if parts[2] == "events.jsonl" else []
     if fault := next((fault for n, line in enumerate(lines, 1) if (fault := line_fault(line, n))), ""):
         return fault

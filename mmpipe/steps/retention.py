@@ -13,6 +13,7 @@ from mmpipe.store.layout import DatasetLayout, StoreLayout
 from mmpipe.store.lease import find_holder
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.receipt import noted_objects
+from mmpipe.store.redaction import redact_manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_manifest
 from mmpipe.store.snapshot import list_snapshots, pinned_manifest, read_snapshot, snapshot_path
 from mmpipe.store.snapshot_names import list_names
@@ -106,8 +107,12 @@ def held_objects(layout: StoreLayout, revisions: int, cutoff_s: float, spare: fr
         for name in layout.dataset_names(corpus):
             dataset = layout.dataset(corpus, name)
             for partition in dataset.partitions():
-                for number in kept_revisions(dataset, partition, revisions, cutoff_s):
-                    held |= _objects(read_manifest(dataset, partition, number))
+                kept = kept_revisions(dataset, partition, revisions, cutoff_s)
+                for number in kept:
+                    manifest = read_manifest(dataset, partition, number)
+                    held |= _objects(redact_manifest(dataset, manifest))
+                    if number == kept[-1]:  # readers of a head get all that it names until a forget commits it anew
+                        held |= _objects(manifest)
     for digest in list_snapshots(layout):
         if digest not in spare:
             snapshot = read_snapshot(layout, digest)

@@ -8,7 +8,7 @@ STORE/CORPUS/DATASET/index/dt=D/000000.parquet
 STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _audit/  _runs/  _leases/  _staging/
 
 Of a store at a URL such as s3://bucket/prefix, what needs a file system stays on the machine that works on it, in
-`StoreLayout.local`: checkpoints, models, reports, _runs and _staging. All that readers of features need is remote.
+`StoreLayout.local`: checkpoints, reports, _runs and _staging. All that readers and users of models need is remote.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from mmpipe.io import canonical_json, put_if_absent, remove_file, require_writab
 from mmpipe.remote import RemotePath, local_home
 from mmpipe.types import PARTITION_PATTERN
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of the layout; files name their own format
+FIRST_VERSION = 1
 CLIPS = "clips"
 ASSETS = "assets"
 QUARANTINE = "quarantine"
@@ -76,7 +77,7 @@ class StoreLayout:
     @property
     def models(self) -> Path:
         """Return the folder of published models."""
-        return self.local / "models"
+        return self.root / "models"
 
     @property
     def reports(self) -> Path:
@@ -155,32 +156,59 @@ def check_partition(partition: str) -> str:
     raise ConfigError(f"a partition is a date like 2026-11-20, got {partition!r}{why}")
 
 
-def open_store(root: Path) -> StoreLayout:
-    """Open an existing store for reading; refuse one of a newer layout."""
+def open_store(root: Path, *, to_write: bool = False) -> StoreLayout:
+    """Open an existing store; refuse one of a newer layout, and to write one of an older too."""
     layout = StoreLayout(root)
+    if to_write:
+        require_current(layout)
+    else:
+        layout_version(layout)
+    return layout
+
+
+def layout_version(layout: StoreLayout) -> int:
+    """Return the version of a store's layout; refuse one that this mmpipe does not know."""
     try:
         version = json.loads(layout.format_file.read_bytes())["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ConfigError(f"no store at {root}: it has no format.json. `mmpipe run` makes one.") from error
+        raise ConfigError(f"no store at {layout.root}: it has no format.json. `mmpipe run` makes one.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{layout.format_file} is damaged: {error}") from error
-    if version != FORMAT_VERSION:
+    if not isinstance(version, int) or version < FIRST_VERSION:
+        raise StoreError(f"{layout.format_file} is damaged: {version!r} is no version of a layout")
+    if version > FORMAT_VERSION:
         raise ConfigError(
-            f"the store at {root} has layout version {version}, this mmpipe reads {FORMAT_VERSION}. Upgrade mmpipe."
+            f"the store at {layout.root} has layout version {version}, this mmpipe knows {FIRST_VERSION} to "
+            f"{FORMAT_VERSION}. Upgrade mmpipe."
         )
-    return layout
+    return version
+
+
+def require_current(layout: StoreLayout) -> None:
+    """Refuse to write into a store of an older layout: two layouts would stand in it side by side."""
+    version = layout_version(layout)
+    if version < FORMAT_VERSION:
+        raise ConfigError(
+            f"the store at {layout.root} has layout version {version}; this mmpipe reads it, and writes "
+            f"{FORMAT_VERSION}. Bring it up first: mmpipe migrate (look before: mmpipe migrate --dry-run)"
+        )
 
 
 def create_store(root: Path) -> StoreLayout:
     """Open a store for writing, and make it first where there is none."""
     layout = StoreLayout(root)
     if layout.format_file.exists():
-        return open_store(root)
+        return open_store(root, to_write=True)
     require_writable(layout.staging)
     if isinstance(root, RemotePath):
         require_writable(root)
     temporary = layout.staging / f"format-{uuid.uuid4().hex}"  # two may make the same store at once
-    write_durable(temporary, canonical_json({"format": FORMAT_VERSION}))
+    write_durable(temporary, format_bytes())
     put_if_absent(temporary, layout.format_file)
     remove_file(temporary)
-    return open_store(root)
+    return open_store(root, to_write=True)
+
+
+def format_bytes(version: int = FORMAT_VERSION) -> bytes:
+    """Return what format.json holds."""
+    return canonical_json({"format": version})

@@ -11,71 +11,55 @@ import fcntl
 import json
 import os
 import re
-import socket
 import threading
 import time
-import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mmpipe.errors import TransientError
+from mmpipe.errors import MmpipeError, TransientError
 from mmpipe.io import canonical_json, make_directory, put_if_absent, remove_file, write_durable
 from mmpipe.remote import RemotePath
+from mmpipe.store.holder import Holder, process_start, refusal, this_host, this_process
 from mmpipe.store.layout import StoreLayout
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@=._-]{0,199}")
-_HEARTBEATS_PER_TTL = 4
+_BEATS_PER_TTL = 4
 _GUARD_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who holds a lease."""
-
-    host: str  # name, boot and process namespace: where the pid means something
-    pid: int
-    started: int  # of the process, in clock ticks since boot: a pid alone is used again
-    since: str  # UTC, for people
-    nonce: str
-
-    def __str__(self) -> str:
-        """Say for people who this is."""
-        return f"process {self.pid} on {self.host.partition(' ')[0]} since {self.since}"
-
-
-class Lease:
+class Lease(ABC):
     """The right to work on something, for as long as the `with` block lasts and its process lives."""
 
-    def __init__(self, path: Path, descriptor: int, ttl_s: float) -> None:
-        """Hold a lease that `acquire` has made."""
+    def __init__(self, path: Path, ttl_s: float) -> None:
+        """Hold a lease that `acquire` has made, and keep its heart beating."""
         self._path = path
-        self._descriptor = descriptor
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._beat, args=(ttl_s / _HEARTBEATS_PER_TTL,), name=f"lease {path.stem}", daemon=True
+        self._end = threading.Event()
+        self._heart = threading.Thread(
+            target=self._keep_beating, args=(ttl_s / _BEATS_PER_TTL,), name=f"lease {path.stem}", daemon=True
         )
-        self._thread.start()
+        self._heart.start()
 
-    @classmethod
-    def acquire(cls, layout: StoreLayout, name: str, ttl_s: float = 60.0) -> Lease:
+    @staticmethod
+    def acquire(layout: StoreLayout, name: str, ttl_s: float = 60.0) -> Lease:
         """Take a lease, or raise TransientError that says who has it, since when, and what to do.
 
         `ttl_s` is how old the heartbeat of a holder on another machine may be; here, the process is looked up.
         """
-        if isinstance(layout.leases, RemotePath):
-            from mmpipe.store.remote_lease import RemoteLease
+        path = layout.leases / f"{lease_name(name)}.json"
+        if isinstance(path, RemotePath):
+            from mmpipe.store.remote_lease import take_remote_lease
 
-            return RemoteLease.acquire(layout, name, ttl_s)
-        path = make_directory(layout.leases) / f"{lease_name(name)}.json"
+            return take_remote_lease(path, ttl_s)
+        make_directory(layout.leases)
         with _guard(path) as now_s:
-            if refusal := _living_holder(path, now_s, ttl_s):
-                raise TransientError(refusal)
-            return cls(path, _take(layout, path), ttl_s)
+            if found := _who_lives(path, now_s, ttl_s):
+                raise TransientError(refusal(path, *found, ttl_s))
+            return _FileLease(path, _take(layout, path), ttl_s)
 
     def check(self) -> None:
         """Raise TransientError if somebody has taken the lease over, as after a long pause of this machine."""
@@ -86,14 +70,11 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back."""
-        if self._stop.is_set():
+        if self._end.is_set():
             return
-        self._stop.set()
-        self._thread.join()
-        with _guard(self._path):
-            if self._is_ours():
-                remove_file(self._path)
-        os.close(self._descriptor)
+        self._end.set()
+        self._heart.join()
+        self._give_back()
 
     def __enter__(self) -> Self:
         """Return the lease."""
@@ -105,17 +86,46 @@ class Lease:
         """Give the lease back, whatever happened."""
         self.release()
 
-    def _beat(self, interval_s: float) -> None:
+    def _keep_beating(self, interval_s: float) -> None:
+        while not self._end.wait(interval_s):
+            with suppress(OSError, MmpipeError):  # a missed beat only lets others take over, and `check` sees that
+                self._beat()
+
+    @abstractmethod
+    def _beat(self) -> None:
+        """Give a sign of life."""
+
+    @abstractmethod
+    def _is_ours(self) -> bool:
+        """Say whether nobody has taken the lease over."""
+
+    @abstractmethod
+    def _give_back(self) -> None:
+        """Let the next one have it, if it is still ours."""
+
+
+class _FileLease(Lease):
+    """A lease on something of a store in a folder: a file whose inode is ours."""
+
+    def __init__(self, path: Path, descriptor: int, ttl_s: float) -> None:
+        self._descriptor = descriptor
+        super().__init__(path, ttl_s)
+
+    def _beat(self) -> None:
         """Touch our own inode: harmless where the name belongs to somebody else by now."""
-        while not self._stop.wait(interval_s):
-            with suppress(OSError):  # a missed beat only lets others take over, and `check` sees that
-                os.utime(self._descriptor)
+        os.utime(self._descriptor)
 
     def _is_ours(self) -> bool:
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except FileNotFoundError:
             return False
+
+    def _give_back(self) -> None:
+        with _guard(self._path):
+            if self._is_ours():
+                remove_file(self._path)
+        os.close(self._descriptor)
 
 
 def lease_name(name: str) -> str:
@@ -162,18 +172,6 @@ def _lock(descriptor: int, path: Path) -> None:
             time.sleep(0.005)
 
 
-def _living_holder(path: Path, now_s: float, ttl_s: float) -> str:
-    """Refuse, in words, a lease that is held by somebody alive, or return ""."""
-    found = _who_lives(path, now_s, ttl_s)
-    if found is None:
-        return ""
-    who, age_s = found
-    return (
-        f"{path.stem} is being worked on by {who}, last sign of life {age_s:.0f} s ago ({path}). Wait for it or end "
-        f"it, then run again; a dead holder on another machine is replaced {ttl_s:.0f} s after its last sign of life."
-    )
-
-
 def _who_lives(path: Path, now_s: float, ttl_s: float) -> tuple[str, float] | None:
     """Return who holds a lease and is alive, with the age of the last sign of it in seconds."""
     try:
@@ -191,13 +189,7 @@ def _who_lives(path: Path, now_s: float, ttl_s: float) -> tuple[str, float] | No
 
 def _take(layout: StoreLayout, path: Path) -> int:
     """Put this process's record in the place of what is there; return a descriptor of it."""
-    holder = Holder(
-        host=this_host(),
-        pid=os.getpid(),
-        started=process_start(os.getpid()) or 0,
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
-        nonce=uuid.uuid4().hex,
-    )
+    holder = this_process()
     staged = make_directory(layout.staging) / holder.nonce
     try:
         write_durable(staged, canonical_json(asdict(holder)))
@@ -217,19 +209,3 @@ def _read_holder(path: Path) -> Holder | None:
         return None
     kinds = [(field.type, type(getattr(holder, field.name)).__name__) for field in fields(Holder)]
     return holder if all(wanted == got for wanted, got in kinds) else None
-
-
-def this_host() -> str:
-    """Return what must be equal for a pid to mean the same process: host name, boot, process namespace."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
-
-
-def process_start(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where it is gone or only waits to be reaped."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *rest = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else int(rest[18])

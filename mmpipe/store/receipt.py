@@ -14,9 +14,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmpipe.errors import StoreError
-from mmpipe.io import canonical_json, make_durable_directory, put_if_absent, remove_file, write_durable
+from mmpipe.io import (
+    StorePath,
+    canonical_json,
+    keep_young,
+    make_durable_directory,
+    put_if_absent,
+    remove_file,
+    write_durable,
+)
+from mmpipe.remote import RemotePath
 from mmpipe.store.layout import DatasetLayout, StoreLayout
-from mmpipe.store.manifest import ShardEntry, shard_from_json, shard_to_json
+from mmpipe.store.manifest import FileEntry, ShardEntry, shard_from_json, shard_to_json
 from mmpipe.store.objects import has_object, stage_path
 from mmpipe.types import Drop, digest_of
 
@@ -50,7 +59,7 @@ def read_receipt(dataset: DatasetLayout, partition: str, fingerprint: str, numbe
         return None
     except (ValueError, KeyError, TypeError, StoreError):
         receipt = None
-    if receipt is not None and all(has_object(dataset, entry) for entry in receipt.entry.files):
+    if receipt is not None and all(_is_there_to_stay(dataset, entry) for entry in receipt.entry.files):
         return receipt
     remove_file(path)
     return None
@@ -62,10 +71,15 @@ def list_receipts(dataset: DatasetLayout) -> frozenset[str]:
     return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
+def receipt_paths(layout: StoreLayout) -> tuple[StorePath, ...]:
+    """Return the notes of the store, whatever dataset they are for."""
+    return tuple(sorted((layout.staging / "receipts").glob("*.json")))
+
+
 def noted_objects(layout: StoreLayout) -> frozenset[str]:
     """Return the digests of all objects that a receipt speaks of; a void note speaks of none."""
     found: set[str] = set()
-    for path in (layout.staging / "receipts").glob("*.json"):
+    for path in receipt_paths(layout):
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError, StoreError):  # committed meanwhile, or void
             found.update(file.sha256 for file in _parse(path.read_bytes()).entry.files)
     return frozenset(found)
@@ -77,6 +91,15 @@ def drop_receipts(dataset: DatasetLayout, partition: str, fingerprint: str, entr
         path = _path(dataset, partition, fingerprint, entry.number, entry.inputs)
         if os.path.lexists(path):
             remove_file(path)
+
+
+def _is_there_to_stay(dataset: DatasetLayout, entry: FileEntry) -> bool:
+    """Say whether an object is there; of a remote store made young, as gc on another machine sees no note of ours."""
+    path = dataset.object(entry.sha256)
+    if isinstance(path, RemotePath):
+        with suppress(FileNotFoundError):
+            keep_young(path)
+    return has_object(dataset, entry)
 
 
 def _path(dataset: DatasetLayout, partition: str, fingerprint: str, number: int, inputs: str) -> Path:

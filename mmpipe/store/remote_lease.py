@@ -1,94 +1,59 @@
 """A lease on a remote store: an object that only a compare-and-swap changes, with a heartbeat.
 
 A holder on this machine is looked up as a process; one elsewhere is dead when its last beat is older than `ttl_s`, by
-the object store's own clock. A lease that is given back stays as a record of nobody: a delete knows no condition.
+the object store's own clock. A lease that is given back stays as a record of nobody, until `mmpipe gc` removes it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import threading
-import time
-import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
 from mmpipe.errors import MmpipeError, TransientError
 from mmpipe.io import canonical_json
-from mmpipe.remote import RemotePath, create, put, read_stamped, swap
-from mmpipe.store.layout import StoreLayout
-from mmpipe.store.lease import Holder, Lease, lease_name, process_start, this_host
-
-_BEATS_PER_TTL = 4
+from mmpipe.remote import RemotePath, create, read_stamped, store_now, swap
+from mmpipe.store.holder import Holder, process_start, refusal, this_host, this_process
+from mmpipe.store.lease import Lease
 
 
-class RemoteLease(Lease):
-    """The right to work on something of a remote store."""
+def take_remote_lease(path: RemotePath, ttl_s: float) -> Lease:
+    """Take a lease, or raise TransientError that says who has it, since when, and what to do."""
+    holder = this_process()
+    found = read_stamped(path)
+    if found is None:
+        taken = create(path, _record(holder, 0))
+    elif living := _who_lives(path, found[0], ttl_s):
+        raise TransientError(refusal(path, *living, ttl_s))
+    else:
+        taken = swap(path, _record(holder, 0), found[1])
+    if not taken:
+        raise TransientError(f"{path.stem} was taken by another process this moment ({path}). Run again later.")
+    return _RemoteLease(path, holder, ttl_s)
+
+
+class _RemoteLease(Lease):
+    """A lease on something of a remote store: a record that only the one who read it last can change."""
 
     def __init__(self, path: RemotePath, holder: Holder, ttl_s: float) -> None:
-        """Hold a lease that `acquire` has made."""
         self._place = path
         self._holder = holder
         self._beats = 0
-        self._end = threading.Event()
-        self._heart = threading.Thread(
-            target=self._keep_beating, args=(ttl_s / _BEATS_PER_TTL,), name=f"lease {path.stem}", daemon=True
-        )
-        self._heart.start()
+        super().__init__(path, ttl_s)
 
-    @classmethod
-    def acquire(cls, layout: StoreLayout, name: str, ttl_s: float = 60.0) -> Self:
-        """Take a lease, or raise TransientError that says who has it, since when, and what to do."""
-        path = layout.leases / f"{lease_name(name)}.json"
-        assert isinstance(path, RemotePath)
-        holder = Holder(
-            host=this_host(),
-            pid=os.getpid(),
-            started=process_start(os.getpid()) or 0,
-            since=datetime.now(UTC).isoformat(timespec="seconds"),
-            nonce=uuid.uuid4().hex,
-        )
-        found = read_stamped(path)
-        if found is None:
-            taken = create(path, _record(holder, 0))
-        else:
-            _require_free(path, found[0], ttl_s)
-            taken = swap(path, _record(holder, 0), found[1])
-        if not taken:
-            raise TransientError(f"{path.stem} was taken by another process this moment ({path}). Run again later.")
-        return cls(path, holder, ttl_s)
-
-    def check(self) -> None:
-        """Raise TransientError if somebody has taken the lease over, as after a long pause of this machine."""
-        if self._own_stamp() is None:
-            raise TransientError(
-                f"the lease {self._place} was taken over while this process stood still. Nothing is lost: run again."
-            )
-
-    def release(self) -> None:
-        """Give the lease back."""
-        if self._end.is_set():
-            return
-        self._end.set()
-        self._heart.join()
-        with suppress(OSError, MmpipeError):  # it ends by itself: this process is gone, or `ttl_s` are over
-            if stamp := self._own_stamp():
-                swap(self._place, _record(None, 0), stamp)
-
-    def _keep_beating(self, interval_s: float) -> None:
-        while not self._end.wait(interval_s):
-            with suppress(OSError, MmpipeError):  # a missed beat only lets others take over, and `check` sees that
-                self._beat_once()
-
-    def _beat_once(self) -> None:
+    def _beat(self) -> None:
         if stamp := self._own_stamp():
             self._beats += 1
             swap(self._place, _record(self._holder, self._beats), stamp)
+
+    def _is_ours(self) -> bool:
+        return self._own_stamp() is not None
+
+    def _give_back(self) -> None:
+        with suppress(OSError, MmpipeError):  # it ends by itself: this process is gone, or `ttl_s` are over
+            if stamp := self._own_stamp():
+                swap(self._place, _record(None, 0), stamp)
 
     def _own_stamp(self) -> str | None:
         """Return the stamp of our record, None where it is not ours any more."""
@@ -97,25 +62,14 @@ class RemoteLease(Lease):
 
 
 def find_remote_holder(path: Path, ttl_s: float) -> str:
-    """Say who holds a lease and is alive, "" where nobody does; by this machine's clock, because it writes nothing."""
+    """Say who holds a lease and is alive, "" where nobody does; writes nothing."""
     assert isinstance(path, RemotePath)
     found = read_stamped(path)
-    living = found and _who_lives(path, found[0], ttl_s, time.time)
+    living = found and _who_lives(path, found[0], ttl_s)
     return living[0] if living else ""
 
 
-def _require_free(path: RemotePath, data: bytes, ttl_s: float) -> None:
-    """Refuse a lease whose holder is alive."""
-    if living := _who_lives(path, data, ttl_s, lambda: _store_now_s(path)):
-        who, age_s = living
-        raise TransientError(
-            f"{path.stem} is being worked on by {who}, last sign of life {age_s:.0f} s ago ({path}). Wait for it or "
-            f"end it, then run again; a dead holder on another machine is replaced {ttl_s:.0f} s after its last sign "
-            "of life."
-        )
-
-
-def _who_lives(path: RemotePath, data: bytes, ttl_s: float, now_s: Callable[[], float]) -> tuple[str, float] | None:
+def _who_lives(path: RemotePath, data: bytes, ttl_s: float) -> tuple[str, float] | None:
     """Return who holds a lease and is alive, with the age of the last sign of it in seconds."""
     try:
         holder = _holder_of(data)
@@ -127,22 +81,12 @@ def _who_lives(path: RemotePath, data: bytes, ttl_s: float, now_s: Callable[[], 
     if holder is not None and here and process_start(holder.pid) != holder.started:
         return None
     try:
-        age_s = max(now_s() - path.stat().st_mtime, 0.0)
+        age_s = max(store_now(path) - path.stat().st_mtime, 0.0)
     except FileNotFoundError:
         return None
     if age_s > ttl_s and not here:
         return None
     return str(holder) if holder else "an unreadable record", age_s
-
-
-def _store_now_s(path: RemotePath) -> float:
-    """Return the time by the clock that stamps the beats."""
-    probe = path.with_name(f".clock-{uuid.uuid4().hex}")
-    try:
-        put(probe, b"")
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _record(holder: Holder | None, beats: int) -> bytes:

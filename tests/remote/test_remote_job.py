@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow.dataset
+import pytest
 from corpus_maker import CORPUS, DT, LATER, SOUND, extract, ingest, make_config, write_pairs, write_text
 
 import mmpipe
@@ -18,6 +19,7 @@ from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_job_in_a_bucket_is_the_job_in_a_folder(tmp_path: Path, s3_root: Path, store_content):
     write_pairs(tmp_path / "media", [f"talk-{number}" for number in range(5)])
     config = make_config(tmp_path)

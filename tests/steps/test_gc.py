@@ -18,10 +18,12 @@ from mmpipe.cli.main import main
 from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError, MmpipeError, StoreError, TransientError
 from mmpipe.steps.gc import CLOCK_MARGIN_S, collect_garbage, file_system_time
+from mmpipe.steps.inputs import inputs_digest
 from mmpipe.steps.open import open_corpus
 from mmpipe.steps.snapshots import create_snapshot, drop_snapshot, kept_snapshots
 from mmpipe.store.audit import read_events
 from mmpipe.store.card import write_card
+from mmpipe.store.claims import claim_shards
 from mmpipe.store.commit import commit_partition, read_head
 from mmpipe.store.layout import DatasetLayout, StoreLayout, open_store
 from mmpipe.store.lease import Lease
@@ -147,20 +149,50 @@ def test_so_many_revisions_are_kept(config: Config, layout: StoreLayout, text: D
     assert len(collect(config)) == 3
 
 
+def inputs_of(layout: StoreLayout) -> str:
+    """Return the digest of what the first shard of the text is made from."""
+    return inputs_digest(read_spine(layout, "sample", [DAY]).filter(shard=0), Modality.TEXT)
+
+
+def finish_shard(dataset: DatasetLayout, inputs: str, data: bytes, mark: str = FINGERPRINT) -> Receipt:
+    """Leave what a run that was killed before its commit leaves: an object, and a receipt that names it."""
+    sha256, nbytes = put_bytes(dataset, data)
+    file = FileEntry(role="data", name="000000.parquet", nbytes=nbytes, sha256=sha256)
+    receipt = Receipt(entry=ShardEntry(number=0, files=(file,), samples=1, inputs=inputs, spine=1))
+    put_receipt(dataset, DAY, mark, receipt)
+    return receipt
+
+
 def test_what_a_snapshot_or_a_receipt_names_stays(config: Config, layout: StoreLayout, text: DatasetLayout) -> None:
     create_snapshot(config, "paper", "sample")
     wanted = values(config, "paper")
     revise(layout, 1.0)
-    noted, lost = put_bytes(text, b"noted"), put_bytes(text, b"lost")
-    file = FileEntry(role="data", name="000007.parquet", nbytes=noted[1], sha256=noted[0])
-    receipt = Receipt(entry=ShardEntry(number=7, files=(file,), samples=1, inputs="inputs", spine=1))
-    put_receipt(text, DAY, "fingerprint", receipt)
+    lost = put_bytes(text, b"lost")
+    receipt = finish_shard(text, inputs_of(layout), b"noted")
     assert [Path(path).name for _, path in collect(config, delete=True)] == [lost[0]]
-    assert read_receipt(text, DAY, "fingerprint", 7, "inputs") == receipt
+    assert read_receipt(text, DAY, FINGERPRINT, 0, receipt.entry.inputs) == receipt
     assert values(config, "paper") == wanted != values(config)
     assert not verify_store(layout)
     drop_snapshot(config, "paper", "no longer wanted")
     assert [kind for kind, _ in collect(config, delete=True)] == ["snapshot", "object"]
+    assert not verify_store(layout)
+
+
+def test_a_receipt_that_no_plan_can_use_goes_and_its_bytes_with_the_next(
+    config: Config, layout: StoreLayout, text: DatasetLayout
+) -> None:
+    wanted = finish_shard(text, inputs_of(layout), b"wanted")
+    finish_shard(text, "inputs of clips that are no more", b"abandoned")
+    finish_shard(text, inputs_of(layout), b"of other parameters", mark="nobody's")
+    before = objects(text)
+    assert not collect_garbage(config).items  # young
+    with claim_shards(layout, "sample", [(DAY, 1)]) as claim:
+        assert claim.taken and not collect(config)  # somebody is making shards
+    assert [kind for kind, _ in collect(config)] == ["receipt", "receipt"]
+    assert [kind for kind, _ in collect(config, delete=True)] == ["receipt", "receipt"]
+    assert objects(text) == before
+    assert [kind for kind, _ in collect(config, delete=True)] == ["object", "object"]
+    assert read_receipt(text, DAY, FINGERPRINT, 0, wanted.entry.inputs) == wanted
     assert not verify_store(layout)
 
 
