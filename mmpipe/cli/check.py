@@ -33,6 +33,9 @@ def verify(
     corpus: Corpus = None,
     repair: Annotated[bool, typer.Option("--repair", help="Then mend what can be mended, and check again.")] = False,
     source: Annotated[Path | None, typer.Option("--from", help="With --repair: a copy of the store.")] = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="With --repair: give up revisions whose manifests are gone for good.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,13 +46,13 @@ def verify(
     from mmpipe.steps.verify import count_damage, find_faults, open_to_verify
     from mmpipe.store.layout import open_store
 
-    if (source or dry_run) and not repair:
-        raise ConfigError("--from and --dry-run go with --repair: without it nothing is ever changed")
+    if (source or dry_run or accept_loss) and not repair:
+        raise ConfigError("--from, --accept-loss and --dry-run go with --repair: without it nothing is ever changed")
     settings = load_config(config)
     layout = open_to_verify(settings)
     if repair:
         copy = open_store(source) if source else None
-        for step in repair_store(settings, layout, corpus, copy, dry_run):
+        for step in repair_store(settings, layout, corpus, copy, dry_run, accept_loss):
             typer.echo(plain(f"{step.action}: {step.path}" + (f": {step.detail}" if step.detail else "")), err=True)
     findings = find_faults(layout, corpus)
     if as_json or not findings:

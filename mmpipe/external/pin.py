@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from mmpipe.errors import StoreError
 from mmpipe.io import canonical_json
 from mmpipe.types import FeatureKind, Modality
+
+PIN_NAME = re.compile(r"external-(\d{6})\.json")
 
 
 class SourceFormat(StrEnum):
@@ -97,6 +100,11 @@ class Pin:
     def sizes(self) -> dict[str, int]:
         """Return the size of each file by name."""
         return {file.name: file.nbytes for file in self.files}
+
+
+def pin_name(number: int) -> str:
+    """Return the file name of a pin, in the folder of its feature."""
+    return f"external-{number:06d}.json"
 
 
 def parse_pin(data: bytes, where: str) -> Pin:

@@ -6,7 +6,6 @@ STORE/CORPUS/NAME@1/external-000001.json   put-if-absent; the highest number is 
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Container
 from contextlib import suppress
@@ -15,7 +14,7 @@ from functools import lru_cache
 
 from mmpipe.errors import TransientError
 from mmpipe.external.dataset import suffixes_of
-from mmpipe.external.pin import Pin, parse_pin
+from mmpipe.external.pin import PIN_NAME, Pin, parse_pin, pin_name
 from mmpipe.external.source import Drift, ExternalSource, find_drift
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.io import (
@@ -31,7 +30,6 @@ from mmpipe.store.layout import DatasetLayout, StoreLayout
 from mmpipe.types import FeatureSchema
 
 VERSION = 1  # of every external feature: another shape is another name
-_PIN_NAME = re.compile(r"external-(\d{6})\.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class StoredPin:
 def registered_names(layout: StoreLayout, corpus: str) -> tuple[str, ...]:
     """Return the names under which datasets of other teams were registered for a corpus."""
     paths = (layout.root / corpus).glob(f"*@{VERSION}/external-*.json")
-    return tuple(sorted({path.parent.name.rpartition("@")[0] for path in paths if _PIN_NAME.fullmatch(path.name)}))
+    return tuple(sorted({path.parent.name.rpartition("@")[0] for path in paths if PIN_NAME.fullmatch(path.name)}))
 
 
 def read_pins(layout: StoreLayout, corpus: str, name: str) -> tuple[StoredPin, ...]:
@@ -65,15 +63,21 @@ def put_pin(layout: StoreLayout, corpus: str, name: str, stored: StoredPin) -> N
     staged = make_directory(layout.staging) / f"pin-{uuid.uuid4().hex}.json"
     try:
         write_durable(staged, stored.pin.to_bytes())
-        if not put_if_absent(staged, root / f"external-{stored.number:06d}.json"):
+        if not put_if_absent(staged, root / pin_name(stored.number)):
             raise TransientError(f"{name} was registered by somebody else meanwhile. See: mmpipe feature ls")
     finally:
         remove_file(staged)
 
 
-def find_pinned(layout: StoreLayout, corpus: str, name: str) -> PinnedFeature | None:
-    """Return an external feature in the form of an extractor; None where the name is none."""
-    stored = newest_pin(layout, corpus, name)
+def find_pinned(layout: StoreLayout, corpus: str, name: str, pin_sha256: str = "") -> PinnedFeature | None:
+    """Return an external feature in the form of an extractor, of its newest pin or of a certain one.
+
+    None where the name is none, or never had that pin.
+    """
+    if pin_sha256:
+        stored = next((found for found in read_pins(layout, corpus, name) if found.pin.digest == pin_sha256), None)
+    else:
+        stored = newest_pin(layout, corpus, name)
     if stored is None:
         return None
     return PinnedFeature(name=name, schema=schema_of(stored.pin), pin_sha256=stored.pin.digest)
@@ -123,11 +127,11 @@ def _dataset(layout: StoreLayout, corpus: str, name: str) -> DatasetLayout:
 
 
 def _pin_paths(dataset: DatasetLayout) -> list[StorePath]:
-    return sorted(path for path in dataset.root.glob("external-*.json") if _PIN_NAME.fullmatch(path.name))
+    return sorted(path for path in dataset.root.glob("external-*.json") if PIN_NAME.fullmatch(path.name))
 
 
 def _read(path: StorePath) -> StoredPin:
-    found = _PIN_NAME.fullmatch(path.name)
+    found = PIN_NAME.fullmatch(path.name)
     assert found
     return StoredPin(number=int(found[1]), pin=_parse(path.read_bytes(), str(path)))
 

@@ -1,4 +1,4 @@
-"""Repair a store: copies first, then only the bad shards are made again, then views and cards follow.
+"""Repair a store: copies first, then only what is bad or gone is made again, then views and cards follow.
 
 Bad bytes are moved to `_staging/damaged/` and never deleted. What has no other source than itself (the spine, the
 assets, old manifests, snapshots, models) stays where it is unless a copy of the store has it whole.
@@ -6,21 +6,26 @@ assets, old manifests, snapshots, models) stays where it is unless a copy of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mmpipe.config import Config
 from mmpipe.errors import MmpipeError
-from mmpipe.io import canonical_json, sha256_file, write_durable
+from mmpipe.io import sha256_file, write_durable
+from mmpipe.steps.recount import recount_statistics
 from mmpipe.steps.restore import BAD_BYTES, Step, restore_files, restore_from_views, set_aside
+from mmpipe.steps.revive import GIVEN_UP, place_of, revive_revisions
 from mmpipe.steps.verify import find_faults
 from mmpipe.store.finding import Finding
-from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
+from mmpipe.store.heal import heal_dataset
+from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, format_bytes
+from mmpipe.store.lostrevision import find_lost_again
+from mmpipe.store.migrate import told_version
 from mmpipe.store.objects import has_object
 from mmpipe.store.revisions import read_head
 from mmpipe.store.schema import SCHEMA_NAME
 from mmpipe.store.spine import read_spine
-from mmpipe.store.verify import chosen_corpora, heal_dataset
+from mmpipe.store.verify import chosen_corpora
 
 _LEFT = "it is due: `mmpipe run` makes it, where the raw files and the pipeline's install are"
 
@@ -41,8 +46,12 @@ def repair_store(
     corpus: str | None = None,
     copy: StoreLayout | None = None,
     dry_run: bool = False,
+    accept_loss: bool = False,
 ) -> tuple[Step, ...]:
-    """Do all that can be done about what verify finds, and return it; verify again to see what is left."""
+    """Do all that can be done about what verify finds, and return it; verify again to see what is left.
+
+    A revision whose manifest is gone is never given up, unless `accept_loss` says so.
+    """
     steps: list[Step] = []
     findings = find_faults(layout, corpus)
     steps += restore_from_views(layout, findings, dry_run)
@@ -52,14 +61,18 @@ def repair_store(
     if steps:
         findings = find_faults(layout, corpus)
     restored = {step.path for step in steps if step.action == "restored"}
-    bad = [finding for finding in findings if _is_remade(layout, finding) and finding.path not in restored]
+    findings = tuple(finding for finding in findings if finding.path not in restored)  # of a dry run
+    steps += revive_revisions(layout, findings, dry_run, accept_loss)
+    bad = [finding for finding in findings if _is_remade(layout, finding)]
     steps += [_set_aside(layout, finding, dry_run) for finding in bad if finding.code != "object_missing"]
     steps += [] if dry_run else _note_again(config, layout, bad)
     lost = _lost_shards(layout, corpus, bad)
     steps += _make_again(config, layout, lost, dry_run)
+    steps += recount_statistics(layout, findings, dry_run)
     if any(finding.code == "format_damaged" for finding in findings):
         steps.append(_write_format(layout, dry_run))
-    return (*steps, *_heal(layout, corpus, findings, dry_run))
+    given_up = {step.path for step in steps if step.action == GIVEN_UP}
+    return (*steps, *_heal(layout, corpus, findings, dry_run, given_up))
 
 
 def _is_remade(layout: StoreLayout, finding: Finding) -> bool:
@@ -181,11 +194,13 @@ def _note_again(config: Config, layout: StoreLayout, bad: Iterable[Finding]) -> 
 def _write_format(layout: StoreLayout, dry_run: bool) -> Step:
     if not dry_run:
         set_aside(layout, layout.format_file)
-        write_durable(layout.format_file, canonical_json({"format": FORMAT_VERSION}))
+        write_durable(layout.format_file, format_bytes(told_version(layout)))
     return Step(action="healed", path=layout.format_file.name)
 
 
-def _heal(layout: StoreLayout, corpus: str | None, findings: Iterable[Finding], dry_run: bool) -> list[Step]:
+def _heal(
+    layout: StoreLayout, corpus: str | None, findings: Iterable[Finding], dry_run: bool, given_up: Collection[str]
+) -> list[Step]:
     """Bring views and cards up to the heads, where what they show is there."""
     if dry_run:
         stale = [finding for finding in findings if finding.code.startswith(("view_", "card_"))]
@@ -196,12 +211,28 @@ def _heal(layout: StoreLayout, corpus: str | None, findings: Iterable[Finding], 
             dataset = layout.dataset(name, dataset_name)
             if any(_is_still_bad(dataset, finding) for finding in findings):
                 continue  # its view may be all that is left of the bytes
+            spared = _lost_partitions(layout, dataset, findings, given_up)
             try:
-                if heal_dataset(dataset, relink=True):
+                if heal_dataset(dataset, relink=True, spared=spared):
                     steps.append(Step(action="healed", path=f"{name}/{dataset_name}"))
             except MmpipeError as error:
                 steps.append(Step(action="left", path=f"{name}/{dataset_name}", detail=str(error).splitlines()[0]))
     return steps
+
+
+def _lost_partitions(
+    layout: StoreLayout, dataset: DatasetLayout, findings: Iterable[Finding], given_up: Collection[str]
+) -> frozenset[str]:
+    """Return the partitions whose view shows more than their head: also those whose bad head was set aside."""
+    asked = {
+        place[2] for finding in findings if (place := place_of(finding)) and place[:2] == (dataset.corpus, dataset.name)
+    }
+    return frozenset(
+        partition
+        for partition in asked
+        if f"{dataset.corpus}/{dataset.name} dt={partition}" not in given_up
+        and find_lost_again(layout, dataset, partition)
+    )
 
 
 def _is_still_bad(dataset: DatasetLayout, finding: Finding) -> bool:

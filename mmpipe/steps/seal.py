@@ -44,6 +44,15 @@ def find_broken_seals(folder: Path) -> Iterator[tuple[Path, str]]:
             yield folder / name, "it has other bytes than when the training was finished"
 
 
+def find_unsealed(folder: Path) -> list[Path]:
+    """Return the files of a sealed folder that its seal does not speak of; none without a whole seal."""
+    try:
+        sums = read_sums(folder)
+    except StoreError:
+        return []  # the seal itself is damaged
+    return [folder / name for name in _names(folder) if name not in sums] if sums else []
+
+
 def read_sums(folder: Path) -> dict[str, str]:
     """Return name -> sha256 of a sealed folder, nothing without a seal; StoreError where the seal is damaged."""
     path = folder / SUMS_NAME

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmpipe.config import Config
-from mmpipe.errors import StoreError
+from mmpipe.errors import ConfigError, StoreError
 from mmpipe.registry.integrity import verify_models
-from mmpipe.steps.seal import find_broken_seals
+from mmpipe.steps.external_integrity import find_pin_faults
+from mmpipe.steps.seal import find_broken_seals, find_unsealed
 from mmpipe.store.audit import find_audit_faults
 from mmpipe.store.drift import warn_of_values
 from mmpipe.store.finding import RESTORE, Finding, Severity
-from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.layout import FORMAT_VERSION, StoreLayout, layout_version, open_store
 from mmpipe.store.verify import chosen_corpora, verify_store
 
+LACKING = frozenset({"card_stale", "events_unsigned"})  # what a store of an older layout lacks: no damage
+_TAKE_OUT = (
+    "Look at it, and take it out: a program that loads the folder by its names would take it for the model's own."
+)
+_PIN = f"{RESTORE} Without a copy: `mmpipe feature add` under another name, and take the values over anew."
+_UNSEALED = "SHA256SUMS does not speak of it, so nothing vouches for its bytes"
+_SEAL = "`mmpipe publish` seals what a publication that was cut short left; else look at it, and take it out."
 _TRAIN_AGAIN = f"{RESTORE} Or remove the folder and run `mmpipe train`: it comes out the same."
 
 
@@ -27,10 +35,21 @@ def open_to_verify(config: Config) -> StoreLayout:
 
 def find_faults(layout: StoreLayout, corpus: str | None = None) -> tuple[Finding, ...]:
     """Return everything that is wrong or suspicious, damage first; with a corpus, only what belongs to it."""
-    found = [*verify_store(layout, corpus), *warn_of_values(layout, chosen_corpora(layout, corpus))]
+    corpora = chosen_corpora(layout, corpus)
+    found = [*verify_store(layout, corpus), *warn_of_values(layout, corpora)]
+    found += [Finding.at(layout.root, path, code, said, _PIN) for code, path, said in find_pin_faults(layout, corpora)]
     if corpus is None:
         found += _verify_rest(layout)
+    if _is_older(layout):
+        found = [finding for finding in found if finding.code not in LACKING]
     return tuple(sorted(set(found), key=lambda finding: (finding.severity, finding)))
+
+
+def _is_older(layout: StoreLayout) -> bool:
+    try:
+        return layout_version(layout) < FORMAT_VERSION
+    except (StoreError, ConfigError):
+        return False
 
 
 def count_damage(findings: tuple[Finding, ...]) -> int:
@@ -40,9 +59,11 @@ def count_damage(findings: tuple[Finding, ...]) -> int:
 
 def _verify_rest(layout: StoreLayout) -> Iterator[Finding]:
     for code, path, detail in verify_models(layout.models):
-        yield Finding.at(layout.root, path, code, detail, RESTORE)
+        yield Finding.at(layout.root, path, code, detail, _TAKE_OUT if code == "unexpected_file" else RESTORE)
     for folder in sorted(layout.checkpoints.glob("*")):
         for path, detail in find_broken_seals(folder):
-            yield Finding.at(layout.root, path, "checkpoint_damaged", detail, _TRAIN_AGAIN)
+            yield Finding.at(layout.local, path, "checkpoint_damaged", detail, _TRAIN_AGAIN)
+        for path in find_unsealed(folder):
+            yield Finding.at(layout.local, path, "unexpected_file", _UNSEALED, _SEAL, Severity.WARNING)
     for path, detail in find_audit_faults(layout):
         yield Finding.at(layout.root, path, "audit_damaged", detail, RESTORE)

@@ -41,5 +41,11 @@ class Finding:
 
 RESTORE = "`mmpipe verify --repair --from COPY` brings it back from any copy of the store that still has it whole."
 REMAKE = "`mmpipe verify --repair` sets the bytes aside and makes the shard again from the raw files."
+RECOUNT = "`mmpipe verify --repair` commits a revision with the statistics of the values; the old revisions stay."
 HEAL = "`mmpipe verify --repair` brings it up to the manifests again; so does the next commit."
 SET_ASIDE = "`mmpipe verify --repair` sets it aside, so that the revision before it is the head, and makes it again."
+RESTORE_REVISION = (
+    "`mmpipe verify --repair` makes it again where what is left proves it, else `--from COPY` brings it back from a "
+    "copy of the store that has it. With `--accept-loss` the revision before it is the head for good, and what was "
+    "lost is made or taken in again by `mmpipe run`."
+)

@@ -20,7 +20,7 @@ from mmpipe.store.snippets import shard_braces
 from mmpipe.types import FeatureKind, FeatureSchema
 
 FOLDER = "statistics"
-_CHANGES = 20  # of one partition; older ones are in its manifests
+CHANGES_KEPT = 20  # of one partition; older ones are in its manifests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def read_histories(
     partitions = dataset.partitions()
     kept: dict[str, PartitionHistory] = {}
     if touched is not None:
-        found = {history.partition: history for history in _read_kept(dataset)}
+        found = {history.partition: history for history in read_kept(dataset)}
         numbers = _newest_revisions(dataset, {partition[:4] for partition in touched})
         kept = {
             partition: history
@@ -114,7 +114,7 @@ def _newest_revisions(dataset: DatasetLayout, years: Collection[str]) -> dict[st
     return newest
 
 
-def _read_kept(dataset: DatasetLayout) -> list[PartitionHistory]:
+def read_kept(dataset: DatasetLayout) -> list[PartitionHistory]:
     """Return what is kept beside the card; a damaged file is as good as none."""
     found: list[PartitionHistory] = []
     for path in sorted((dataset.root / FOLDER).glob("*.json")):
@@ -135,7 +135,7 @@ def _files(schema: FeatureSchema, partition: str, numbers: Sequence[int]) -> str
 def _changes(dataset: DatasetLayout, head: Manifest) -> tuple[str, ...]:
     found: list[str] = []
     current: Manifest | None = head
-    while current is not None and len(found) < _CHANGES:
+    while current is not None and len(found) < CHANGES_KEPT:
         before = _read_before(dataset, current)
         found.append(_change(before, current))
         current = before

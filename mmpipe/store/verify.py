@@ -6,74 +6,78 @@ Everything that can be checked is: a store is only as good as the last time some
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.io import StorePath, canonical_json, local_file, restamp, sha256_file
+from mmpipe.io import StorePath, local_file, sha256_file
 from mmpipe.remote import RemotePath
-from mmpipe.store.card import read_heads, render_card, write_card
-from mmpipe.store.finding import HEAL, REMAKE, RESTORE, SET_ASIDE, Finding
+from mmpipe.store.atwork import find_writer
+from mmpipe.store.card import read_heads, render_card
+from mmpipe.store.finding import HEAL, RECOUNT, REMAKE, RESTORE, RESTORE_REVISION, SET_ASIDE, Finding, Severity
 from mmpipe.store.identity import FINGERPRINTS
-from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
+from mmpipe.store.layout import CLIPS, FIRST_VERSION, FORMAT_VERSION, DatasetLayout, StoreLayout, format_bytes
+from mmpipe.store.lostrevision import Pins, find_lost, read_cards, read_pins
 from mmpipe.store.manifest import ROLES, FileEntry, Manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_manifest
 from mmpipe.store.schema import SCHEMA_NAME, read_schema
 from mmpipe.store.snapshot import find_name_faults, load_snapshot, pinned_manifest
 from mmpipe.store.snapshot_names import NAMES_FOLDER
-from mmpipe.store.spinecard import README_NAME, render_spine_card, write_spine_card
+from mmpipe.store.spinecard import README_NAME, render_spine_card
 from mmpipe.store.verifynote import note_fault
 from mmpipe.store.verifyshard import spine_keys, verify_shards
-from mmpipe.store.view import heal_view, view_folder
+from mmpipe.store.view import view_folder
 from mmpipe.types import PARTITION_PATTERN
 
 _COMPACT = "Run `mmpipe compact` again: it finishes what was cut short; readers are right until then."
 _REMOVE = "Nothing reads it. Look at it, and remove it."
 _NOTE = "`mmpipe verify --repair` notes it again, or sets it aside: it only tells what a change of values was."
+_MIGRATE = f"`mmpipe migrate` brings it to layout {FORMAT_VERSION}, in place; look before with --dry-run."
+_WAYS_OUT = {"compaction_unfinished": _COMPACT, "statistics_mismatch": RECOUNT}
+FOLLOWS = frozenset({"view_missing", "view_extra", "view_stale", "card_stale", "compaction_unfinished"})
 _WAIT = "No copy gives other values: mend the extractor, raise its version, and run again."
 
 
 def verify_store(layout: StoreLayout, corpus: str | None = None) -> tuple[Finding, ...]:
     """Return everything that is wrong with a store, or with one corpus of it; nothing is changed."""
     found = list(_verify_format(layout)) if corpus is None else []
+    pins = read_pins(layout)
     for name in chosen_corpora(layout, corpus):
         for folder in sorted(path for path in (layout.root / name).iterdir() if path.is_dir()):
-            found += _DatasetCheck(layout, layout.dataset(name, folder.name)).findings()
+            found += _look(layout, layout.dataset(name, folder.name), pins)
     if corpus is None:
         found += _verify_snapshots(layout)
     return tuple(sorted(set(found)))
 
 
-def heal_views(layout: StoreLayout, corpus: str | None = None) -> int:
-    """Bring every view and card up to the heads; return how many had to change. What a head names must be there."""
-    datasets = ((name, dataset) for name in chosen_corpora(layout, corpus) for dataset in layout.dataset_names(name))
-    return sum(heal_dataset(layout.dataset(*names)) for names in datasets)
+def _look(layout: StoreLayout, dataset: DatasetLayout, pins: Pins) -> list[Finding]:
+    """Return what is wrong with a dataset; what a living writer is about to bring up behind its manifest is no damage.
 
-
-def heal_dataset(dataset: DatasetLayout, relink: bool = False) -> int:
-    """Bring one dataset's views and card up to the heads; return how many had to change.
-
-    With `relink`, names of a view that a copy of the store made bytes of their own become links to the objects again.
+    A writer may come and go between two of our looks: what counts is there in two of them, with nobody at work.
     """
-    if relink and not isinstance(dataset.root, RemotePath):
-        for path in (path for role in ROLES for path in dataset.root.glob(f"{role}/dt=*/*")):
-            if path.is_file() and path.stat().st_nlink == 1:
-                restamp(path)  # a stamp that no object has: what shows an object by a copy has its stamp
-    healed = sum(heal_view(dataset, partition) for partition in dataset.partitions())
-    if dataset.is_feature:
-        healed += write_card(dataset, read_schema(dataset))
-    elif dataset.name == CLIPS and dataset.partitions():
-        healed += write_spine_card(dataset)
-    return healed
+    before: set[Finding] = set()
+    while True:
+        found = set(_DatasetCheck(layout, dataset, pins).findings())
+        following = {finding for finding in found if finding.code in FOLLOWS}
+        if who := find_writer(layout, dataset.corpus) if following else "":
+            way_out = f"{who} is at work there: look again when that has ended."
+            waiting = {replace(finding, severity=Severity.WARNING, way_out=way_out) for finding in following}
+            return sorted(found - following | waiting)
+        if following == before:
+            return sorted(found)
+        before = following
 
 
 class _DatasetCheck:
     """All checks of one dataset, from the manifests outward: bytes first, so that only whole files are parsed."""
 
-    def __init__(self, layout: StoreLayout, dataset: DatasetLayout) -> None:
+    def __init__(self, layout: StoreLayout, dataset: DatasetLayout, pins: Pins) -> None:
         self._layout = layout
         self._dataset = dataset
+        self._pins = pins
+        self._cards = read_cards(dataset)  # before any manifest: a commit in between is no alarm then
         self._heads: dict[str, Manifest] = {}
         self._unreadable: set[str] = set()  # partitions whose head is damaged: nothing can be said of their view
         self._sizes: dict[str, int] = {}
@@ -93,7 +97,7 @@ class _DatasetCheck:
         for partition in self._partitions():
             if partition not in self._unreadable:
                 yield from self._verify_named(partition)
-                yield from self._verify_view(partition)
+                yield from self._verify_end(partition, list(self._verify_view(partition)))
         yield from self._verify_fingerprints()
         if self._dataset.is_feature:
             yield from self._verify_feature()
@@ -152,6 +156,19 @@ class _DatasetCheck:
             if not path.is_file():
                 yield self._finding("object_missing", path, f"{file.name} of {partition} needs it", self._way_to_bytes)
 
+    def _verify_end(self, partition: str, of_view: list[Finding]) -> Iterator[Finding]:
+        """Check that the newest manifests are there; where they are not, the view is right and the head is wrong."""
+        suspects = [self._layout.root / finding.path for finding in of_view if finding.code != "view_missing"]
+        head = self._heads.get(partition)
+        seen = head.revision if head else 0
+        lost = find_lost(self._dataset, partition, self._pins, self._cards, suspects, seen)
+        if lost is None:
+            yield from of_view
+            return
+        for number in lost.numbers:
+            path = self._dataset.meta(partition) / manifest_name(number)
+            yield self._finding("manifest_missing", path, f"it was committed: {lost.evidence}", RESTORE_REVISION)
+
     def _verify_fingerprints(self) -> Iterator[Finding]:
         """Check that what explains a fingerprint is canonical and named by its digest."""
         folder = self._dataset.root / "_meta" / FINGERPRINTS
@@ -207,6 +224,8 @@ class _DatasetCheck:
 
     def _verify_feature(self) -> Iterator[Finding]:
         """Check schema, card, and every shard against its index and the spine."""
+        if not self._is_begun() and not (self._dataset.root / SCHEMA_NAME).is_file():
+            return  # the folder of a first extraction, which freezes the schema next
         try:
             schema = read_schema(self._dataset)
         except StoreError as error:
@@ -216,14 +235,19 @@ class _DatasetCheck:
             card = render_card(self._dataset, schema, read_heads(self._dataset))
         except (StoreError, ConfigError):
             card = {}  # a damaged manifest is a finding of its own
-        yield from self._verify_card(card)
+        there = {name: data for name, data in card.items() if (self._dataset.root / name).is_file()}
+        yield from self._verify_card(card if self._is_begun() else there)  # the first commit writes the card
         spine = self._layout.dataset(self._dataset.corpus, CLIPS)
         for head in self._heads.values():
             for code, path, detail in verify_shards(self._dataset, spine, schema, head, self._whole):
-                yield self._finding(code, path, detail, _COMPACT if code == "compaction_unfinished" else REMAKE)
+                yield self._finding(code, path, detail, _WAYS_OUT.get(code, REMAKE))
             if lost := sum(shard.statistics.num_nan for shard in head.shards):
                 path = self._dataset.meta(head.partition) / manifest_name(head.revision)
                 yield self._finding("values_nan", path, f"{lost} values hold not-a-number", _WAIT)
+
+    def _is_begun(self) -> bool:
+        """Say whether there is a first commit."""
+        return bool(self._heads or self._unreadable)
 
     def _finding(self, code: str, path: StorePath, detail: str, way_out: str) -> Finding:
         return Finding.at(self._layout.root, path, code, detail, way_out)
@@ -231,7 +255,12 @@ class _DatasetCheck:
 
 def _verify_format(layout: StoreLayout) -> Iterator[Finding]:
     path = layout.format_file
-    if not path.is_file() or path.read_bytes() != canonical_json({"format": FORMAT_VERSION}):
+    said = path.read_bytes() if path.is_file() else b""
+    older = [version for version in range(FIRST_VERSION, FORMAT_VERSION) if said == format_bytes(version)]
+    if older:
+        detail = f"layout version {older[0]}: readable as it is, and written again after `mmpipe migrate`"
+        yield Finding.at(layout.root, path, "layout_older", detail, _MIGRATE, Severity.WARNING)
+    elif said != format_bytes():
         yield Finding.at(layout.root, path, "format_damaged", f"it does not say format {FORMAT_VERSION}", HEAL)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmpipe.errors import StoreError
 from mmpipe.store.layout import DatasetLayout
-from mmpipe.store.manifest import Manifest, ShardEntry
+from mmpipe.store.manifest import Manifest, ShardEntry, ShardStatistics
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.revisions import read_head
 from mmpipe.store.schema import schema_digest
@@ -74,12 +74,18 @@ def _verify_shard(
     yield from _verify_values(reader, shard)
 
 
-def _verify_values(reader: ShardReader, shard: ShardEntry) -> Iterator[Fault]:
+def count_values(reader: ShardReader) -> ShardStatistics:
+    """Return the statistics that a shard's values give."""
     counter = StatisticsCounter()
+    for row in range(len(reader)):
+        counter.add(reader.value(row).array)
+    return counter.result()
+
+
+def _verify_values(reader: ShardReader, shard: ShardEntry) -> Iterator[Fault]:
     for row, key in enumerate(reader.keys):
         array = reader.value(row).array
-        counter.add(array)
         if reader.sha256(row) not in ("", array_sha256(array)):
             yield "value_damaged", reader.where, f"the index has another sha256 for {key} than its tar"
-    if counter.result() != shard.statistics:
-        yield "statistics_mismatch", reader.where, f"the values give {counter.result()}, not {shard.statistics}"
+    if (found := count_values(reader)) != shard.statistics:
+        yield "statistics_mismatch", reader.where, f"the values give {found}, not {shard.statistics}"

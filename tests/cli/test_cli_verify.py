@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from corpus_maker import CORPUS, DT, tree, write_pairs
+from corpus_maker import CORPUS, DT, extract, ingest, tree, write_pairs
 from typed_projects import Type, write_config
+
+from mmpipe.config import load_config
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 FEATURE = "audio-mfccseg@1"
 
 
-@pytest.fixture
-def project(tmp_path: Path, mmpipe: Type) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Path:
     """Return a project with one night."""
-    write_pairs(tmp_path / "media", ["one", "two"])
-    write_config(tmp_path)
-    for line in (f"ingest --dt {DT}", "extract"):
-        assert mmpipe(tmp_path, *line.split()).code == 0
-    return tmp_path
+    folder = tmp_path_factory.mktemp("verify")
+    write_pairs(folder / "media", ["one", "two"])
+    write_config(folder)
+    config = load_config(folder / "mmpipe.toml")
+    ingest(config)
+    extract(config)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Path:
+    """Return a copy of the project in which the views are links to the objects, as they were."""
+    subprocess.run(["cp", "-a", made, tmp_path / "project"], check=True)
+    return tmp_path / "project"
 
 
 def cut(project: Path, dataset: str) -> Path:
@@ -53,7 +65,20 @@ def test_the_spine_comes_back_from_a_copy(project: Path, mmpipe: Type) -> None:
     assert mmpipe(project, "verify", "--repair", "--from", "copy").code == 0
 
 
-def test_from_without_repair_is_refused(project: Path, mmpipe: Type) -> None:
-    told = mmpipe(project, "verify", "--from", "copy")
+def test_a_lost_revision_is_given_up_only_when_it_is_said(project: Path, mmpipe: Type) -> None:
+    next((project / "store" / CORPUS / "clips" / "_meta").glob("*/*.json")).unlink()
+    told = mmpipe(project, "verify")
+    assert told.code == 1 and "manifest_missing" in told.out and "--accept-loss" in told.out
+    told = mmpipe(project, "verify", "--repair")
+    assert told.code == 1 and f"left: {CORPUS}/clips dt={DT}" in told.err and "manifest_missing" in told.out
+    told = mmpipe(project, "verify", "--repair", "--accept-loss")
+    assert f"given up: {CORPUS}/clips dt={DT}" in told.err and "manifest_missing" not in told.out
+    assert mmpipe(project, "ingest", "--dt", DT).code == 0
+    assert mmpipe(project, "verify").code == 0
+
+
+@pytest.mark.parametrize("flag", [("--from", "copy"), ("--accept-loss",)])
+def test_what_changes_something_without_repair_is_refused(project: Path, mmpipe: Type, flag: tuple[str, ...]) -> None:
+    told = mmpipe(project, "verify", *flag)
     assert told.code == 3 and "--repair" in told.err
     assert mmpipe(project, "verify", "--repair", "--from", "nowhere").code == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,17 @@ from corpus_maker import CORPUS, DT, LATER, SOUND, TEXT, extract, ingest, make_c
 
 from mmpipe.config import Config
 from mmpipe.steps import repair as repair_module
+from mmpipe.steps.recommit import recommit
 from mmpipe.steps.repair import repair_store
 from mmpipe.steps.verify import find_faults
+from mmpipe.store.audit import read_events
+from mmpipe.store.card import write_card
+from mmpipe.store.commit import commit_partition
 from mmpipe.store.layout import CLIPS, StoreLayout
-from mmpipe.store.revisions import read_head
+from mmpipe.store.revisions import read_head, read_manifest
+from mmpipe.store.schema import read_schema
 from mmpipe.store.snapshot import save_snapshot, take_snapshot
+from mmpipe.store.spine import plan_spine, read_spine, write_spine
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 UNFINISHED = ("_staging", "_runs", "_leases")
@@ -69,9 +76,11 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(data[: len(data) // 2] if how == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
 
 
-def repair(config: Config, copy: Path | None = None, dry_run: bool = False) -> list[tuple[str, str]]:
+def repair(
+    config: Config, copy: Path | None = None, dry_run: bool = False, accept_loss: bool = False
+) -> list[tuple[str, str]]:
     layout = StoreLayout(config.store)
-    steps = repair_store(config, layout, None, StoreLayout(copy) if copy else None, dry_run)
+    steps = repair_store(config, layout, None, StoreLayout(copy) if copy else None, dry_run, accept_loss)
     return [(step.action, step.path) for step in steps]
 
 
@@ -129,9 +138,9 @@ def test_what_has_no_other_source_comes_back_from_a_copy(config, made):
     for path in victims:
         damage(path, "cut")
     done = repair(config, made / "store")
-    assert [path for action, path in done if action == "restored"] == sorted(
-        str(path.relative_to(config.store)) for path in victims
-    )
+    restored = [path for action, path in done if action == "restored"]
+    assert sorted(restored) == sorted(str(path.relative_to(config.store)) for path in victims)
+    assert "/_meta/" in restored[-1]  # objects first: a manifest never names what is not there
     assert find_faults(StoreLayout(config.store)) == ()
     assert content(config.store) == content(made / "store")
     assert victims[0].stat().st_mode & 0o777 == 0o444
@@ -192,3 +201,156 @@ def test_a_flipped_bit_of_what_explains_a_fingerprint_is_found_and_set_aside(con
     assert ("set aside", str(path.relative_to(config.store))) in repair(config)
     assert find_faults(StoreLayout(config.store)) == ()
     assert content(config.store) == content(made / "store")
+
+
+# --------------------------------------------------------------------------- a newest manifest that is gone
+
+
+def lose_head(config: Config, dataset: str, dt: str = DT) -> str:
+    """Delete the newest manifest and the snapshot that pins it; return its name in the store."""
+    path = sorted((config.store / CORPUS / dataset / "_meta" / f"dt={dt}").glob("*.json"))[-1]
+    path.unlink()
+    return str(path.relative_to(config.store))
+
+
+def drop_snapshots(config: Config) -> None:
+    for path in (config.store / "snapshots").glob("*.json"):
+        path.unlink()
+
+
+def lost(config: Config) -> list[str]:
+    found = find_faults(StoreLayout(config.store))
+    return [finding.path for finding in found if finding.code == "manifest_missing"]
+
+
+@pytest.mark.parametrize("dataset", [SOUND, TEXT, "assets"])
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_lost_revision_is_made_again_from_what_it_left(config, made, monkeypatch, dataset, pinned):
+    monkeypatch.setattr(repair_module, "_extract", None)  # nothing is computed
+    if not pinned:
+        drop_snapshots(config)
+    before = content(config.store)
+    assert lose_head(config, dataset) in lost(config)
+    assert repair(config, dry_run=True)[0] == ("made", f"{CORPUS}/{dataset} dt={DT}")
+    assert ("made", f"{CORPUS}/{dataset} dt={DT}") in repair(config)
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == before
+
+
+def test_a_lost_revision_of_the_spine_comes_from_a_copy_or_not_at_all(config, made):
+    drop_snapshots(config)
+    before = content(config.store)
+    name = lose_head(config, CLIPS)
+    assert lost(config) == [name]
+    without = content(config.store)
+    assert ("left", f"{CORPUS}/{CLIPS} dt={DT}") in repair(config)
+    assert repair(config, made / "store", dry_run=True) == [("restored", name)]
+    assert content(config.store) == without  # the view is all that tells of it
+    assert ("restored", name) in repair(config, made / "store")
+    assert find_faults(StoreLayout(config.store)) == ()
+    assert content(config.store) == before
+
+
+def test_a_lost_correction_of_the_spine_is_made_again_where_a_snapshot_proves_it(config):
+    layout = StoreLayout(config.store)
+    frame = read_spine(layout, CORPUS, [DT]).drop("partition")
+    plan = plan_spine(frame, [], shard_clips=2, superseded=[frame["asset_id"][0]])
+    assert write_spine(layout.dataset(CORPUS, CLIPS), DT, plan).revision == 2
+    save_snapshot(layout, take_snapshot(layout, CORPUS, [SOUND]))
+    before = content(config.store)
+    assert lost(config) == []
+    assert lose_head(config, CLIPS) in lost(config)
+    assert ("made", f"{CORPUS}/{CLIPS} dt={DT}") in repair(config)
+    assert content(config.store) == before
+
+
+def test_a_lost_revision_is_given_up_only_by_hand_and_the_log_says_so(config, made):
+    drop_snapshots(config)
+    name = lose_head(config, CLIPS)
+    shown = [path.read_bytes() for path in sorted((config.store / CORPUS / CLIPS / "data" / f"dt={DT}").iterdir())]
+    assert ("given up", f"{CORPUS}/{CLIPS} dt={DT}") in repair(config, accept_loss=True)
+    assert lost(config) == []
+    (event,) = read_events(StoreLayout(config.store))
+    assert (event.kind, event.subject) == ("accept-loss", f"{CORPUS}/{CLIPS} dt={DT}")
+    aside = config.store / "_staging" / "damaged" / CORPUS / CLIPS / "data" / f"dt={DT}"
+    assert [path.read_bytes() for path in sorted(aside.iterdir())] == shown
+    ingest(config)
+    extract(config)
+    repair(config)  # the card was made without the partition
+    assert find_faults(StoreLayout(config.store)) == ()
+    there = content(config.store)
+    assert there[name] == content(made / "store")[name]
+
+
+def test_a_revision_that_only_the_card_knows_is_made_again(config):
+    """It dropped a shard: the view shows nothing that the revision before has not."""
+    layout = StoreLayout(config.store)
+    dataset = layout.dataset(CORPUS, SOUND)
+    head = read_head(dataset, DT)
+    recommit(dataset, head, {0: head.shards[0]})
+    before = content(config.store)
+    name = lose_head(config, SOUND)
+    assert lost(config) == [name]
+    assert ("made", f"{CORPUS}/{SOUND} dt={DT}") in repair(config)
+    assert content(config.store) == before
+
+
+def test_what_a_copy_has_instead_is_not_taken_where_the_view_shows_other_bytes(config, made, tmp_path):
+    drop_snapshots(config)
+    name = lose_head(config, CLIPS)
+    shutil.copytree(made / "store", tmp_path / "copy")
+    copy = StoreLayout(tmp_path / "copy").dataset(CORPUS, CLIPS)
+    head = read_head(copy, DT)
+    (tmp_path / "copy" / name).unlink()
+    commit_partition(copy, DT, schema=head.schema, fingerprint="", shards={0: head.shards[0]})
+    assert ("left", f"{CORPUS}/{CLIPS} dt={DT}") in repair(config, tmp_path / "copy")
+    assert lost(config) == [name]
+
+
+def test_a_bad_head_that_cannot_be_made_again_keeps_its_view(config, tmp_path):
+    corpus = config.corpora[CORPUS].model_copy(update={"root": tmp_path / "nowhere"})
+    elsewhere = config.model_copy(update={"corpora": {CORPUS: corpus}})
+    name = lose_head(config, SOUND)
+    (config.store / name).write_bytes(b"{")
+    view = content(config.store / CORPUS / SOUND / "data")
+    repair(elsewhere)
+    assert lost(config) == [name]
+    assert content(config.store / CORPUS / SOUND / "data") == view
+    assert ("made", f"{CORPUS}/{SOUND} dt={DT}") in repair(elsewhere)  # from the view: no raw file is needed
+    assert find_faults(StoreLayout(config.store)) == ()
+
+
+# --------------------------------------------------------------------------- what is told of whole bytes
+
+
+@pytest.mark.parametrize("feature", [SOUND, TEXT])
+def test_forged_statistics_are_counted_again_in_a_revision_of_their_own(config, made, monkeypatch, feature):
+    monkeypatch.setattr(repair_module, "_extract", None)  # nothing is computed
+    dataset = StoreLayout(config.store).dataset(CORPUS, feature)
+    head = read_head(dataset, DT)
+    forged = replace(head.shards[1], statistics=replace(head.shards[1].statistics, norm_max=1e9, num_zero=1))
+    lie = recommit(dataset, head, {0: head.shards[0], 1: forged})
+    assert {finding.code for finding in find_faults(StoreLayout(config.store))} >= {"statistics_mismatch"}
+    place = ("made", f"{CORPUS}/{feature} dt={DT}")
+    assert place in repair(config, dry_run=True)
+    assert read_head(dataset, DT) == lie
+    assert place in repair(config)
+    truth = read_head(dataset, DT)
+    assert (truth.revision, truth.shards) == (lie.revision + 1, head.shards)
+    assert read_manifest(dataset, DT, lie.revision) == lie  # what was committed stays
+    assert find_faults(StoreLayout(config.store)) == ()
+
+
+def test_the_card_names_the_extractor_again_once_its_note_is_mended(config, made):
+    """The card that a commit wrote while the note was damaged says nothing of the extractor."""
+    dataset = StoreLayout(config.store).dataset(CORPUS, SOUND)
+    (note,) = (dataset.root / "_meta" / "fingerprints").glob("*.json")
+    note.unlink()
+    note.write_bytes(b"{")
+    write_card(dataset, read_schema(dataset))
+    card = dataset.root / "README.md"
+    whole = (made / "store" / card.relative_to(config.store)).read_bytes()
+    assert card.read_bytes() != whole
+    repair(config)
+    assert card.read_bytes() == whole
+    assert find_faults(StoreLayout(config.store)) == ()

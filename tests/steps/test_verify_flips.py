@@ -17,6 +17,7 @@ from mmpipe.steps.seal import seal_folder
 from mmpipe.steps.verify import count_damage, find_faults
 from mmpipe.store.audit import append_event
 from mmpipe.store.card import write_card
+from mmpipe.store.finding import Severity
 from mmpipe.store.identity import Identity, note_identity
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import INGEST, write_quarantine
@@ -98,6 +99,26 @@ def test_a_file_of_a_model_that_is_gone_is_found(layout: StoreLayout, name: str)
     path.unlink()
     assert {finding.code for finding in find_faults(layout)} == {"version_damaged"}
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "severity"), [("models/who/versions/*", Severity.DAMAGE), ("checkpoints/*", Severity.WARNING)]
+)
+def test_a_file_that_was_not_sealed_is_found_beside_damage(
+    layout: StoreLayout, pattern: str, severity: Severity
+) -> None:
+    (folder,) = layout.root.glob(pattern)
+    extra = folder / "sub" / "weights.bin"
+    extra.parent.mkdir()
+    extra.write_bytes(b"not ours")
+    (finding,) = find_faults(layout)
+    assert (finding.code, layout.root / finding.path, finding.severity) == ("unexpected_file", extra, severity)
+    whole = (folder / SUMS_NAME).read_bytes()
+    (folder / SUMS_NAME).write_bytes(whole[1:])
+    assert count_damage(find_faults(layout))
+    (folder / SUMS_NAME).write_bytes(whole)
+    shutil.rmtree(extra.parent)
+    assert find_faults(layout) == ()
 
 
 def test_a_stale_alias_and_a_lost_line_are_found(layout: StoreLayout) -> None:

@@ -16,6 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
+import mmpipe.io
 from mmpipe.errors import MmpipeError, TransientError
 from mmpipe.store.commit import commit_partition, read_head, retry_lost_race
 from mmpipe.store.layout import DatasetLayout, create_store
@@ -128,6 +129,8 @@ def serve() -> None:
 
 def _run_forked(request: dict) -> None:
     os.umask(request.get("umask", 0o022))
+    if request.get("points"):
+        _note_points(Path(request["points"]))
     if request.get("fault"):
         os.environ["MMPIPE_FAULT"] = request["fault"]
     code = 99
@@ -145,6 +148,16 @@ def _run_forked(request: dict) -> None:
             Path(request["log"]).write_text(traceback.format_exc())
         sys.stdout.flush()
         os._exit(code)
+
+
+def _note_points(log: Path) -> None:
+    """Note each point where a fault could be, as "operation path": what a sweep chooses from."""
+
+    def note(operation: str, path: Path) -> None:
+        with log.open("a") as file:
+            file.write(f"{operation} {path}\n")
+
+    mmpipe.io.fail_if_asked = note
 
 
 def _fork_all(work, count: int) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmpipe.errors import StoreError, TransientError
+from mmpipe.store import commit as commit_module
 from mmpipe.store.commit import commit_partition, list_revisions, read_head, read_manifest
 from mmpipe.store.layout import create_store
 from mmpipe.store.manifest import FileEntry, Manifest, ShardEntry
@@ -196,6 +197,34 @@ def test_who_lost_to_the_same_content_is_done(dataset):
     ours = shard(dataset, 0)
     theirs = commit(dataset, ours)
     assert commit(dataset, ours, base_revision=0) == theirs
+
+
+def test_who_loses_six_races_in_a_row_exits_75_and_nothing_is_lost(dataset, monkeypatch):
+    """Each time, somebody else links the next manifest between the look at the head and the link."""
+    link, winners = commit_module._link_manifest, []
+
+    def lose(into, manifest):
+        if len(winners) < lost:
+            winners.append(shard(dataset, 10 + len(winners)))
+            monkeypatch.setattr(commit_module, "_link_manifest", link)
+            commit(dataset, winners[-1])
+            monkeypatch.setattr(commit_module, "_link_manifest", lose)
+        return link(into, manifest)
+
+    mine, lost = shard(dataset, 0), 6
+    put_receipt(dataset, DAY, "f", Receipt(entry=mine))
+    monkeypatch.setattr(commit_module, "_link_manifest", lose)
+    with pytest.raises(TransientError, match=r"lost 6 races .* Nothing is lost: run again") as caught:
+        commit(dataset, mine)
+    assert caught.value.exit_code == 75
+    assert [entry.number for entry in read_head(dataset, DAY).shards] == [10, 11, 12, 13, 14, 15]
+    assert len(shown(dataset)) == 6
+    assert read_receipt(dataset, DAY, "f", 0, mine.inputs) == Receipt(entry=mine)  # the work is not done twice
+    lost = 11  # five more, and the sixth try wins
+    head = commit(dataset, mine)
+    assert (head.revision, [entry.number for entry in head.shards]) == (12, [0, *range(10, 21)])
+    assert read_receipt(dataset, DAY, "f", 0, mine.inputs) is None
+    assert not [path for path in dataset.staging.iterdir() if path.is_file()]
 
 
 def test_totals_of_a_lost_race_are_not_undone(dataset):

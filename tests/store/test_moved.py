@@ -14,12 +14,13 @@ import pytest
 
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.store.commit import commit_partition, read_head
+from mmpipe.store.heal import heal_dataset
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.manifest import FileEntry, ShardEntry
 from mmpipe.store.sample import FINGERPRINT, SampleFeature, make_sample_store
 from mmpipe.store.schema import schema_digest
 from mmpipe.store.snapshot import take_snapshot
-from mmpipe.store.verify import heal_dataset, verify_store
+from mmpipe.store.verify import verify_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
 NOBODY = 65_534

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from mmpipe.errors import ConfigError
+from mmpipe.store.card import write_card
 from mmpipe.store.commit import commit_partition, read_head
+from mmpipe.store.heal import heal_dataset
 from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.lease import Lease
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.sample import FINGERPRINT, SampleFeature, make_sample_store
-from mmpipe.store.schema import schema_digest
+from mmpipe.store.schema import freeze_schema, schema_digest
 from mmpipe.store.snapshot import save_snapshot, take_snapshot
 from mmpipe.store.spine import SPINE, plan_spine, read_spine, write_spine
-from mmpipe.store.verify import Finding, heal_views, verify_store
+from mmpipe.store.verify import Finding, verify_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
 DAY = "2026-11-20"
@@ -58,6 +61,10 @@ def relink(layout: StoreLayout) -> None:
             target = dataset.object(hashlib.sha256(path.read_bytes()).hexdigest())
             path.unlink()
             path.hardlink_to(target)
+
+
+def heal_all(layout: StoreLayout) -> int:
+    return sum(heal_dataset(layout.dataset("sample", name)) for name in layout.dataset_names("sample"))
 
 
 def codes(findings: tuple[Finding, ...]) -> set[str]:
@@ -142,7 +149,7 @@ def test_swapped_view_files_are_found_and_healed(layout: StoreLayout) -> None:
     second.rename(first)
     aside.rename(second)
     assert codes(verify_store(layout)) == {"view_stale"}
-    assert heal_views(layout) == 1
+    assert heal_all(layout) == 1
     assert verify_store(layout) == ()
 
 
@@ -163,7 +170,7 @@ def test_extra_file_in_a_view_is_found_and_healed(layout: StoreLayout, name: str
     (layout.dataset("sample", "audio-toy@1").data(DAY) / name).write_bytes(b"stray")
     (finding,) = verify_store(layout)
     assert (finding.code, Path(finding.path).name) == ("view_extra", name)
-    assert heal_views(layout, "sample") == 1
+    assert heal_all(layout) == 1
     assert verify_store(layout) == ()
 
 
@@ -260,3 +267,40 @@ def test_verifying_changes_nothing(layout: StoreLayout) -> None:
     before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in committed(layout)}
     verify_store(layout)
     assert before == {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in committed(layout)}
+
+
+def test_a_schema_without_a_first_commit_is_no_damage(layout: StoreLayout) -> None:
+    fresh = layout.dataset("sample", "text-new@1")
+    fresh.root.mkdir()  # as one that is killed a moment later leaves it
+    assert verify_store(layout) == ()
+    freeze_schema(fresh, replace(TEXT.schema, feature="text-new@1"))
+    fresh.meta(DAY).mkdir(parents=True)
+    assert verify_store(layout) == ()
+    write_card(fresh, replace(TEXT.schema, feature="text-new@1"))
+    overwrite(fresh.root / "README.md", b"other")
+    assert codes(verify_store(layout)) == {"card_stale"}
+
+
+@pytest.mark.parametrize("lease", ["ingest-sample", "batch-sample-" + 32 * "0"])
+def test_what_a_living_writer_is_about_to_bring_up_is_no_damage(layout: StoreLayout, lease: str) -> None:
+    dataset = layout.dataset("sample", "text-toy@1")
+    next(dataset.data(DAY).iterdir()).unlink()
+    overwrite(dataset.root / "README.md", b"of before")
+    for name in (lease, f"{lease}-of-another-corpus"):
+        with Lease.acquire(layout, name):
+            found = verify_store(layout)
+            assert codes(found) == {"view_missing", "card_stale"}
+            assert {finding.severity for finding in found} == {"warning" if name == lease else "damage"}
+    assert {finding.severity for finding in verify_store(layout)} == {"damage"}
+
+
+def test_a_writer_that_came_and_went_between_two_looks_is_no_alarm(layout: StoreLayout, monkeypatch) -> None:
+    dataset = layout.dataset("sample", "text-toy@1")
+    next(dataset.data(DAY).iterdir()).unlink()
+
+    def end_of_its_commit(layout: StoreLayout, corpus: str) -> str:
+        heal_dataset(dataset)
+        return ""
+
+    monkeypatch.setattr("mmpipe.store.verify.find_writer", end_of_its_commit)
+    assert verify_store(layout) == ()
