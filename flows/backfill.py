@@ -19,7 +19,7 @@ from flows.parameters import BackfillParameters, ExtractParameters
 from flows.target import resolve_corpus, resolve_target
 from mmpipe.config import Config
 from tasks.artifacts import RunPage, run_page
-from tasks.ingest import ingest_corpus
+from tasks.ingest import ingest_corpus, one_look
 from tasks.plan import plan_corpus, read_states
 from tasks.workers import shared_workers
 
@@ -35,7 +35,7 @@ def backfill(parameters: BackfillParameters) -> State[Any]:
         if parameters.dry_run:
             show_days(config, corpus, parameters.dts, page, dict.fromkeys(days, "would run"))
             return Completed(message=f"dry run: {len(days)} of {len(parameters.dts)} days would run")
-        with shared_workers(config):
+        with shared_workers(config), one_look(config):
             ends = run_days(days, lambda dt: fill_one(parameters, corpus, dt), parameters.max_in_flight)
         show_days(config, corpus, parameters.dts, page, {dt: end.name or "" for dt, end in ends.items()})
     return end_of_days(len(parameters.dts), ends)

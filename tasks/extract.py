@@ -23,4 +23,4 @@ def extract_shards(config: Config, corpus: str, shards: Sequence[ShardDue]) -> E
 @task(name="commit", task_run_name="commit-{corpus}-{dt}", **STEP)
 def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
     """Make the finished shards of a date visible, all at once."""
-    return commit.commit_features(config, corpus, dt)
+    return commit.commit_alone(config, corpus, dt)

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, partial
 
 from prefect import task
 
 from mmpipe.config import Config
 from mmpipe.steps import ingest
 from mmpipe.steps.ingest import IngestReport
+from mmpipe.steps.intake import Look, look_at_corpus
 from tasks.policy import STEP
 
 # The corpus's lease refuses a second ingest; the days of one backfill wait for each other instead of failing.
 _one_at_a_time = threading.Lock()
+_shared_look: ContextVar[Callable[[str], Look] | None] = ContextVar("shared_look", default=None)
 
 
 @task(name="ingest", task_run_name="ingest-{corpus}-{dt}", **STEP)
 def ingest_corpus(config: Config, corpus: str, dt: str) -> IngestReport:
     """List, probe and cut what is new in a corpus."""
+    look = _shared_look.get()
     with _one_at_a_time:
-        return ingest.ingest_corpus(config, corpus, dt)
+        return ingest.ingest_corpus(config, corpus, dt, look=look(corpus) if look else None)
+
+
+@contextmanager
+def one_look(config: Config, take: Callable[[Config, str], Look] = look_at_corpus) -> Iterator[None]:
+    """Let all ingests of the block see a corpus's folder as the first of them listed it; its threads inherit that."""
+    token = _shared_look.set(cache(partial(take, config)))
+    try:
+        yield
+    finally:
+        _shared_look.reset(token)

@@ -12,6 +12,7 @@ from mmpipe.cli.options import (
     AsJson,
     ConfigPath,
     Corpus,
+    FeatureVersion,
     OnlyDate,
     open_config,
 )
@@ -55,11 +56,8 @@ def show(
         raise typer.Exit(1)
 
 
-Feature = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A feature, as `mmpipe ls` names it.")]
-
-
 def schema(
-    feature: Feature, config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False
+    feature: FeatureVersion, config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False
 ) -> None:
     """Show what a feature promises: shape, dtype, columns, whose it is, and how far it reaches."""
     from mmpipe.steps.samples import describe_feature
@@ -75,7 +73,7 @@ def schema(
 
 
 def sample(
-    feature: Feature,
+    feature: FeatureVersion,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many clips.")] = 5,
     dt: OnlyDate = None,
     config: ConfigPath = DEFAULT_CONFIG,

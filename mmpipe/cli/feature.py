@@ -7,14 +7,23 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, DryRun, open_config
+from mmpipe.cli.options import (
+    DEFAULT_CONFIG,
+    LOOKING,
+    AsJson,
+    ConfigPath,
+    Corpus,
+    DryRun,
+    FeatureVersion,
+    Reason,
+    open_config,
+)
 from mmpipe.cli.show import print_rows, print_text
 from mmpipe.errors import ConfigError
 from mmpipe.external.pin import MatchBy
 from mmpipe.types import Modality
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name here, without a version.")]
-Reason = Annotated[str, typer.Option(help="Why, for the audit log.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,7 +105,7 @@ def refresh(
 
 
 def deprecate(
-    feature: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The feature that will go away.")],
+    feature: FeatureVersion,
     use: Annotated[str, typer.Option(metavar="NAME@VERSION", help="The feature to use instead.")] = "",
     until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="It stays at least until then.")] = "",
     reason: Annotated[str, typer.Option(help="Why, for its readers.")] = "",

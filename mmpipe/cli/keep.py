@@ -17,6 +17,7 @@ from mmpipe.cli.options import (
     Features,
     FirstDate,
     LastDate,
+    Reason,
     open_config,
 )
 from mmpipe.cli.show import print_json, print_rows, print_text
@@ -84,7 +85,7 @@ def show(name: Snapshot, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = 
 
 def drop(
     name: Annotated[str, typer.Argument(help="The name to take away.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
+    reason: Reason,
     config: ConfigPath = DEFAULT_CONFIG,
     dry_run: DryRun = False,
 ) -> None:
@@ -121,7 +122,9 @@ def gc(
     verb = "removed" if delete else "would go"
     print_rows(made.table(), False, f"{verb}, older than {made.days:g} days")
     if made.items and not delete:
-        print_text("Nothing was removed. Remove it: mmpipe gc --delete; see each thing: mmpipe gc --json")
+        same = "mmpipe gc" + (f" --corpus {corpus}" if corpus else "")
+        same += "" if older_than is None else f" --older-than {older_than:g}"
+        print_text(f"Nothing was removed. Remove it: {same} --delete; see each thing: {same} --json")
 
 
 def audit(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:

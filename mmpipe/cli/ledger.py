@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -18,6 +18,7 @@ from mmpipe.cli.options import (
     Features,
     FirstDate,
     LastDate,
+    WhichShards,
     open_config,
 )
 from mmpipe.cli.show import plain, print_json, print_rows, print_text
@@ -38,7 +39,7 @@ def plan(
     first: FirstDate = None,
     last: LastDate = None,
     feature: Features = None,
-    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
+    only: WhichShards = Only.DUE,
     as_json: AsJson = False,
 ) -> None:
     """Say what is due and why, and what it will take."""
@@ -60,7 +61,7 @@ def plan(
     rows += [
         {"dt": due.partition, "shard": due.shard, "feature": feature, "clips": due.clips, "reason": reason}
         for due in made.shards
-        for feature, reason in zip(due.features, due.reasons, strict=True)
+        for feature, reason in due.named_reasons()
     ]
     running = [
         {"dt": state.partition, "shard": state.shard, "feature": state.feature, "by": state.reason}

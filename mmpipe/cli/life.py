@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, STEPS, AsJson, ConfigPath, Corpus, DryRun, OnlyDate, open_config
+from mmpipe.cli.options import DEFAULT_CONFIG, KEEPING, STEPS, AsJson, ConfigPath, Corpus, DryRun, OnlyDate, open_config
 from mmpipe.cli.show import print_json, print_rows, print_text
 
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command(rich_help_panel=STEPS)(forget)
     app.command(rich_help_panel=STEPS)(compact)
+    app.command(rich_help_panel=KEEPING)(migrate)
 
 
 def forget(
@@ -60,3 +61,19 @@ def compact(
         print_text(("would: " if dry_run else "") + report.summary())
     if as_json or report.repacks:
         print_rows(report.table(), as_json, "repacked")
+
+
+def migrate(config: ConfigPath = DEFAULT_CONFIG, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Bring a store of an older layout up to this one, in place; snapshots of before stay readable."""
+    from dataclasses import asdict
+
+    from mmpipe.config import load_config
+    from mmpipe.steps.migrate import migrate_store
+
+    report = migrate_store(load_config(config), dry_run)
+    if as_json:
+        print_json({**asdict(report), "dry_run": dry_run})
+        return
+    print_text(("would be: " if dry_run else "") + report.summary())
+    if report.steps:
+        print_rows(report.table(), False, "migrated")

@@ -25,6 +25,7 @@ from mmpipe.cli.options import (
     OnlyDate,
     SnapshotRef,
     ToDate,
+    WhichShards,
     open_config,
 )
 from mmpipe.cli.show import Bars, plain, print_json, print_rows, print_text
@@ -118,7 +119,7 @@ def extract(
     corpus: Corpus = None,
     dt: OnlyDate = None,
     feature: Features = None,
-    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
+    only: WhichShards = Only.DUE,
     dry_run: DryRun = False,
 ) -> None:
     """Make the features that are due."""
@@ -215,7 +216,7 @@ def backfill(
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
     feature: Features = None,
-    only: Annotated[Only, typer.Option(help="Which shards: due means missing or stale.")] = Only.DUE,
+    only: WhichShards = Only.DUE,
     dry_run: DryRun = False,
 ) -> None:
     """Bring a range of dates up to the config of today; a failed date stops no other."""

@@ -9,6 +9,7 @@ import typer
 
 from mmpipe.config import CONFIG_NAME, Config, load_config
 from mmpipe.errors import ConfigError
+from mmpipe.steps.choices import Only
 from mmpipe.store.layout import check_partition
 
 DEFAULT_CONFIG = Path(CONFIG_NAME)
@@ -47,6 +48,9 @@ FromDate = Annotated[str, _date("--from", "First date.")]
 ToDate = Annotated[str, _date("--to", "Last date.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+WhichShards = Annotated[Only, typer.Option("--only", help="Which shards: due means missing or stale.")]
+FeatureVersion = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A feature, as `mmpipe ls` names it.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
 Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]
 SnapshotRef = Annotated[
     str | None, typer.Option("--snapshot", help="Name or digest of the snapshot to learn from; none: as configured.")

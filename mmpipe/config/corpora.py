@@ -96,14 +96,20 @@ class LimitsConfig(Table):
     memory_bytes: int = Field(2 << 30, gt=0, description="resident memory of a worker; past it the worker is killed")
 
 
+RightsName = Literal["owner", "contact", "licence", "pii", "consent"]
+
+
 class RightsConfig(Table):
-    """Whose a corpus is, for the cards of its datasets; it changes no value."""
+    """Whose a corpus is, for its assets, cards and exports; it changes no value."""
 
     owner: str = Field("", description="person or team")
     contact: str = Field("", description="where to ask, e.g. an address")
     licence: str = Field("", description="of the raw files and what is made from them, e.g. CC-BY-4.0")
     pii: Literal["yes", "no", "unknown"] = Field("unknown", description="personal data in the raw files")
     consent: str = Field("", description="on what ground personal data are used")
+    columns: dict[RightsName, str] = Field(
+        {}, description="columns of the labels table that say it per asset, e.g. licence = 'license'"
+    )
 
 
 class CorpusConfig(Table):
@@ -122,3 +128,9 @@ class CorpusConfig(Table):
         None, gt=0, description="`mmpipe status` ends with 1 where a feature's newest whole date ended longer ago"
     )
     max_quarantined: float = Field(0.2, ge=0, le=1, description="a larger share of quarantined files ends with exit 5")
+
+    @model_validator(mode="after")
+    def _rights_have_a_table(self) -> Self:
+        if self.rights.columns and self.labels is None:
+            raise ValueError("rights.columns names columns of the labels table: say `labels.file` too")
+        return self

@@ -9,9 +9,11 @@ from typing import Any
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, MmpipeError, PartialError, ShardError
+from mmpipe.sources.listing import list_corpus
 from mmpipe.steps.choices import Only
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.intake import ListFiles, Look, look_at_corpus
 from mmpipe.steps.plan import Plan, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.workers import shared_engine
@@ -57,12 +59,16 @@ def backfill_dates(
     features: Sequence[str] | None = None,
     dry_run: bool = False,
     progress: Progress = SILENT,
+    list_files: ListFiles = list_corpus,
 ) -> BackfillReport:
-    """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other."""
+    """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other.
+
+    The corpus's folder is listed once for the whole range.
+    """
     dates = dates_of_range(first, last)
-    plans = _Plans(config=config, corpus=corpus, dates=dates, only=only, features=features)
+    whole = _Range(config=config, corpus=corpus, dates=dates, only=only, features=features, list_files=list_files)
     with shared_engine(config):
-        days = [_fill(plans, dt, dry_run, progress) for dt in dates]
+        days = [_fill(whole, dt, dry_run, progress) for dt in dates]
     return BackfillReport(days=tuple(days))
 
 
@@ -78,15 +84,23 @@ def dates_of_range(first: str, last: str) -> tuple[str, ...]:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Plans:
-    """The plan of a whole range, read once, and again after each ingest."""
+class _Range:
+    """The folder of a whole range, listed once, and its plan, read once and again after each ingest."""
 
     config: Config
     corpus: str
     dates: tuple[str, ...]
     only: Only
     features: Sequence[str] | None
+    list_files: ListFiles
+    files: Look | None = None
     plan: Plan | None = None
+
+    def look(self) -> Look:
+        """Return what lies in the folder."""
+        if self.files is None:
+            self.files = look_at_corpus(self.config, self.corpus, self.list_files)
+        return self.files
 
     def of_date(self, dt: str) -> Plan:
         """Return what is due of a date."""
@@ -97,19 +111,19 @@ class _Plans:
         return self.plan.of_date(dt)
 
 
-def _fill(plans: _Plans, dt: str, dry_run: bool, progress: Progress) -> DayReport:
-    config, corpus, detail = plans.config, plans.corpus, ""
+def _fill(whole: _Range, dt: str, dry_run: bool, progress: Progress) -> DayReport:
+    config, corpus, detail = whole.config, whole.corpus, ""
     try:
-        new_files = ingest_reason(config, corpus, dt) if plans.only in _TAKES_NEW_FILES else ""
+        new_files = ingest_reason(config, corpus, dt, whole.look()) if whole.only in _TAKES_NEW_FILES else ""
         if new_files and dry_run:
             return DayReport(dt=dt, state="would run", shards=0, detail=new_files)
         if new_files:
-            plans.plan = None  # an ingest may touch other dates too
+            whole.plan = None  # an ingest may touch other dates too
             try:
-                ingest_corpus(config, corpus, dt, progress)
+                ingest_corpus(config, corpus, dt, progress, whole.look())
             except PartialError as error:
                 detail = str(error)
-        plan = plans.of_date(dt)
+        plan = whole.of_date(dt)
         shards = len(plan.shards)
         if dry_run or (plan.is_empty and not plan.running):
             state = "would run" if shards else "failed" if detail else "nothing to do"

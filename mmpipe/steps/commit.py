@@ -14,6 +14,7 @@ from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.inputs import inputs_digest
 from mmpipe.steps.replay import replay_command
 from mmpipe.store.card import write_card
+from mmpipe.store.claims import claim_shards
 from mmpipe.store.commit import commit_partition, read_head
 from mmpipe.store.layout import QUARANTINE, StoreLayout, create_store
 from mmpipe.store.quarantine import EXTRACTION, write_quarantine
@@ -76,6 +77,12 @@ def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
         corpus=corpus,
         features=tuple(_commit(layout, corpus, dt, extractor, receipts) for extractor, receipts in found),
     )
+
+
+def commit_alone(config: Config, corpus: str, dt: str) -> CommitReport:
+    """Commit a partition with a sign of life of its own, where no extraction's claim gives one."""
+    with claim_shards(create_store(config.store), corpus, ()):
+        return commit_features(config, corpus, dt)
 
 
 def _commit_drops(

@@ -81,7 +81,7 @@ def compact_corpus(
 
     `below` is half of the corpus's `shard_clips` where it is not given.
     """
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     _, source = config.corpus(corpus)
     size = source.shard_clips
     if dry_run:

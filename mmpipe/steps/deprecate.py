@@ -20,7 +20,7 @@ def deprecate_feature(
     config: Config, corpus: str, feature: str, use: str, until: date, reason: str, dry_run: bool = False
 ) -> dict[str, Any]:
     """Put a notice on a feature's card, which every reader sees; its bytes stay as they are."""
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     dataset = require_feature(layout, corpus, feature)
     require_feature(layout, corpus, use)
     if use == feature:
@@ -33,7 +33,7 @@ def deprecate_feature(
 
 def restore_feature(config: Config, corpus: str, feature: str, dry_run: bool = False) -> dict[str, Any]:
     """Take a notice back."""
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     dataset = require_feature(layout, corpus, feature)
     if read_deprecation(dataset) is None:
         raise ConfigError(f"{feature} of {corpus!r} is not deprecated")

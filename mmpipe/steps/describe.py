@@ -21,6 +21,7 @@ from mmpipe.report.values import (
 )
 from mmpipe.steps.candidates import UNIMODAL
 from mmpipe.steps.evaluate import Evaluation
+from mmpipe.store.rights import RightsCount
 
 
 def describe_model(
@@ -58,6 +59,7 @@ def describe_model(
         ),
         not_checked=verdict.not_checked,
         limits=tuple(limits),
+        rights=RightsCount(**lineage["rights"]).sentence(),
         sources=(
             CardSource(name=f"snapshot of {evaluation.settings.corpus}", digest=str(lineage["snapshot"])),
             CardSource(name="recipe", digest=evaluation.recipe),

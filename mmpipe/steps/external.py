@@ -94,7 +94,7 @@ class PinReport:
 
 def add_feature(config: Config, corpus: str, new: NewFeature, *, dry_run: bool = False) -> PinReport:
     """Pin a dataset of another team as a feature of a corpus; with `dry_run` only say what that would be."""
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     _check_name(layout, corpus, new.name)
     source = ExternalSource(clean_uri(new.uri))
     with tempfile.TemporaryDirectory(dir=make_directory(layout.staging), prefix="external-") as folder:
@@ -117,7 +117,7 @@ def refresh_feature(config: Config, corpus: str, name: str, reason: str = "", *,
 
     ConfigError where the shape is another: that is another feature, under another name.
     """
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     stored = newest_pin(layout, corpus, name)
     if stored is None:
         known = ", ".join(registered_names(layout, corpus)) or "none"

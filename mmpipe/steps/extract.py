@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,7 @@ from mmpipe.steps.wire import decode
 from mmpipe.steps.workers import num_workers, shared_engine
 from mmpipe.store.claims import Claim, Place, claim_shards
 from mmpipe.store.identity import note_identity
+from mmpipe.store.journal import MadeShard, note_made
 from mmpipe.store.layout import create_store
 from mmpipe.store.schema import freeze_schema
 from mmpipe.store.throughput import ThroughputNote, note_throughput
@@ -129,15 +130,15 @@ class _Failed:
 
 
 def _extract(
-    config: Config, corpus: str, shards: Sequence[ShardDue], progress: Progress
+    config: Config, corpus: str, planned: Sequence[ShardDue], progress: Progress
 ) -> tuple[ExtractReport, tuple[_Failed, ...]]:
     started = time.monotonic()
     layout = create_store(config.store)
     extractors = {feature_name(extractor): extractor for extractor in resolve_features(config, corpus)}
-    for name in sorted({name for due in shards for name in due.features}):
+    for name in sorted({name for due in planned for name in due.features}):
         freeze_schema(layout.dataset(corpus, name), extractors[name].schema)
         note_identity(layout.dataset(corpus, name), fingerprint(extractors[name]), identity_of(extractors[name]))
-    filled, shards = fill_external(layout, corpus, shards)
+    filled, shards = fill_external(layout, corpus, planned)
     works = plan_works(config, layout, corpus, shards, extractors)
     progress.start("extract", sum(work.num_clips for work in works))
     with open_outbox(layout) as outbox:
@@ -157,10 +158,26 @@ def _extract(
         quarantined=quarantined,
         seconds=time.monotonic() - started,
     )
+    if done:
+        reasons = {(due.partition, due.shard, name): why for due in planned for name, why in due.named_reasons()}
+        note_made(layout, corpus, list(_made(done, reasons)), datetime.now(UTC).isoformat(timespec="milliseconds"))
     if report.computed:
         names = sorted({feature.feature for shard in done for feature in shard.features})
         note_throughput(layout, corpus, _note_of(report, names, num_workers(config)))
     return report, tuple(shard for shard in settled if isinstance(shard, _Failed))
+
+
+def _made(done: Iterable[ShardDone], reasons: Mapping[tuple[str, int, str], str]) -> Iterator[MadeShard]:
+    for shard in done:
+        for feature in shard.features:
+            yield MadeShard(
+                partition=shard.partition,
+                shard=shard.shard,
+                feature=feature.feature,
+                inputs=feature.entry.inputs,
+                clips=feature.entry.spine,
+                reason=reasons[shard.partition, shard.shard, feature.feature],
+            )
 
 
 def _note_of(report: ExtractReport, features: Sequence[str], workers: int) -> ThroughputNote:

@@ -88,7 +88,7 @@ def _count_values(shards: Sequence[ShardDue]) -> tuple[dict[str, int], dict[str,
     compute: dict[str, int] = {}
     copy: dict[str, int] = {}
     for due in shards:
-        for feature, reason in zip(due.features, due.reasons, strict=True):
+        for feature, reason in due.named_reasons():
             counts = copy if reason.endswith(_NOTHING_TO_COMPUTE) else compute
             counts[feature] = counts.get(feature, 0) + due.clips
     return compute, copy

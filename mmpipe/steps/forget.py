@@ -16,9 +16,11 @@ from mmpipe.registry.versions import Version, list_models, list_versions
 from mmpipe.steps.exclusive import hold_corpus
 from mmpipe.steps.forget_order import ForgetOrder, drop_order, read_orders, resolve_order, write_order
 from mmpipe.steps.forget_store import Holders, delete_objects, holders_of, rewrite_datasets
+from mmpipe.steps.rights import recount_rights
 from mmpipe.steps.scan import forget_in_scan
 from mmpipe.store.audit import append_event
 from mmpipe.store.commit import read_head, read_manifest
+from mmpipe.store.journal import drop_journal
 from mmpipe.store.layout import TOMBSTONES, StoreLayout, open_store
 from mmpipe.store.snapshot import Snapshot, list_snapshots, read_snapshot
 from mmpipe.store.tombstones import ASSET, FILE, NAME, STREAM, name_digest, read_tombstones, write_tombstones
@@ -68,7 +70,7 @@ def forget(config: Config, corpus: str, name: str, reason: str, dry_run: bool = 
     """
     if not reason.strip():
         raise ConfigError("forgetting needs a reason, which is kept in the audit log: --reason TEXT")
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     if dry_run:
         order = resolve_order(layout, corpus, name, reason)
         return _report(layout, order, holders_of(layout, order)) if order else _known(layout, corpus, name)
@@ -98,6 +100,7 @@ def _carry_out(layout: StoreLayout, order: ForgetOrder) -> ForgetReport:
     holders = holders_of(layout, order)
     report = _report(layout, order, holders)
     rewrite_datasets(layout, order, holders)
+    recount_rights(layout, order.corpus)
     for version in _tainted_versions(layout, order, holders):
         mark_version(layout.models, version.name, version.label, order.subjects, order.reason)
     for checkpoint in _tainted_checkpoints(layout, order, holders):
@@ -105,6 +108,7 @@ def _carry_out(layout: StoreLayout, order: ForgetOrder) -> ForgetReport:
     for page in _reports(layout, order.corpus):
         remove_file(page)
     forget_in_scan(layout.runs / f"scan-{order.corpus}.parquet", order.files, order.streams)
+    drop_journal(layout, order.corpus)
     _clear_staging(layout, order)
     delete_objects(layout, order, holders)
     append_event(

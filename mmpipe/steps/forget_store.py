@@ -22,6 +22,7 @@ from mmpipe.store.redaction import Redaction, put_redaction, read_redaction, red
 from mmpipe.store.rewrite import every_shard, find_holders, rewrite_feature, rewrite_table
 from mmpipe.store.schema import read_schema
 from mmpipe.store.spine import SPINE, IngestTotals, identity_digest, read_spine
+from mmpipe.store.table import kind_of
 from mmpipe.types import Modality
 
 TABLES = {CLIPS: SPINE, ASSETS: ASSET_STREAMS, QUARANTINE: DROPS}
@@ -78,11 +79,12 @@ def _redact(dataset: DatasetLayout, order: ForgetOrder, held: frozenset[str]) ->
 
 
 def _rewrite(dataset: DatasetLayout, manifest: Manifest, shard: ShardEntry, order: ForgetOrder) -> ShardEntry:
-    kind = TABLES.get(dataset.name)
-    if kind is None:
+    table = TABLES.get(dataset.name)
+    if table is None:
         return rewrite_feature(dataset, manifest, shard, order.traces)
+    kind = kind_of(dataset, table, manifest)  # an older revision keeps its own columns
     entry, frame = rewrite_table(dataset, manifest.partition, kind, shard, order.traces)
-    return dataclasses.replace(entry, inputs=identity_digest(frame)) if kind is SPINE else entry
+    return dataclasses.replace(entry, inputs=identity_digest(frame)) if table is SPINE else entry
 
 
 def _commit_table(dataset: DatasetLayout, order: ForgetOrder) -> None:

@@ -12,22 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmpipe.config import CONFIG_NAME, Config, CorpusConfig, DateRule
+from mmpipe.config import Config, CorpusConfig, DateRule
 from mmpipe.engine.work import Outcome, WorkItem
-from mmpipe.errors import PartialError, SampleError, ShardError
-from mmpipe.io import canonical_json, make_directory, replace_bytes, sha256_file
+from mmpipe.errors import PartialError, ShardError
+from mmpipe.io import canonical_json, make_directory, replace_bytes
 from mmpipe.media.probe import ProbedFile
-from mmpipe.sources.dates import partition_of
-from mmpipe.sources.labels import read_labels
-from mmpipe.sources.listing import Listing, list_corpus
-from mmpipe.sources.matching import LabelMatch, match_labels
-from mmpipe.sources.stems import AssetFiles, group_files
-from mmpipe.sources.suffixes import split_suffix
+from mmpipe.sources.listing import Listing
+from mmpipe.sources.stems import AssetFiles
 from mmpipe.steps.acceptance import Acceptance, accept_asset, refuse_forgotten
 from mmpipe.steps.homes import Homes, read_homes
+from mmpipe.steps.intake import Intake, Look, look_at_corpus, look_at_listing, settings_digest, take_in
 from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
 from mmpipe.steps.progress import SILENT, Progress
-from mmpipe.steps.rights import note_rights
+from mmpipe.steps.rights import RightsSaid, note_rights
 from mmpipe.steps.scan import RACE_NS, read_scan, write_scan
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
@@ -75,25 +72,19 @@ class IngestReport:
         return [count.row() for count in self.partitions]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Intake:
-    """What there is to take in: the stems of this run, with labels, and what fell out on the way."""
+def ingest_corpus(
+    config: Config, corpus: str, dt: str, progress: Progress = SILENT, look: Look | None = None
+) -> IngestReport:
+    """Bring a corpus's partition up to its files, as a look has them or as they are now.
 
-    groups: tuple[AssetFiles, ...]
-    labels: LabelMatch
-    drops: tuple[Drop, ...]
-    num_filtered: int
-
-
-def ingest_corpus(config: Config, corpus: str, dt: str, progress: Progress = SILENT) -> IngestReport:
-    """Bring a corpus's partition up to its files. PartialError, after the commit, where too many are unusable."""
+    PartialError, after the commit, where too many are unusable.
+    """
     check_partition(dt)
     _, source = config.corpus(corpus)
     layout = create_store(config.store)
     with Lease.acquire(layout, f"ingest-{corpus}"):
-        intake = _take_in(source, dt, _list(config, source))
+        intake = take_in(source, dt, look or look_at_corpus(config, corpus))
         report = _ingest(config, layout, corpus, source, dt, intake, progress)
-        note_rights(layout, corpus, source.rights)
     if report.quarantined_share > source.max_quarantined:
         raise PartialError(
             f"{report.quarantined_share:.0%} of the files of {corpus!r} are in quarantine, allowed are "
@@ -107,18 +98,19 @@ def ingest_corpus(config: Config, corpus: str, dt: str, progress: Progress = SIL
 def ingest_listing(config: Config, corpus: str, dt: str, listing: Listing, progress: Progress = SILENT) -> IngestReport:
     """Take in certain files of a corpus's root, as a question to a model does."""
     _, source = config.corpus(corpus)
-    return _ingest(config, create_store(config.store), corpus, source, dt, _take_in(source, dt, listing), progress)
+    intake = take_in(source, dt, look_at_listing(source, listing, time.time_ns()))
+    return _ingest(config, create_store(config.store), corpus, source, dt, intake, progress)
 
 
-def ingest_reason(config: Config, corpus: str, dt: str) -> str:
+def ingest_reason(config: Config, corpus: str, dt: str, look: Look | None = None) -> str:
     """Say why an ingest is due, "" where it is not: the files and settings are those that were taken in."""
     _, source = config.corpus(corpus)
     record = _read_record(StoreLayout(config.store), corpus)
     if not record:
         return "never ingested"
-    if record.get("settings") != _settings_digest(source):
+    if record.get("settings") != (look.settings if look else settings_digest(source)):
         return "the corpus's settings or labels changed"
-    intake = _take_in(source, dt, _list(config, source))
+    intake = take_in(source, dt, look or look_at_corpus(config, corpus))
     noted = record.get("listings", {}).get(_record_key(source, dt), _listing_digest((), ()))
     if noted != _listing_digest(intake.groups, intake.drops):
         return "files were added, removed or changed"
@@ -131,18 +123,21 @@ def _ingest(
     corpus: str,
     source: CorpusConfig,
     dt: str,
-    intake: _Intake,
+    intake: Intake,
     progress: Progress,
 ) -> IngestReport:
-    started, started_ns = time.monotonic(), time.time_ns()
+    started, started_ns = time.monotonic(), intake.started_ns
     files = [file for group in intake.groups for file in group.files]
     tombstones = read_tombstones(layout, corpus)
     probed, num_opened = _probe_files(config, layout, corpus, source, files, tombstones, started_ns, progress)
     accepted = [refuse_forgotten(accept_asset(group, probed), tombstones) for group in intake.groups]
     homes = read_homes(layout, corpus)
-    drafts = draft_partitions(accepted, intake.drops, intake.num_filtered, homes, source.dates.rule, dt)
-    counts = [commit_draft(layout, corpus, source, draft, intake.labels.labels) for draft in drafts]
-    _write_record(layout, corpus, source, dt, intake, started_ns)
+    said = RightsSaid(config=source.rights, table=intake.labels)
+    drops = [*intake.drops, *said.faults({group.source_id for group in intake.groups})]
+    drafts = draft_partitions(accepted, drops, intake.num_filtered, homes, source.dates.rule, dt)
+    counts = [commit_draft(layout, corpus, source, draft, intake.labels.labels, said.of) for draft in drafts]
+    note_rights(layout, corpus, source, intake.labels, [draft.partition for draft in drafts])
+    _write_record(layout, corpus, source, dt, intake)
     return IngestReport(
         corpus=corpus,
         partitions=tuple(counts),
@@ -186,54 +181,6 @@ def draft_partitions(
     for partition, draft in drafts.items():
         draft.partition = partition
     return [drafts[partition] for partition in sorted(drafts)]
-
-
-def _list(config: Config, source: CorpusConfig) -> Listing:
-    ours = {StoreLayout(config.store).local, source.root / CONFIG_NAME}
-    exclude = ours | ({source.labels.file} if source.labels else set())
-    return list_corpus(source.root, frozenset(exclude))
-
-
-def _take_in(source: CorpusConfig, dt: str, listing: Listing) -> _Intake:
-    """Pick what belongs to this run."""
-    grouping = group_files(listing.files)
-    labels = LabelMatch(labels={}, drops=(), unmatched=())
-    if source.labels:
-        labels = match_labels(read_labels(source.labels), grouping.assets)
-    groups, drops = [], list(labels.drops)
-    for group in grouping.assets:
-        try:
-            date = partition_of(group, source.dates, labels.labels.get(group.source_id))
-        except SampleError as error:
-            drops += [_undated(group, file, error) for file in group.files]
-            continue
-        if date in (None, dt):
-            groups.append(group)
-    strays = [*listing.drops, *grouping.drops]
-    drops += [drop for drop in strays if _belongs(drop, source, dt)]
-    return _Intake(
-        groups=tuple(groups), labels=labels, drops=tuple(drops), num_filtered=_num_filtered(listing, source, dt)
-    )
-
-
-def _undated(group: AssetFiles, file: RawFile, error: SampleError) -> Drop:
-    return Drop(stage="list", code=error.code, detail=error.detail, file=file.name, source_id=group.source_id)
-
-
-def _belongs(drop: Drop, source: CorpusConfig, dt: str) -> bool:
-    """Say whether a file that is no media belongs to this run's date; one that shows no date belongs to each."""
-    if source.dates.rule is not DateRule.PATH:
-        return True
-    file = RawFile(name=drop.file, nbytes=0, mtime_ns=0, inode=0)
-    try:
-        return partition_of(AssetFiles(source_id=split_suffix(drop.file)[0], files=(file,)), source.dates, None) == dt
-    except SampleError:
-        return True
-
-
-def _num_filtered(listing: Listing, source: CorpusConfig, dt: str) -> int:
-    drops = (Drop(stage="list", code="filtered", detail="", file=entry.name) for entry in listing.filtered)
-    return sum(_belongs(drop, source, dt) for drop in drops)
 
 
 def _probe_files(
@@ -311,12 +258,10 @@ def _read_record(layout: StoreLayout, corpus: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _write_record(
-    layout: StoreLayout, corpus: str, source: CorpusConfig, dt: str, intake: _Intake, started_ns: int
-) -> None:
+def _write_record(layout: StoreLayout, corpus: str, source: CorpusConfig, dt: str, intake: Intake) -> None:
     """Note what was taken in, so that the next run can see without opening a file that nothing is new."""
-    fresh = any(file.mtime_ns >= started_ns - RACE_NS for group in intake.groups for file in group.files)
-    settings, record = _settings_digest(source), _read_record(layout, corpus)
+    fresh = any(file.mtime_ns >= intake.started_ns - RACE_NS for group in intake.groups for file in group.files)
+    settings, record = intake.settings, _read_record(layout, corpus)
     listings: Mapping[str, str] = record.get("listings", {}) if record.get("settings") == settings else {}
     # A file written while it was read may yet change without a new time stamp: look again next time.
     noted = "" if fresh else _listing_digest(intake.groups, intake.drops)
@@ -328,11 +273,6 @@ def _write_record(
 
 def _record_key(source: CorpusConfig, dt: str) -> str:
     return "*" if source.dates.rule is DateRule.FIRST_SEEN else dt
-
-
-def _settings_digest(source: CorpusConfig) -> str:
-    settings = source.model_dump_json(exclude={"features", "max_age_h", "max_quarantined", "rights"})
-    return digest_of(settings, sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else "")
 
 
 def _listing_digest(groups: Iterable[AssetFiles], drops: Iterable[Drop]) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
+from mmpipe.remote import RemotePath
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import group_files
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.heads import read_heads
+from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema
@@ -23,32 +26,43 @@ from mmpipe.store.spine import read_spine
 def list_datasets(config: Config) -> list[dict[str, Any]]:
     """Return one row per dataset of the store."""
     layout = open_store(config.store)
-    rows = []
-    for corpus in layout.corpora():
-        for name in layout.dataset_names(corpus):
-            dataset = layout.dataset(corpus, name)
-            heads = [head for partition in dataset.partitions() if (head := read_head(dataset, partition))]
-            files = [file for head in heads for shard in head.shards for file in shard.files]
-            rows.append(
-                {
-                    "corpus": corpus,
-                    "dataset": name,
-                    "partitions": len(heads),
-                    "newest": heads[-1].partition if heads else "",
-                    "shards": sum(len(head.shards) for head in heads),
-                    "rows": sum(head.samples for head in heads),
-                    "bytes": sum(file.nbytes for file in files),
-                }
-            )
-    return rows
+    places = ((corpus, name) for corpus in layout.corpora() for name in layout.dataset_names(corpus))
+    return [{"corpus": corpus, "dataset": name} | _count(layout.dataset(corpus, name)) for corpus, name in places]
+
+
+def _count(dataset: DatasetLayout) -> dict[str, Any]:
+    """Return how much the heads of a dataset hold."""
+    counts = read_heads(dataset).select(
+        partitions=pl.col("partition").n_unique(),
+        newest=pl.col("partition").max().fill_null(""),
+        shards=pl.col("shard").count(),
+        rows=pl.col("samples").sum(),
+        bytes=(pl.col("data_nbytes") + pl.col("index_nbytes")).sum(),
+    )
+    return counts.row(0, named=True)
 
 
 def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
     """Return all that is known of a clip, or of every clip of an asset or source."""
     layout = open_store(config.store)
     wanted = (pl.col("key") == key) | (pl.col("asset_id") == key) | (pl.col("source_id") == key)
-    rows = read_spine(layout, corpus).filter(wanted).to_dicts()
+    partitions = _partitions_with(layout.dataset(corpus, CLIPS), wanted)
+    rows = read_spine(layout, corpus, partitions).filter(wanted).to_dicts()
     return [{**row, "labels": json.loads(row["labels"]), **_values(layout, corpus, row)} for row in rows]
+
+
+def _partitions_with(dataset: DatasetLayout, wanted: pl.Expr) -> list[str] | None:
+    """Return the partitions whose spine has certain clips, without reading the other columns; None: look into all."""
+    if isinstance(dataset.root, RemotePath):
+        return None
+    heads = read_heads(dataset).filter(pl.col("data") != "").select("partition", "data")
+    paths = [dataset.object(sha256) for sha256 in heads["data"]]
+    try:
+        found = pl.scan_parquet(paths, glob=False, include_file_paths="path").filter(wanted).select("path").collect()
+    except (OSError, pl.exceptions.PolarsError):
+        return None  # what is wrong with a file is said by who reads it all
+    held = {Path(path).name for path in found["path"]}
+    return heads.filter(pl.col("data").is_in(list(held)))["partition"].unique().to_list()
 
 
 def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[str, Any]]:

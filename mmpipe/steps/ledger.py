@@ -65,7 +65,7 @@ def read_ledger(
     """Return one row per shard x feature, as LEDGER says, by partition, feature in the config's order, and shard."""
     wanted = wanted_features(config, corpus, features)
     layout = open_store(config.store)
-    spine = _read_shards(layout, corpus, partitions)
+    spine = read_shards(layout, corpus, partitions)
     frames = [_judge_feature(layout, corpus, feature, spine, partitions) for feature in wanted]
     ordered = [frame.with_columns(place=pl.lit(number)) for number, frame in enumerate(frames)]
     if not ordered or spine.is_empty():
@@ -109,7 +109,7 @@ def identity_of(extractor: Extractor) -> Identity:
     )
 
 
-def _read_shards(layout: StoreLayout, corpus: str, partitions: Sequence[str] | None) -> pl.DataFrame:
+def read_shards(layout: StoreLayout, corpus: str, partitions: Sequence[str] | None = None) -> pl.DataFrame:
     """Return the spine's shards that have clips, with the digest of what each modality's features are made from."""
     dataset = layout.dataset(corpus, CLIPS)
     shards = read_heads(dataset, partitions).filter(pl.col("samples") > 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ from mmpipe.config import Config
 from mmpipe.steps.external_pins import read_pins
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import StoreLayout
+from mmpipe.store.rightscount import count_clips
 from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
 
 _PACKAGES = ("mmpipe", "torch", "numpy", "scipy", "scikit-learn", "polars", "pyarrow", "av")
@@ -37,7 +39,8 @@ def trace_snapshot(layout: StoreLayout, snapshot: Snapshot) -> dict[str, Any]:
             for file in shard.files
         ]
     assets = read_assets(layout, snapshot.corpus, snapshot.partitions)
-    pinned = read_pinned_spine(layout, snapshot)["asset_id"].unique()  # others of these nights may have come later
+    spine = read_pinned_spine(layout, snapshot)
+    pinned = spine["asset_id"].unique()  # others of these nights may have come later
     files = assets.filter(pl.col("asset_id").is_in(pinned.implode())).select("file", "file_sha256").unique()
     return {
         "snapshot": snapshot.digest,
@@ -46,6 +49,7 @@ def trace_snapshot(layout: StoreLayout, snapshot: Snapshot) -> dict[str, Any]:
         "shards": shards,
         "raw_files": [{"name": name, "sha256": sha256} for name, sha256 in sorted(files.iter_rows())],
         "external": _trace_external(layout, snapshot.corpus, manifests),
+        "rights": asdict(count_clips(spine, assets)),  # as they were said when this was traced
     }
 
 

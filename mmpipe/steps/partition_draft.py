@@ -13,7 +13,7 @@ from mmpipe.segment.clips import cut
 from mmpipe.segment.split import split_of
 from mmpipe.steps.acceptance import Acceptance, clip_text, default_group
 from mmpipe.steps.replay import replay_command
-from mmpipe.store.assets import write_assets
+from mmpipe.store.assets import RightsOf, write_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout
 from mmpipe.store.quarantine import INGEST, write_quarantine
@@ -103,13 +103,14 @@ def commit_draft(
     source: CorpusConfig,
     draft: PartitionDraft,
     labels: Mapping[str, Mapping[str, str]],
+    rights: RightsOf,
 ) -> PartitionCount:
     """Commit a partition's assets, quarantine and spine; what is there already makes no revision."""
     assets = [entry.asset for entry in draft.kept if entry.asset]
     rows, clip_drops = _cut_all(source, draft, labels)
     totals = draft.totals()
     if assets:
-        write_assets(layout.dataset(corpus, ASSETS), draft.partition, assets)
+        write_assets(layout.dataset(corpus, ASSETS), draft.partition, assets, rights)
     drops = [*draft.drops, *clip_drops, *_twin_drops(draft)]
     quarantine = layout.dataset(corpus, QUARANTINE)
     if drops or read_head(quarantine, draft.partition):

@@ -53,12 +53,14 @@ class ShardDue:
     again: bool = False  # make it anew even where it is committed: a retry
     reuse: bool = True  # False: compute again what is there already
 
+    def named_reasons(self) -> Iterator[tuple[str, str]]:
+        """Yield each feature with why it is due."""
+        yield from zip(self.features, self.reasons, strict=True)
+
     def without(self, made: Collection[tuple[str, int, str]]) -> ShardDue:
         """Return the shard without the features that are in (partition, shard, feature)."""
         left = [
-            (name, reason)
-            for name, reason in zip(self.features, self.reasons, strict=True)
-            if (self.partition, self.shard, name) not in made
+            (name, reason) for name, reason in self.named_reasons() if (self.partition, self.shard, name) not in made
         ]
         return replace(self, features=tuple(name for name, _ in left), reasons=tuple(reason for _, reason in left))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mmpipe.registry.aliases import Aliases, nominate, promote, read_aliases, rollback
 from mmpipe.store.audit import append_event, this_person
-from mmpipe.store.layout import StoreLayout
+from mmpipe.store.layout import StoreLayout, require_current
 
 
 def nominate_version(layout: StoreLayout, name: str, ref: str, *, why: str, who: str = "") -> Aliases:
@@ -29,6 +29,7 @@ def roll_back(layout: StoreLayout, name: str, *, why: str) -> Aliases:
 
 def _noted(layout: StoreLayout, name: str, move: Callable[[], Aliases]) -> Aliases:
     """Make a move and note it, if it was one; should this die in between, the model's own events.jsonl has it."""
+    require_current(layout)
     before = read_aliases(layout.models, name).revision
     aliases = move()
     made = aliases.last_move

@@ -25,12 +25,12 @@ def recommit(
         totals=totals,
         replace=True,
         base_revision=head.revision,
-        then=lambda: _write_card(dataset),
+        then=lambda: _write_card(dataset, head.partition),
     )
 
 
-def _write_card(dataset: DatasetLayout) -> None:
+def _write_card(dataset: DatasetLayout, partition: str) -> None:
     if dataset.is_feature:
-        write_card(dataset, read_schema(dataset))
+        write_card(dataset, read_schema(dataset), touched=(partition,))
     elif dataset.name == CLIPS:
         write_spine_card(dataset)

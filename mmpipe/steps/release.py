@@ -56,7 +56,7 @@ class ReleaseReport:
 
 def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     """Evaluate a checkpoint, publish the judged model whatever the verdict, and what is offered in its place."""
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=True)
     name, _ = config.model(model)
     if made := _made_before(config, layout, name, checkpoint):
         _settle(config, layout, name, made.offered)

@@ -16,7 +16,7 @@ from mmpipe.store.croissant import column_meanings
 from mmpipe.store.deprecation import read_deprecation
 from mmpipe.store.layout import open_store
 from mmpipe.store.revisions import read_head
-from mmpipe.store.rights import read_rights
+from mmpipe.store.rights import read_noted
 from mmpipe.store.schema import read_schema, schema_digest, schema_to_json
 from mmpipe.store.snapshot import take_snapshot
 
@@ -27,7 +27,7 @@ def describe_feature(config: Config, corpus: str, feature: str) -> dict[str, Any
     schema = read_schema(dataset)
     partitions = dataset.partitions()
     head = read_head(dataset, partitions[-1]) if partitions else None
-    notice = read_deprecation(dataset)
+    notice, noted = read_deprecation(dataset), read_noted(dataset)
     return {
         **schema_to_json(schema),
         "schema_digest": schema_digest(schema),
@@ -35,7 +35,8 @@ def describe_feature(config: Config, corpus: str, feature: str) -> dict[str, Any
         "partitions": len(partitions),
         "newest": partitions[-1] if partitions else "",
         "folder": str(dataset.root),
-        **asdict(read_rights(dataset)),
+        **asdict(noted.rights),
+        "clips_of_the_corpus": noted.clips.sentence() if noted.clips else "",
         "deprecated": notice.sentence(feature) if notice else "",
         "columns": [
             {"column": name, "type": kind, "meaning": meaning} for name, kind, meaning in column_meanings(schema)

@@ -125,7 +125,7 @@ def _find_reused(
 def _places(number: int, work: ShardWork, modality: Modality) -> Iterator[tuple[int, int, str, int, int]]:
     """Yield where each clip of a work cuts which stream."""
     for asset in work.assets:
-        stream = next((stream for stream in asset.streams if stream.modality is modality), None)
+        stream = asset.stream(modality)
         if stream:
             yield from (
                 (number, clip.ordinal, stream.digest, clip.clip.start_ns, clip.clip.end_ns) for clip in asset.clips

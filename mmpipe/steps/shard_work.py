@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmpipe.config import LimitsConfig
 from mmpipe.store.manifest import ShardEntry
-from mmpipe.types import Clip, Cue, Drop, Stream
+from mmpipe.types import Clip, Cue, Drop, Modality, Stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,10 @@ class AssetWork:
     streams: tuple[Stream, ...]
     cues: tuple[Cue, ...]
     clips: tuple[ClipWork, ...]
+
+    def stream(self, modality: Modality) -> Stream | None:
+        """Return the stream of a modality; None where the asset has none."""
+        return next((stream for stream in self.streams if stream.modality is modality), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

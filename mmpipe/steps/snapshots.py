@@ -69,7 +69,7 @@ def create_snapshot(
     dry_run: bool = False,
 ) -> KeptSnapshot:
     """Freeze the heads of a corpus under a name; the same again changes nothing."""
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     name_path(layout, name)  # refuses what can be no name before anything is read
     snapshot = take_snapshot(
         layout, corpus, choose_features(layout, corpus, features), _dates(layout, corpus, first, last)
@@ -129,7 +129,7 @@ def pinned_partitions(config: Config, reference: str) -> tuple[PinnedPartition, 
 
 def drop_snapshot(config: Config, name: str, reason: str, dry_run: bool = False) -> KeptSnapshot:
     """Take a name away; what no checkpoint and no release rests on is then left to `mmpipe gc`."""
-    layout = open_store(config.store)
+    layout = open_store(config.store, to_write=not dry_run)
     record = read_name(layout, name)
     if not reason.strip():
         raise ConfigError("say why the snapshot is dropped: --reason TEXT; it is kept in the audit log")

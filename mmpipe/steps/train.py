@@ -81,9 +81,9 @@ def train_model(config: Config, model: str, progress: Progress = SILENT) -> Trai
     started = time.monotonic()
     name, settings = config.model(model)
     _, source = config.corpus(settings.corpus)
+    layout = open_store(config.store, to_write=True)
     data = open_training_set(config, settings)
     refuse_told_labels(name, data)
-    layout = open_store(config.store)
     recipe = recipe_digest(settings, source, data)
     folder = layout.checkpoints / checkpoint_name(name, recipe)
     with Lease.acquire(layout, f"train-{folder.name}"):

@@ -14,7 +14,9 @@ from mmpipe.config import ClipRule, Config, ModelConfig, SplitConfig
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.predictions import Predictions
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
+from mmpipe.features.pinned import PinnedFeature
 from mmpipe.segment.split import deal_folds
+from mmpipe.steps.external_pins import find_pinned
 from mmpipe.steps.feature_set import resolve_feature
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
@@ -83,9 +85,11 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
             f"{source.clips.rule.value!r}. Set it to 'cues', or name a labels column as the target."
         )
     refuse_own_text(model, extractors)
-    schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     layout = open_store(config.store)
     snapshot = pin_training_data(layout, model, extractors)
+    if model.snapshot:
+        extractors = [_as_made_then(layout, model.snapshot, snapshot, extractor) for extractor in extractors]
+    schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     reader = AlignedReader(layout, snapshot, tuple(schema.feature for schema in schemas))
     return label_clips(model, snapshot, reader, schemas, extractors)
 
@@ -102,8 +106,6 @@ def pin_training_data(layout: StoreLayout, model: ModelConfig, extractors: Seque
             f"the snapshot {model.snapshot!r} is of {snapshot.corpus!r} with {list(snapshot.features)}; the model "
             f"needs {list(features)} of {model.corpus!r}. Name another: mmpipe snapshot ls"
         )
-    for extractor in extractors:
-        _require_same_making(layout, model.snapshot, snapshot, extractor)
     return snapshot
 
 
@@ -116,16 +118,28 @@ def pin_snapshot(config: Config, model: str, snapshot: str | None) -> Config:
     return config.model_copy(update={"models": {**config.models, name: pinned}})
 
 
-def _require_same_making(layout: StoreLayout, name: str, snapshot: Snapshot, extractor: Extractor) -> None:
-    """Refuse pinned values that new files would not get: a model must be asked what it was taught."""
+def _as_made_then(layout: StoreLayout, name: str, snapshot: Snapshot, extractor: Extractor) -> Extractor:
+    """Return what made the values of a snapshot: of another team's dataset the pin of that time, of ours what is.
+
+    Values of ours that new files would not get are refused: a model must be asked what it was taught.
+    """
     feature = feature_name(extractor)
     dataset = layout.dataset(snapshot.corpus, feature)
-    for entry in snapshot.of(feature):
-        if pinned_manifest(dataset, entry).fingerprint != fingerprint(extractor):
-            raise ConfigError(
-                f"the snapshot {name!r} has {feature} of {entry.partition} made with other parameters than "
-                f"features.{extractor.name} has now. Give it those again, or name another: mmpipe snapshot ls"
-            )
+    made = {pinned_manifest(dataset, entry).fingerprint: entry.partition for entry in snapshot.of(feature)}
+    if made.keys() <= {fingerprint(extractor)}:
+        return extractor
+    if isinstance(extractor, PinnedFeature):
+        if len(made) == 1 and (then := find_pinned(layout, snapshot.corpus, extractor.name, *made)):
+            return then
+        raise ConfigError(
+            f"the snapshot {name!r} has {feature} from {len(made)} pins, where one that the store knows is needed: a "
+            "refresh was copied for some of its dates only. Name another: mmpipe snapshot ls"
+        )
+    partition = next(partition for mark, partition in made.items() if mark != fingerprint(extractor))
+    raise ConfigError(
+        f"the snapshot {name!r} has {feature} of {partition} made with other parameters than "
+        f"features.{extractor.name} has now. Give it those again, or name another: mmpipe snapshot ls"
+    )
 
 
 def label_clips(

@@ -18,7 +18,7 @@ from mmpipe.store.manifest import Manifest
 from mmpipe.store.objects import stage_path
 from mmpipe.store.readme import CardFacts, render_changelog, render_readme
 from mmpipe.store.revisions import read_head
-from mmpipe.store.rights import read_rights
+from mmpipe.store.rights import read_noted
 from mmpipe.store.schema import freeze_schema
 from mmpipe.types import FeatureSchema
 
@@ -58,13 +58,15 @@ def _render(
 ) -> Mapping[str, bytes]:
     filled = next((history for history in reversed(histories) if history.shards), None)
     head = read_head(dataset, filled.partition) if filled else None
+    noted = read_noted(dataset)
     facts = CardFacts(
         schema=schema,
         corpus=dataset.corpus,
         histories=histories,
         numbers=tuple(shard.number for shard in head.shards if shard.files) if head else (),
         newest=head,
-        rights=read_rights(dataset),
+        rights=noted.rights,
+        clips=noted.clips,
         deprecation=read_deprecation(dataset),
         identity=read_identity(dataset, histories[-1].fingerprint) if histories else None,
     )
@@ -72,7 +74,7 @@ def _render(
     return {
         "README.md": render_readme(facts).encode(),
         "CHANGELOG.md": render_changelog(facts).encode(),
-        "croissant.json": canonical_json(croissant(schema, dataset.corpus, published, facts.rights)),
+        "croissant.json": canonical_json(croissant(schema, dataset.corpus, published, facts.rights, facts.clips)),
         **statistics_files(histories, years),
     }
 

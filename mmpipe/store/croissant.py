@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmpipe.store.rights import Rights
+from mmpipe.store.rights import Rights, RightsCount
 from mmpipe.store.tarshard import INDEX_SCHEMA
 from mmpipe.store.vectorshard import vector_schema
 from mmpipe.types import FeatureKind, FeatureSchema
@@ -51,7 +51,9 @@ _MEANING = {
 }
 
 
-def croissant(schema: FeatureSchema, corpus: str, published: str, rights: Rights) -> dict[str, Any]:
+def croissant(
+    schema: FeatureSchema, corpus: str, published: str, rights: Rights, clips: RightsCount | None = None
+) -> dict[str, Any]:
     """Return the description as plain JSON values; `published` is a date, because bytes must not depend on a clock."""
     sequence = schema.kind is FeatureKind.SEQUENCE
     table = INDEX_SCHEMA if sequence else vector_schema(schema.dim, schema.dtype)
@@ -75,7 +77,7 @@ def croissant(schema: FeatureSchema, corpus: str, published: str, rights: Rights
             }
         ],
         "version": f"{schema.feature.rpartition('@')[2]}.0.0",
-        **_said(rights),
+        **_said(rights, clips),
     }
 
 
@@ -85,10 +87,12 @@ def column_meanings(schema: FeatureSchema) -> list[tuple[str, str, str]]:
     return [(column.name, str(column.type), _MEANING[column.name]) for column in table]
 
 
-def _said(rights: Rights) -> dict[str, Any]:
-    """Return what the owner said; a key with nothing in it would be a fault of the description."""
+def _said(rights: Rights, clips: RightsCount | None) -> dict[str, Any]:
+    """Return what the owner said, with every licence of clips that differ; an empty key would be a fault."""
     creator = {"@type": "sc:Organization", "email": rights.contact, "name": rights.owner}
-    said: dict[str, Any] = {"license": rights.licence} if rights.licence else {}
+    found = sorted(name for name in clips.licence if name) if clips else []
+    licence = found if len(found) > 1 else rights.licence or "".join(found)
+    said: dict[str, Any] = {"license": licence} if licence else {}
     return {**said, "creator": {key: value for key, value in creator.items() if value}} if rights.owner else said
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from mmpipe.errors import StoreError
 from mmpipe.io import canonical_json
-from mmpipe.store.layout import FORMAT_VERSION
 
+FORMAT = 1  # of a manifest, whatever the layout around it
 ROLES = ("data", "index")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_=-]*\.(tar|parquet)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -87,7 +87,7 @@ class Manifest:
     fingerprint: str  # of the extractor; "" for clips, assets, quarantine
     shards: tuple[ShardEntry, ...]  # by number
     totals: Mapping[str, int] = field(default_factory=dict)  # the ingest's accounting
-    format: int = FORMAT_VERSION
+    format: int = FORMAT
 
     @property
     def samples(self) -> int:

@@ -12,7 +12,7 @@ from mmpipe.store.history import FOLDER, PartitionHistory
 from mmpipe.store.identity import Identity
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.revisions import manifest_name
-from mmpipe.store.rights import Rights
+from mmpipe.store.rights import Rights, RightsCount
 from mmpipe.store.snippets import snippets
 from mmpipe.types import FeatureKind, FeatureSchema
 
@@ -29,6 +29,7 @@ class CardFacts:
     newest: Manifest | None  # the newest partition that has a clip
     numbers: tuple[int, ...]  # of its shards that have one
     rights: Rights
+    clips: RightsCount | None  # of the whole corpus, where they differ
     deprecation: Deprecation | None
     identity: Identity | None  # what the newest fingerprint stands for, where it was noted
 
@@ -40,7 +41,7 @@ def render_readme(facts: CardFacts) -> str:
         _introduction(facts),
         _columns(facts.schema),
         _made_by(facts),
-        render_rights(facts.rights),
+        render_rights(facts.rights, facts.clips),
     ]
     parts.append(_partitions(facts.histories))
     if facts.newest is not None:
@@ -120,8 +121,8 @@ def _identity_rows(identity: Identity | None) -> list[tuple[str, str]]:
     return [*params, ("sha256 of the weights", identity.weights or "no weights")]
 
 
-def render_rights(rights: Rights) -> str:
-    """Return the section that says whose a corpus is."""
+def render_rights(rights: Rights, clips: RightsCount | None = None) -> str:
+    """Return the section that says whose a corpus is; where its clips differ, how many stand under what."""
     said = [
         ("owner", rights.owner),
         ("contact", rights.contact),
@@ -130,7 +131,9 @@ def render_rights(rights: Rights) -> str:
         ("consent", rights.consent),
     ]
     rows = "".join(f"| {name} | {cell(value) or 'not said'} |\n" for name, value in said)
-    return f"## Whose it is\n\n| | |\n|---|---|\n{rows}"
+    counted = f"| all clips of the corpus | {cell(clips.sentence())} |\n" if clips else ""
+    where = "\nOf each asset: the columns `licence`, `pii`, `consent`, `owner` of `../assets/data/`.\n" if clips else ""
+    return f"## Whose it is\n\n| | |\n|---|---|\n{rows}{counted}{where}"
 
 
 def _partitions(histories: Sequence[PartitionHistory]) -> str:

@@ -14,7 +14,7 @@ import polars as pl
 
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.io import canonical_json, keep_young, make_directory, put_if_absent, write_durable
-from mmpipe.store.layout import CLIPS, FORMAT_VERSION, DatasetLayout, StoreLayout
+from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.redaction import redact_manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_head
@@ -42,7 +42,7 @@ class Snapshot:
 
     corpus: str
     entries: tuple[SnapshotEntry, ...]  # sorted
-    format: int = FORMAT_VERSION
+    format: int = 1  # of this record, whatever the layout around it
 
     @property
     def digest(self) -> str:

@@ -6,7 +6,7 @@ from mmpipe.io import replace_durable
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.objects import stage_path
 from mmpipe.store.readme import render_rights
-from mmpipe.store.rights import read_rights
+from mmpipe.store.rights import read_noted
 
 README_NAME = "README.md"
 MEANING = {
@@ -39,7 +39,8 @@ def write_spine_card(dataset: DatasetLayout) -> bool:
 
 
 def render_spine_card(dataset: DatasetLayout) -> bytes:
-    """Return the README of the clips; it has no figures, so that no commit has to count."""
+    """Return the README of the clips; its only figures are noted ones, so that no commit has to count."""
+    noted = read_noted(dataset)
     columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in MEANING.items())
     return f"""---
 pretty_name: "{dataset.corpus} clips"
@@ -58,7 +59,7 @@ one; join on `key`. A clip without a row there lacks the modality, or its file i
 |---|---|
 {columns}
 
-{render_rights(read_rights(dataset))}
+{render_rights(noted.rights, noted.clips)}
 ## How to read it
 
 ```python

@@ -35,6 +35,8 @@ class TableKind:
     name: str
     columns: tuple[tuple[str, type[pl.DataType]], ...]
     dictionary: tuple[str, ...] = ()  # columns whose values repeat
+    older: tuple[TableKind, ...] = ()  # what such tables were before: a part of these columns
+    fill: tuple[tuple[str, str], ...] = ()  # what an older table says of the columns that it lacks
 
     @property
     def names(self) -> list[str]:
@@ -50,6 +52,15 @@ class TableKind:
     def digest(self) -> str:
         """Return the identity of the schema, as manifests name it."""
         return digest_of(self.name, *(f"{name}:{kind.__name__}" for name, kind in self.columns))
+
+    def at(self, digest: str) -> TableKind | None:
+        """Return the kind that has a schema's digest: this one, or an older one; None where nobody knows it."""
+        return next((kind for kind in (self, *self.older) if kind.digest == digest), None)
+
+    def widen(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return rows of an older kind under this kind's columns."""
+        missing = [pl.lit(value, self.schema[name]).alias(name) for name, value in self.fill if name not in frame]
+        return frame.with_columns(missing).select(self.names) if missing else frame
 
     def frame(self, rows: Iterable[Sequence[Any]] = ()) -> pl.DataFrame:
         """Return a frame of rows in the order of the columns."""
@@ -88,17 +99,24 @@ def read_manifest_table(
     """Return the rows that a manifest names, verified, in the order of its shards; or those of one shard."""
     if manifest is None:
         return kind.frame()
-    if manifest.schema != kind.digest:
-        raise StoreError(
-            f"{dataset.corpus}/{dataset.name} dt={manifest.partition} revision {manifest.revision} has another "
-            f"schema than this mmpipe's {kind.name}. Use the mmpipe that wrote it, or run `mmpipe migrate`."
-        )
+    found = kind_of(dataset, kind, manifest)
     frames = [
-        read_shard_table(dataset, kind, shard)
+        kind.widen(read_shard_table(dataset, found, shard))
         for shard in manifest.shards
         if shard.files and number in (None, shard.number)
     ]
     return pl.concat(frames, rechunk=True) if frames else kind.frame()
+
+
+def kind_of(dataset: DatasetLayout, kind: TableKind, manifest: Manifest) -> TableKind:
+    """Return what the rows that a manifest names look like: those of an older mmpipe have fewer columns."""
+    found = kind.at(manifest.schema)
+    if found is None:
+        raise StoreError(
+            f"{dataset.corpus}/{dataset.name} dt={manifest.partition} revision {manifest.revision} has another "
+            f"schema than this mmpipe's {kind.name}. Use the mmpipe that wrote it."
+        )
+    return found
 
 
 def read_partitions(dataset: DatasetLayout, kind: TableKind, partitions: Sequence[str] | None) -> pl.DataFrame:

@@ -6,22 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from corpus_maker import CORPUS, DT, write_pairs
-from typed_projects import Type, write_config
+from typed_projects import AUDIO, Type, write_config, write_sample_project
 
 import mmpipe as library
 from mmpipe.config import load_config
 from mmpipe.steps.ingest import ingest_reason
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
-from mmpipe.store.sample import SampleFeature, make_sample_store, sample_value
+from mmpipe.store.sample import SampleFeature, sample_value
 from mmpipe.store.verify import verify_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
-AUDIO = SampleFeature(
-    schema=FeatureSchema(feature="audio-toy@1", modality=Modality.AUDIO, kind=FeatureKind.SEQUENCE, dim=6),
-    max_steps=9,
-    missing=0.4,
-)
 NEXT = SampleFeature(
     schema=FeatureSchema(feature="audio-toy@2", modality=Modality.AUDIO, kind=FeatureKind.VECTOR, dim=4)
 )
@@ -29,9 +24,7 @@ NEXT = SampleFeature(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    make_sample_store(tmp_path / "store", [AUDIO, NEXT], partitions=("2026-11-19", "2026-11-20"))
-    (tmp_path / "mmpipe.toml").write_text('store = "store"\n[corpora.sample]\nroot = "."\n', encoding="utf-8")
-    return tmp_path
+    return write_sample_project(tmp_path, AUDIO, NEXT)
 
 
 def test_a_feature_is_browsed(project: Path, mmpipe: Type) -> None:

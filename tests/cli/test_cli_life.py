@@ -5,21 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typed_projects import Type
+from typed_projects import AUDIO, Type, write_sample_project
 
 from mmpipe.registry.taint import mark_version
 from mmpipe.registry.versions import publish_version
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
-from mmpipe.store.sample import SampleFeature, make_sample_store
+from mmpipe.store.sample import SampleFeature
 from mmpipe.store.verify import verify_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
-SOUND = SampleFeature(
-    schema=FeatureSchema(feature="audio-toy@1", modality=Modality.AUDIO, kind=FeatureKind.SEQUENCE, dim=6),
-    max_steps=9,
-    missing=0.4,
-)
 PICTURE = SampleFeature(
     schema=FeatureSchema(feature="image-toy@1", modality=Modality.VIDEO, kind=FeatureKind.VECTOR, dim=4)
 )
@@ -27,9 +22,7 @@ PICTURE = SampleFeature(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    make_sample_store(tmp_path / "store", [SOUND, PICTURE], partitions=("2026-11-19", "2026-11-20"))
-    (tmp_path / "mmpipe.toml").write_text('store = "store"\n[corpora.sample]\nroot = "."\n', encoding="utf-8")
-    return tmp_path
+    return write_sample_project(tmp_path, AUDIO, PICTURE)
 
 
 def test_a_source_is_forgotten(project: Path, mmpipe: Type) -> None:

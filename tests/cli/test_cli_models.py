@@ -10,6 +10,9 @@ from corpus_maker import CORPUS, DT, tree
 from typed_projects import HOSTILE, LABELS, Type, model_table, write_config
 
 from mmpipe.io import sha256_file
+from mmpipe.registry.taint import mark_version
+from mmpipe.registry.versions import pick_version
+from mmpipe.store.layout import StoreLayout
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
@@ -111,6 +114,18 @@ def test_a_published_file_that_was_changed_is_refused(project: Path, mmpipe: Typ
     told = mmpipe(project, "predict", "media/s00.wav", "--model", "tones@2")
     assert told.code == 1 and "model.safetensors has other content than published" in told.err
     assert mmpipe(project, "predict", "media/s00.wav", "--model", "tones@1").code == 0
+
+
+def test_an_answer_of_a_tainted_model_says_so(project: Path, mmpipe: Type) -> None:
+    models = StoreLayout(project / "store").models
+    label = pick_version(models, "tones", "1").label
+    mark_version(models, "tones", label, ("a" * 64,), "asked for")
+    told = mmpipe(project, "predict", "media/s00.wav", "--model", "tones@1")
+    assert told.code == 0 and f"tones@{label} is tainted: trained on 1 asset" in told.err.replace("\n", " ")
+    told = mmpipe(project, "predict", "media/s00.wav", "--model", "tones@1", "--json")
+    assert "forgotten" in told.json()["tainted"]
+    told = mmpipe(project, "predict", "media/s00.wav", "--model", "tones@2")
+    assert told.code == 0 and "tainted" not in told.err
 
 
 def test_a_refused_fusion_ends_with_4_and_is_kept(project: Path, mmpipe: Type) -> None:

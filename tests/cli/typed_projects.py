@@ -11,6 +11,14 @@ from typing import Any
 
 from corpus_maker import CORPUS, write_text, write_tone
 
+from mmpipe.store.sample import SampleFeature, make_sample_store
+from mmpipe.types import FeatureKind, FeatureSchema, Modality
+
+AUDIO = SampleFeature(
+    schema=FeatureSchema(feature="audio-toy@1", modality=Modality.AUDIO, kind=FeatureKind.SEQUENCE, dim=6),
+    max_steps=9,
+    missing=0.4,
+)
 HOSTILE = "no\x1b[31m\x9b1m\u202e"  # a label that would colour, clear or turn the terminal
 
 
@@ -43,6 +51,13 @@ def write_config(folder: Path, *lines: str) -> None:
         'features = ["audio-mfccseg", "text-ngrams"]',
     ]
     write_text(folder / "mmpipe.toml", "\n".join([*head, *lines]) + "\n")
+
+
+def write_sample_project(folder: Path, *features: SampleFeature) -> Path:
+    """Make a store of made-up values of two dates, with a config of it; there are no raw files."""
+    make_sample_store(folder / "store", features, partitions=("2026-11-19", "2026-11-20"))
+    (folder / "mmpipe.toml").write_text('store = "store"\n[corpora.sample]\nroot = "."\n', encoding="utf-8")
+    return folder
 
 
 def write_words(folder: Path) -> None:

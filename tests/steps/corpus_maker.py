@@ -15,6 +15,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, parse_config
 from mmpipe.io import sha256_file
 from mmpipe.steps.commit import CommitReport
@@ -24,6 +25,7 @@ from mmpipe.steps.plan import plan_corpus
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine
+from mmpipe.store.snapshot import Snapshot, take_snapshot
 
 CORPUS = "sounds"
 DT = "2026-11-20"
@@ -139,6 +141,19 @@ def shards(config: Config, dataset: str, dt: str = DT) -> dict[int, tuple[str, .
     """Return the digests of the files of every shard of a partition's head."""
     head = read_head(StoreLayout(config.store).dataset(CORPUS, dataset), dt)
     return {shard.number: tuple(file.sha256 for file in shard.files) for shard in head.shards} if head else {}
+
+
+def values(config: Config, snapshot: Snapshot | None = None) -> dict[tuple[str, str], bytes]:
+    """Return the value of every clip and feature, in the order of the clips, as heads or a snapshot have it."""
+    layout = StoreLayout(config.store)
+    pinned = snapshot or take_snapshot(layout, CORPUS, (SOUND, TEXT))
+    reader = AlignedReader(layout, pinned, (SOUND, TEXT))
+    batches = (reader.gather(np.array([row])) for row in range(len(reader)))
+    return {
+        (key, name): feature.x_BTD.tobytes()
+        for key, batch in zip(reader.spine["key"], batches, strict=True)
+        for name, feature in batch.features.items()
+    }
 
 
 def partitions(config: Config) -> tuple[str, ...]:

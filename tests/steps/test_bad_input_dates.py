@@ -29,6 +29,7 @@ from corpus_maker import (
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, ShardError
+from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.steps.backfill import backfill_dates, dates_of_range
 from mmpipe.steps.choices import Only
 from mmpipe.steps.extract import extract_plan
@@ -211,6 +212,24 @@ def test_a_backfill_fills_every_date_once(tmp_path: Path) -> None:
     assert {day.state for day in again.days} == {"nothing to do"}
     assert not ingest_reason(config, CORPUS, "2026-12-24")  # a date without files needs no look
     assert tree(config.store) == before
+
+
+def test_a_backfill_lists_the_folder_once_for_all_its_dates(tmp_path: Path) -> None:
+    config = dated(tmp_path)
+    asked: list[Path] = []
+
+    def list_files(root: Path, exclude: frozenset[Path]) -> Listing:
+        asked.append(root)
+        return list_corpus(root, exclude)
+
+    for dry_run, state in ((True, "would run"), (False, "done"), (False, "nothing to do")):
+        asked.clear()
+        made = backfill_dates(config, CORPUS, "2025-10-20", "2026-11-23", dry_run=dry_run, list_files=list_files)
+        assert (len(made.days), len(asked)) == (400, 1)
+        assert {day.state for day in made.days if day.dt in DAYS} == {state}
+    write_tone(tmp_path / "media" / DAYS[0] / "late.wav", 700)  # another run looks anew
+    again = backfill_dates(config, CORPUS, *DAYS, list_files=list_files)
+    assert [day.dt for day in again.days if day.state == "done"] == [DAYS[0]] and len(asked) == 2
 
 
 def test_a_backfill_makes_new_parameters_over_all_dates(tmp_path: Path) -> None:

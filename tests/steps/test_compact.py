@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from corpus_maker import CORPUS, DT, SOUND, TEXT, extract, ingest, make_config, tree, write_pairs
+from corpus_maker import CORPUS, DT, SOUND, TEXT, extract, ingest, make_config, tree, values, write_pairs
 
-from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
 from mmpipe.steps import compact as compact_step
 from mmpipe.steps.compact import compact_corpus
@@ -46,14 +44,8 @@ def config(made: Path, tmp_path: Path) -> Config:
     return make_config(tmp_path, shard_clips=4)
 
 
-def values(config: Config, snapshot: Snapshot | None = None) -> list[tuple[str, bytes, bytes]]:
-    layout = StoreLayout(config.store)
-    reader = AlignedReader(layout, snapshot or take_snapshot(layout, CORPUS, (SOUND, TEXT)), (SOUND, TEXT))
-    batches = (reader.gather(np.array([row])).features for row in range(len(reader)))
-    return [
-        (key, found[SOUND].x_BTD.tobytes(), found[TEXT].x_BTD.tobytes())
-        for key, found in zip(reader.spine["key"], batches, strict=True)
-    ]
+def in_order(config: Config, snapshot: Snapshot | None = None) -> list[tuple[tuple[str, str], bytes]]:
+    return list(values(config, snapshot).items())
 
 
 def heads(config: Config) -> dict[str, list[tuple[int, int, int, int]]]:
@@ -67,7 +59,7 @@ def heads(config: Config) -> dict[str, list[tuple[int, int, int, int]]]:
 
 def test_small_shards_become_full_ones_and_nothing_else_changes(config):
     layout = StoreLayout(config.store)
-    before, pinned = values(config), take_snapshot(layout, CORPUS, (SOUND, TEXT))
+    before, pinned = in_order(config), take_snapshot(layout, CORPUS, (SOUND, TEXT))
     save_snapshot(layout, pinned)
     report = compact_corpus(config, CORPUS, below=4)
     assert [(repack.old, repack.new, repack.clips) for repack in report.repacks] == [((1, 2, 3, 4, 5), 2, 6)]
@@ -76,8 +68,8 @@ def test_small_shards_become_full_ones_and_nothing_else_changes(config):
         SOUND: [(0, 4, 0, 0), (6, 4, 0, 0), (7, 1, 1, 0)],
         TEXT: [(0, 4, 0, 0), (6, 4, 0, 0), (7, 2, 0, 0)],
     }
-    assert values(config) == before
-    assert values(config, load_snapshot(layout, pinned.digest)) == before
+    assert in_order(config) == before
+    assert in_order(config, load_snapshot(layout, pinned.digest)) == before
     assert verify_store(layout) == () and plan_corpus(config, CORPUS).is_empty
     assert {state.state for state in read_states(config, CORPUS)} == {"complete"}
     again = tree(config.store / CORPUS)
@@ -93,9 +85,9 @@ def test_new_clips_and_a_forget_go_on_after_it(config, tmp_path):
     assert read_spine(layout, CORPUS)["shard"].unique().sort().to_list() == [0, 6, 7, 8]
     forget(config, CORPUS, "f", "asked for")
     assert verify_store(layout) == () and plan_corpus(config, CORPUS).is_empty
-    kept = values(config)
+    kept = in_order(config)
     compact_corpus(config, CORPUS, below=4)
-    assert values(config) == kept and verify_store(layout) == () and plan_corpus(config, CORPUS).is_empty
+    assert in_order(config) == kept and verify_store(layout) == () and plan_corpus(config, CORPUS).is_empty
 
 
 def test_a_dry_run_changes_nothing(config):
@@ -115,7 +107,7 @@ def test_what_is_due_is_not_repacked(config, tmp_path):
 def test_readers_are_right_at_every_step_and_a_killed_one_is_finished(config, tmp_path, monkeypatch):
     """Kill after each commit in turn, each time with one more done, until a run comes through."""
     layout = StoreLayout(config.store)
-    before, real = values(config), compact_step.recommit
+    before, real = in_order(config), compact_step.recommit
     for _ in range(20):
         done: list[str] = []
 
@@ -131,10 +123,10 @@ def test_readers_are_right_at_every_step_and_a_killed_one_is_finished(config, tm
             try:
                 compact_corpus(config, CORPUS, below=4)
             except KeyboardInterrupt:
-                assert values(config) == before and plan_corpus(config, CORPUS).is_empty
+                assert in_order(config) == before and plan_corpus(config, CORPUS).is_empty
                 assert {found.code for found in verify_store(layout)} <= {"compaction_unfinished"}
                 continue
         break
-    assert values(config) == before and verify_store(layout) == ()
+    assert in_order(config) == before and verify_store(layout) == ()
     assert heads(config)[SOUND] == [(0, 4, 0, 0), (6, 4, 0, 0), (7, 1, 1, 0)]
     assert read_head(layout.dataset(CORPUS, CLIPS), DT).revision == 8

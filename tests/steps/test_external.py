@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_maker import CORPUS, DT, LATER, extract, ingest, make_config, tree, write_pairs
+from corpus_maker import CORPUS, DT, LATER, SOUND, extract, ingest, make_config, tree, write_pairs
 from kill_models import MODEL, model_table, write_pairs_that_need_both
 
 from mmpipe.config import Config, parse_config
@@ -24,7 +24,9 @@ from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.plan import plan_corpus, read_states
 from mmpipe.steps.predict import predict_files
 from mmpipe.steps.release import release_model
-from mmpipe.steps.train import train_model
+from mmpipe.steps.snapshots import create_snapshot
+from mmpipe.steps.train import is_trained, newest_checkpoint, train_model
+from mmpipe.steps.training_set import TrainingSet, open_training_set, pin_snapshot
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
@@ -232,6 +234,7 @@ def test_a_model_learns_from_one_of_ours_and_one_of_theirs(tmp_path):
     report = register(settings, uri, "talk")
     config = parse_config(table)
     extract_plan(config, plan_corpus(config, "talk"))
+    create_snapshot(config, "paper", "talk")
     shutil.rmtree(uri)  # a training needs only what was copied
     trained = train_model(config, MODEL)
     released = release_model(config, MODEL, trained.checkpoint)
@@ -244,3 +247,18 @@ def test_a_model_learns_from_one_of_ours_and_one_of_theirs(tmp_path):
     assert lineage["fingerprints"][THEIRS] == report.pin.digest
     with pytest.raises(ConfigError, match=r"reads theirs@1, which another team publishes .* Put the files into"):
         predict_files(config, [tmp_path / "media" / "clip-00.wav"], MODEL)
+
+    publish(uri, {key: [-value for value in values] for key, values in rows.items()})
+    refresh_feature(config, "talk", "theirs", "a correction")
+    extract_plan(config, plan_corpus(config, "talk"))
+    pinned = pin_snapshot(config, MODEL, "paper")
+    then = open_training_set(pinned, pinned.models[MODEL])
+    assert then.fingerprints == (lineage["fingerprints"][SOUND], report.pin.digest)
+    assert np.array_equal(values_of(then, ["clip-03"]), np.float32([rows["clip-03"]]))
+    assert newest_checkpoint(pinned, MODEL) == trained.checkpoint and not is_trained(config, MODEL)
+
+
+def values_of(data: TrainingSet, sources: list[str]) -> np.ndarray:
+    """Return what a training reads of theirs, for some sources."""
+    rows = [list(data.reader.spine["source_id"]).index(source) for source in sources]
+    return data.reader.gather(np.array(rows)).features[THEIRS].x_BTD[:, 0]

@@ -7,11 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from corpus_maker import CORPUS, DT, SOUND, TEXT, extract, ingest, make_config, tree, write_pairs
+from corpus_maker import CORPUS, DT, SOUND, TEXT, extract, ingest, make_config, tree, values, write_pairs
 
-from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.taint import read_checkpoint_taint, read_taint
@@ -20,12 +18,17 @@ from mmpipe.steps import forget as forget_step
 from mmpipe.steps import forget_store
 from mmpipe.steps.forget import forget
 from mmpipe.steps.forget_order import read_orders
+from mmpipe.steps.gc import collect_garbage, file_system_time
 from mmpipe.steps.plan import plan_corpus, read_states
+from mmpipe.steps.snapshots import create_snapshot
 from mmpipe.store.assets import read_assets
 from mmpipe.store.audit import read_events
-from mmpipe.store.layout import StoreLayout
-from mmpipe.store.redaction import is_redacted, redactions_of
-from mmpipe.store.snapshot import Snapshot, load_snapshot, save_snapshot, take_snapshot
+from mmpipe.store.journal import MadeShard, note_made
+from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.objects import has_object
+from mmpipe.store.redaction import is_redacted, redact_manifest, redactions_of
+from mmpipe.store.revisions import list_revisions, read_manifest
+from mmpipe.store.snapshot import load_snapshot, save_snapshot, take_snapshot
 from mmpipe.store.spine import read_spine
 from mmpipe.store.verify import verify_store
 
@@ -59,17 +62,6 @@ def config(made: Path, tmp_path: Path) -> Config:
     return make_config(tmp_path, shard_clips=2)
 
 
-def values(config: Config, snapshot: Snapshot | None = None) -> dict[tuple[str, str], bytes]:
-    layout = StoreLayout(config.store)
-    pinned = snapshot or take_snapshot(layout, CORPUS, (SOUND, TEXT))
-    reader = AlignedReader(layout, pinned, (SOUND, TEXT))
-    found = {}
-    for row, key in enumerate(reader.spine["key"]):
-        batch = reader.gather(np.array([row]))
-        found |= {(key, name): feature.x_BTD.tobytes() for name, feature in batch.features.items()}
-    return found
-
-
 def find_bytes(folder: Path, needles: list[bytes]) -> list[str]:
     """Return the files that hold one of the needles, in tables also behind the compression."""
     import pyarrow.parquet as pq
@@ -100,6 +92,9 @@ def test_nothing_of_it_is_left_and_the_rest_is_as_it_was(config):
     before, pinned = values(config), take_snapshot(layout, CORPUS, (SOUND, TEXT))
     save_snapshot(layout, pinned)
     texts, digests = needles_of(config)
+    reason = f"the audio of {GONE!r} has new bytes"
+    shard = MadeShard(partition=DT, shard=0, feature=SOUND, inputs="", clips=1, reason=reason)
+    note_made(layout, CORPUS, [shard], "2026-11-20T00:00:00")
     assert find_bytes(config.store, texts) and find_bytes(config.store, digests)
     report = forget(config, CORPUS, GONE, "the speaker asked for it")
     assert (report.assets, report.files) == (1, 4)
@@ -246,6 +241,39 @@ def test_one_that_was_killed_between_commits_is_finished_by_the_next(config, mon
                 kills += 1
                 assert values(config).items() <= before.items()
     assert kills == 4 and find_bytes(config.store, texts) == []
+    assert verify_store(layout) == () and plan_corpus(config, CORPUS).is_empty
+
+
+def test_gc_takes_what_was_forgotten_and_leaves_what_stands_in_its_place(config, tmp_path, monkeypatch):
+    """Also after a kill, when no head names the old bytes but revisions that are kept do."""
+    layout = StoreLayout(config.store)
+    create_snapshot(config, "paper", CORPUS)
+    write_pairs(tmp_path / "media", ["later"])
+    ingest(config)
+    extract(config)
+    _, digests = needles_of(config)
+    sound = layout.dataset(CORPUS, SOUND)
+    before = {path.name for path in sound.root.glob("objects/*/*")}
+
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forget_step, "delete_objects", die)
+        with pytest.raises(KeyboardInterrupt):
+            forget(config, CORPUS, GONE, "asked for")
+    kept = config.model_copy(update={"retention": config.retention.model_copy(update={"revisions": 9})})
+    month_s = 30 * 86_400.0
+    collect_garbage(kept, days=0, delete=True, clock=lambda layout: file_system_time(layout) + month_s)
+    assert before - {path.name for path in sound.root.glob("objects/*/*")}
+    assert find_bytes(config.store / CORPUS / CLIPS, [*digests, GONE.encode()]) == []
+    for number in list_revisions(sound, DT):
+        manifest = redact_manifest(sound, read_manifest(sound, DT, number))
+        assert all(has_object(sound, file) for shard in manifest.shards for file in shard.files)
+    after = values(config, load_snapshot(layout, "paper"))
+    assert len(after) == 2 * (len(NAMES) - 1)
+    forget(config, CORPUS, GONE, "asked for")
+    assert values(config, load_snapshot(layout, "paper")) == after
     assert verify_store(layout) == () and plan_corpus(config, CORPUS).is_empty
 
 

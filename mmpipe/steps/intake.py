@@ -1,0 +1,136 @@
+"""What there is to take in: one look at a corpus's folder and labels, and what of it belongs to a date.
+
+A look is good for every date of a run, so a range of dates costs one walk over the folder. What changes after it is
+seen by the next run: the look says since when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpipe.config import CONFIG_NAME, Config, CorpusConfig, DateRule
+from mmpipe.errors import SampleError
+from mmpipe.io import sha256_file
+from mmpipe.sources.dates import partition_of
+from mmpipe.sources.labels import read_labels
+from mmpipe.sources.listing import Listing, list_corpus
+from mmpipe.sources.matching import LabelMatch, match_labels
+from mmpipe.sources.stems import AssetFiles, group_files
+from mmpipe.sources.suffixes import split_suffix
+from mmpipe.steps.rights import require_rights_columns
+from mmpipe.store.layout import StoreLayout
+from mmpipe.types import Drop, RawFile, digest_of
+
+ListFiles = Callable[[Path, frozenset[Path]], Listing]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """Everything that lies in a corpus's folder, with its labels, at one moment."""
+
+    listing: Listing
+    by_date: Mapping[str | None, tuple[AssetFiles, ...]]  # stems by source id; None: they belong to whatever date runs
+    labels: LabelMatch
+    drops: tuple[Drop, ...]  # strays of the folder
+    undated: tuple[Drop, ...]  # files whose date cannot be told: every date's
+    settings: str  # digest of the corpus's settings and labels
+    started_ns: int  # a file as young as this may yet change without showing it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What there is to take in on a date: the stems, with labels, and what fell out on the way."""
+
+    groups: tuple[AssetFiles, ...]
+    labels: LabelMatch
+    drops: tuple[Drop, ...]
+    num_filtered: int
+    settings: str
+    started_ns: int
+
+
+def look_at_corpus(config: Config, corpus: str, list_files: ListFiles = list_corpus) -> Look:
+    """List a corpus's folder once, without the store and what else of ours lies in it."""
+    _, source = config.corpus(corpus)
+    ours = {StoreLayout(config.store).local, source.root / CONFIG_NAME}
+    exclude = ours | ({source.labels.file} if source.labels else set())
+    started_ns = time.time_ns()
+    return look_at_listing(source, list_files(source.root, frozenset(exclude)), started_ns)
+
+
+def look_at_listing(source: CorpusConfig, listing: Listing, started_ns: int) -> Look:
+    """Join the files of a listing to stems, and those with labels and dates."""
+    settings = settings_digest(source)  # before the labels are read: if they change meanwhile, they are read again
+    grouping = group_files(listing.files)
+    labels = LabelMatch(labels={}, drops=(), unmatched=())
+    if source.labels:
+        table = read_labels(source.labels)
+        require_rights_columns(table, source)
+        labels = match_labels(table, grouping.assets)
+    by_date: dict[str | None, list[AssetFiles]] = {}
+    undated: list[Drop] = []
+    for group in grouping.assets:
+        try:
+            date = partition_of(group, source.dates, labels.labels.get(group.source_id))
+        except SampleError as error:
+            undated += [_undated(group, file, error) for file in group.files]
+            continue
+        by_date.setdefault(date, []).append(group)
+    return Look(
+        listing=listing,
+        by_date={date: tuple(groups) for date, groups in by_date.items()},
+        labels=labels,
+        drops=(*listing.drops, *grouping.drops),
+        undated=tuple(undated),
+        settings=settings,
+        started_ns=started_ns,
+    )
+
+
+def take_in(source: CorpusConfig, dt: str, look: Look) -> Intake:
+    """Pick what belongs to a date."""
+    groups = [*look.by_date.get(None, ()), *look.by_date.get(dt, ())]
+    strays = (drop for drop in look.drops if _belongs(drop, source, dt))
+    return Intake(
+        groups=tuple(sorted(groups, key=lambda group: group.source_id)),
+        labels=look.labels,
+        drops=(*look.labels.drops, *look.undated, *strays),
+        num_filtered=_num_filtered(look.listing, source, dt),
+        settings=look.settings,
+        started_ns=look.started_ns,
+    )
+
+
+def settings_digest(source: CorpusConfig) -> str:
+    """Return the digest of all that decides what an ingest makes of a folder, and of the labels beside it.
+
+    Where both lie is left out: a project that was moved is the same project.
+    """
+    kept_out = {"root": True, "labels": {"file"}}
+    kept_out |= dict.fromkeys(("features", "max_age_h", "max_quarantined", "rights"), True)
+    settings = source.model_dump_json(exclude=kept_out)
+    labels = sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else ""
+    return digest_of(settings, labels, *(part for item in sorted(source.rights.columns.items()) for part in item))
+
+
+def _undated(group: AssetFiles, file: RawFile, error: SampleError) -> Drop:
+    return Drop(stage="list", code=error.code, detail=error.detail, file=file.name, source_id=group.source_id)
+
+
+def _belongs(drop: Drop, source: CorpusConfig, dt: str) -> bool:
+    """Say whether a file that is no media belongs to this run's date; one that shows no date belongs to each."""
+    if source.dates.rule is not DateRule.PATH:
+        return True
+    file = RawFile(name=drop.file, nbytes=0, mtime_ns=0, inode=0)
+    try:
+        return partition_of(AssetFiles(source_id=split_suffix(drop.file)[0], files=(file,)), source.dates, None) == dt
+    except SampleError:
+        return True
+
+
+def _num_filtered(listing: Listing, source: CorpusConfig, dt: str) -> int:
+    drops = (Drop(stage="list", code="filtered", detail="", file=entry.name) for entry in listing.filtered)
+    return sum(_belongs(drop, source, dt) for drop in drops)
