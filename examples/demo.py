@@ -133,6 +133,7 @@ def show_results(config: Config, corpus: str) -> None:
 def show_ways_on(config: Config, config_path: Path, corpus: str) -> None:
     """Print the report, three programs of other teams, and what to do next."""
     from mmpipe.steps.consumers import consumer_snippets
+    from mmpipe.steps.night import models_of
 
     reports = sorted((config.store / "reports").glob(f"{corpus}-*.html"))
     if reports:
@@ -141,13 +142,13 @@ def show_ways_on(config: Config, config_path: Path, corpus: str) -> None:
     for title, program in consumer_snippets(config.store, corpus):
         console.print(f"\n  # {title}", style="dim", markup=False)
         console.print(program, markup=False)
-    mmpipe = "./run mmpipe"
+    mmpipe, model = "./run mmpipe", next(iter(models_of(config, corpus)), "NAME")
     where = f"--config {shown(config_path)}"
     console.print("\n[bold]7[/] next:")
     for command, meaning in (
         ("./run up", "Prefect's UI with these flows, schedules and backfill"),
         (f"{mmpipe} quarantine show {where}", "what could not be used, and why"),
-        (f"{mmpipe} models show {corpus} {where}", "the model's card"),
+        (f"{mmpipe} models show {model} {where}", "the model's card"),
         (f"{mmpipe} predict {where} FILE", "ask it about a file"),
         ("./run demo --corpus FOLDER --labels FILE", "the same on your own files"),
     ):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-GROUND = {"types", "errors", "config", "io", "faults", "remote", "cache"}
+GROUND = {"types", "errors", "config", "io", "faults", "remote", "cache", "words"}
 # Floor 2: the only places that know two rooms. `mmpipe/__init__.py` is the door for other teams.
 JOINERS = {"steps", "cli", "__init__", "__main__"}
 # (from, to) -> why the door must be.

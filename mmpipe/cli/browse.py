@@ -16,8 +16,10 @@ from mmpipe.cli.options import (
     OnlyDate,
     open_config,
 )
-from mmpipe.cli.show import print_json, print_rows
+from mmpipe.cli.show import plain, print_json, print_rows
 from mmpipe.config import load_config
+
+LONGEST_TEXT = 40  # characters of a clip's text in a table
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +44,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what is known of a clip: its place, its labels, its values."""
-    from mmpipe.steps.inspect import find_clips
+    from mmpipe.steps.inspect import find_clips, why_no_clip
 
     settings, name = open_config(config, corpus)
     found = find_clips(settings, name, key)
@@ -52,8 +54,13 @@ def show(
         for clip in found:
             print_rows([{"field": field, "value": value} for field, value in clip.items()], False)
     if not found:
-        typer.echo(f"no clip, asset or source {key!r} in {name}", err=True)
+        why = why_no_clip(settings, name, key)
+        where = f": it is in quarantine: {why}" if why else ""
+        typer.echo(plain(f"no clip, asset or source {key!r} in {name}{where}"), err=True)
         raise typer.Exit(1)
+    if not any(key in (clip["key"], clip["asset_id"], clip["source_id"]) for clip in found):
+        kept = ", ".join(sorted({clip["source_id"] for clip in found}))
+        typer.echo(plain(f"{key!r} has the same content: kept as {kept}"), err=True)
 
 
 def schema(
@@ -80,8 +87,16 @@ def sample(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show values of a few clips of the newest date: shape, numbers, labels; the same ones every time."""
+    """Show values of a few clips of the newest date: shape, numbers, labels, text; the same ones every time."""
     from mmpipe.steps.samples import sample_feature
 
     settings, name = open_config(config, corpus)
-    print_rows(sample_feature(settings, name, feature, count, dt), as_json, f"clips of {feature}")
+    rows = sample_feature(settings, name, feature, count, dt)
+    if not as_json:
+        rows = [{**row, "text": _cut(row["text"])} for row in rows]
+    print_rows(rows, as_json, f"clips of {feature}")
+
+
+def _cut(text: str) -> str:
+    """Return as much of a text as fits into a table."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."

@@ -43,7 +43,7 @@ def verify(
     from dataclasses import asdict
 
     from mmpipe.steps.repair import repair_store
-    from mmpipe.steps.verify import count_damage, find_faults, open_to_verify
+    from mmpipe.steps.verify import count_damage, find_faults, name_redacted, open_to_verify
     from mmpipe.store.layout import open_store
 
     if (source or dry_run or accept_loss) and not repair:
@@ -53,12 +53,15 @@ def verify(
     if repair:
         copy = open_store(source) if source else None
         for step in repair_store(settings, layout, corpus, copy, dry_run, accept_loss):
-            typer.echo(plain(f"{step.action}: {step.path}" + (f": {step.detail}" if step.detail else "")), err=True)
+            action = f"would be {step.action}" if dry_run else step.action
+            typer.echo(plain(f"{action}: {step.path}" + (f": {step.detail}" if step.detail else "")), err=True)
     findings = find_faults(layout, corpus)
     if as_json or not findings:
         print_rows([asdict(finding) for finding in findings], as_json, "damage")
     for finding in () if as_json else findings:
         print_text(f"{finding.severity} {finding.code} {finding.path}: {finding.detail}\n    {finding.way_out}")
+    for line in () if as_json or corpus else name_redacted(layout):
+        print_text(f"{line}: something was forgotten out of it, and its sums were made anew")
     if damage := count_damage(findings):
         raise StoreError(f"{damage} place(s) of the store are not what they should be; each has its way out")
 

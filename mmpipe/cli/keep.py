@@ -58,8 +58,10 @@ def create(
         return
     verb = "would name" if dry_run else "named"
     print_text(f"{verb} snapshot {made.snapshot} {name!r}: {made.corpus} {made.first} to {made.last}")
-    if not dry_run:
+    if not dry_run and made.features:
         print_text(f"Train on it: mmpipe train --snapshot {name}")
+    elif not dry_run:
+        print_text("It has clips and labels alone: no feature was made yet. Make them with: mmpipe extract")
 
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:

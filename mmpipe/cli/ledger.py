@@ -45,7 +45,7 @@ def plan(
     """Say what is due and why, and what it will take."""
     from mmpipe.steps.forecast import forecast_plan, totals_of
     from mmpipe.steps.ingest import ingest_reason
-    from mmpipe.steps.night import date_now
+    from mmpipe.steps.night import date_now, models_due
     from mmpipe.steps.plan import Plan, dates_between, plan_corpus
 
     settings, name = open_config(config, corpus)
@@ -63,15 +63,28 @@ def plan(
         for due in made.shards
         for feature, reason in due.named_reasons()
     ]
+    if not (new_files or first or last or feature or only is not Only.DUE):
+        rows += [
+            {"dt": today, "shard": "", "feature": f"(train {model})", "clips": "", "reason": reason}
+            for model, reason in models_due(settings, name, made)
+        ]
     running = [
         {"dt": state.partition, "shard": state.shard, "feature": state.feature, "by": state.reason}
         for state in made.running
     ]
     forecast = forecast_plan(settings, made)
     if as_json:
-        print_json({"due": rows, "running": running, "totals": forecast.table()})
+        held = [
+            {"dt": state.partition, "shard": state.shard, "feature": state.feature, "reason": state.reason}
+            for state in made.held
+        ]
+        print_json({"due": rows, "running": running, "held": held, "totals": forecast.table()})
         return
     _print_newest(rows, "due")
+    if new_files:
+        print_text("What follows from the new files shows once they are taken in.")
+    for reason in made.held_reasons:
+        print_text(reason)
     if running:
         _print_newest(running, "running: left out")
     if made.shards:

@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from mmpipe.cli import browse, check, export, feature, keep, ledger, life, make, models, quarantine
-from mmpipe.cli.show import plain
+from mmpipe.cli import browse, check, config, export, feature, keep, ledger, life, make, models, quarantine
+from mmpipe.cli.ending import run_and_leave
+from mmpipe.cli.show import plain, print_text
+from mmpipe.config import fault_text
 from mmpipe.errors import MmpipeError
 
 app = typer.Typer(
@@ -24,18 +27,41 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw video, audio, images and text in; aligned feature shards and fused models that earned their release out.",
 )
-for room in (make, ledger, browse, check, quarantine, keep, life, feature, export, models):
+for room in (make, ledger, browse, check, config, quarantine, keep, life, feature, export, models):
     room.register(app)
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        print_text(f"mmpipe {version('mmpipe')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version, and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before any verb."""
+
+
 def main(words: Sequence[str] | None = None) -> None:
-    """Run a command line, by default the process's own; an error is one clear text on stderr and an exit code."""
+    """Run a command line, by default the process's own, which ends with it; words that are given raise SystemExit."""
+    if words is None:
+        run_and_leave(lambda: _main(sys.argv[1:]))
+    else:
+        _main(words)
+
+
+def _main(words: Sequence[str]) -> None:
+    """Run a command line; an error is one clear text on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without é still shows that there is one
     try:
-        _run(list(sys.argv[1:] if words is None else words))
+        _run(list(words))
     except MmpipeError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
@@ -58,7 +84,9 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(3)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
-            error.show()
+            usage: Any = error
+            usage.message = fault_text(usage.message)
+            usage.show()
             sys.exit(2)
         raise
 

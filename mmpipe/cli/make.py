@@ -32,6 +32,7 @@ from mmpipe.cli.show import Bars, plain, print_json, print_rows, print_text
 from mmpipe.config import CONFIG_NAME, ClipRule, load_config
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.choices import Only
+from mmpipe.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -74,14 +75,19 @@ def init(
 def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False) -> None:
     """Do a whole night: ingest, extract, train, evaluate, publish, report."""
     from mmpipe.steps.inspect import count_quarantined
-    from mmpipe.steps.night import date_now, run_night, what_is_due
+    from mmpipe.steps.night import date_now, run_night, what_is_due, what_waits
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
     due = what_is_due(settings, name, date)
-    if not due or dry_run:
+    if not due:
         aside = count_quarantined(settings, name)
-        print_text("\n".join(due) or f"nothing to do: {name} is complete (files in quarantine: {aside})")
+        print_text(f"nothing to do: {name} is complete (files in quarantine: {aside})")
+        for line in what_waits(settings, name):
+            print_text(line)
+        return
+    if dry_run:
+        print_text("\n".join(due))
         return
     with Bars() as bars:
         night = run_night(settings, name, date, bars)
@@ -92,7 +98,7 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
         print_rows(entry.released.table(), False, f"contenders of {entry.released.model}")
         print_text(entry.released.summary().replace("**", "").replace("`", ""))
         print_text(f"report: {entry.report}")
-    if any(entry.released.status == "refused" for entry in night.models):
+    if any(entry.released.status == "refused" and entry.released.is_new for entry in night.models):
         raise GateRefused("the gate refused a fused model; its version is kept with its report")
 
 
@@ -129,7 +135,7 @@ def extract(
     settings, name = open_config(config, corpus)
     made = plan_corpus(settings, name, (dt,) if dt else None, only, feature)
     if dry_run or (made.is_empty and not made.running):
-        print_text(f"{len(made.shards)} shards are due" if made.shards else "nothing to do")
+        print_text(counted(len(made.shards), "shard", "are due", "is due") if made.shards else "nothing to do")
         return
     with Bars() as bars:
         report, committed = extract_plan(settings, made, bars)
@@ -236,6 +242,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Ask a published model about raw files."""
+    from mmpipe.registry.aliases import REFUSED
     from mmpipe.steps.predict import predict_files
 
     settings = load_config(config)
@@ -246,6 +253,8 @@ def predict(
         print_json(asdict(made))
     else:
         print_rows(made.table(), False, f"{made.model}@{made.version}")
+    if made.status == REFUSED:
+        typer.echo(plain(f"{made.model}@{made.version} was refused by the gate: it is kept for its report"), err=True)
     if made.tainted:
         typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)
     for drop in made.unanswered:
@@ -270,7 +279,14 @@ def report(
     settings, name = open_config(config, corpus)
     chosen = model or next(iter(models_of(settings, name)), "")
     date = dt or date_now(settings)
-    checkpoint = newest_checkpoint(settings, chosen) if chosen else ""
+    checkpoint = ""
+    try:
+        checkpoint = newest_checkpoint(settings, chosen) if chosen else ""
+    except ConfigError as error:
+        if model:
+            raise
+        typer.echo(plain(f"the page is without the model: {error}"), err=True)
+        chosen = ""
     if dry_run:
         print_text(f"would write {report_path(open_store(settings.store), name, date, chosen)}")
     else:
@@ -279,4 +295,5 @@ def report(
 
 def _tell_unmatched(keys: Sequence[str]) -> None:
     if keys:
-        typer.echo(f"{len(keys)} labels name no file, such as {', '.join(map(repr, keys[:3]))}", err=True)
+        labels = counted(len(keys), "label", "name", "names")
+        typer.echo(f"{labels} no file, such as {', '.join(map(repr, keys[:3]))}", err=True)

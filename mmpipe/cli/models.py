@@ -46,7 +46,7 @@ def ls(
             names = ", ".join(alias for alias, label in aliases.items() if label == version.label)
             rows.append({"model": model, "version": version.label, "status": version.status, "aliases": names})
             if read_taint(root, model, version.label):
-                rows[-1]["tainted"] = "trained on what was forgotten since"
+                rows[-1]["tainted"] = "trained on what was forgotten since" + "; redacted" * bool(version.redaction)
     print_rows(rows, as_json, "models")
 
 
@@ -83,6 +83,8 @@ def show(reference: Reference, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJ
         print_text(f"\nfiles: {version.path}")
         if taint:
             print_text(str(taint))
+        if version.redaction:
+            print_text("redacted: its names and answers were taken out of this folder, which has new sums")
 
 
 def promote(

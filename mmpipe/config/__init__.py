@@ -21,6 +21,7 @@ from mmpipe.config.table import Table as Table
 from mmpipe.config.tree import CONFIG_NAME as CONFIG_NAME
 from mmpipe.config.tree import Config as Config
 from mmpipe.config.tree import explain_validation as explain_validation
+from mmpipe.config.tree import fault_text as fault_text
 from mmpipe.config.tree import load_config as load_config
 from mmpipe.config.tree import parse_config as parse_config
 from mmpipe.config.tree import resolve_paths as resolve_paths

@@ -69,8 +69,8 @@ class ClipsConfig(Table):
 class SplitConfig(Table):
     """Shares of the splits; a clip's split is a hash of its group, so that it never moves."""
 
-    val: float = Field(0.15, ge=0, lt=1)
-    test: float = Field(0.2, ge=0, lt=1)
+    val: float = Field(0.15, ge=0, lt=1, description="share that training stops by")
+    test: float = Field(0.2, ge=0, lt=1, description="share that the gate judges by")
     salt: str = Field("", description="change it to draw another split")
 
     @model_validator(mode="after")
@@ -88,10 +88,10 @@ class LimitsConfig(Table):
     pixels: int = Field(33_177_600, gt=0, description="largest picture, width x height")
     duration_s: float = Field(4 * 3600, gt=0, description="longest stream")
     frames: int = Field(1_000_000, gt=0, description="most frames decoded from one asset")
-    channels: int = Field(64, gt=0)
-    sample_rate_hz: int = Field(768_000, gt=0)
-    min_sample_rate_hz: int = Field(1_000, gt=0)
-    streams: int = Field(64, gt=0)
+    channels: int = Field(64, gt=0, description="most channels of a sound track")
+    sample_rate_hz: int = Field(768_000, gt=0, description="highest sample rate of a sound track")
+    min_sample_rate_hz: int = Field(1_000, gt=0, description="lowest sample rate of a sound track")
+    streams: int = Field(64, gt=0, description="most tracks in a file")
     seconds_per_asset: float = Field(60, gt=0, description="wall time for one asset; a worker past it is killed")
     memory_bytes: int = Field(2 << 30, gt=0, description="resident memory of a worker; past it the worker is killed")
 
@@ -122,7 +122,7 @@ class CorpusConfig(Table):
     split: SplitConfig = SplitConfig()
     limits: LimitsConfig = LimitsConfig()
     rights: RightsConfig = RightsConfig()
-    features: tuple[Name, ...] | None = Field(None, description="extractors to run; none: the defaults")
+    features: tuple[Name, ...] | None = Field(None, description="features to make, by name; none: the defaults")
     shard_clips: int = Field(256, ge=1, le=100_000, description="clips in a shard: the unit of work and retry")
     max_age_h: float | None = Field(
         None, gt=0, description="`mmpipe status` ends with 1 where a feature's newest whole date ended longer ago"

@@ -41,9 +41,12 @@ class Config(BaseSettings):
 
     store: StoreRoot = Field(Path("store"), description="folder of the feature store, or a URL: s3://bucket/prefix")
     timezone: str = Field("UTC", description="zone of the schedule; a partition is the scheduled date there")
-    corpora: dict[Name, CorpusConfig] = Field(default_factory=dict)
-    features: dict[Name, dict[str, JsonValue]] = Field(default_factory=dict, description="parameters per extractor")
-    models: dict[Name, ModelConfig] = Field(default_factory=dict)
+    corpora: dict[Name, CorpusConfig] = Field(default_factory=dict, description="the corpora, by name")
+    features: dict[Name, dict[str, JsonValue]] = Field(
+        default_factory=dict,
+        description="parameters per extractor; under another name with `extractor`: a feature of its own",
+    )
+    models: dict[Name, ModelConfig] = Field(default_factory=dict, description="the models, by name")
     gate: GateConfig = GateConfig()
     engine: EngineConfig = EngineConfig()
     retention: RetentionConfig = RetentionConfig()
@@ -132,8 +135,13 @@ def explain_validation(error: ValidationError, where: str) -> str:
             lines.append(f"  {key} = {fault['input']!r}: unknown key" + (f"; allowed here: {known}" if known else ""))
         else:
             value = "" if fault["type"] == "missing" else f" = {fault['input']!r}"
-            lines.append(f"  {key}{value}: {fault['msg']}")
+            lines.append(f"  {key}{value}: {fault_text(fault['msg'])}")
     return "\n".join(lines)
+
+
+def fault_text(message: str) -> str:
+    """Return what a fault says without the name of the exception that said it."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _with_environment(where: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmpipe.errors import StoreError
@@ -103,9 +104,7 @@ def to_parquet(predictions: Predictions) -> bytes:
             "probabilities": pa.FixedSizeListArray.from_arrays(flat, num_classes),
         }
     ).replace_schema_metadata({"classes": json.dumps(predictions.classes, ensure_ascii=False)})
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
+    return _to_bytes(table)
 
 
 def from_parquet(data: bytes) -> Predictions:
@@ -123,6 +122,27 @@ def from_parquet(data: bytes) -> Predictions:
         )
     except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
         raise StoreError(f"these bytes are not predictions: {error}. Evaluate the checkpoint again.") from error
+
+
+def drop_keys(data: bytes, keys: Collection[str]) -> bytes | None:
+    """Return what `to_parquet` wrote without the rows of some clips, perhaps without any; None where it has none."""
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        gone = pc.is_in(table["key"], pa.array(sorted(keys), pa.string()))
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        raise StoreError(f"these bytes are not predictions: {error}") from error
+    return _to_bytes(table.filter(pc.invert(gone))) if pc.any(gone).as_py() else None
+
+
+def is_empty(data: bytes) -> bool:
+    """Say whether predictions are of no clip: all that were asked were forgotten."""
+    return bool(pq.read_metadata(pa.BufferReader(data)).num_rows == 0)
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
 
 
 def _require_distributions(probabilities_NK: np.ndarray) -> None:

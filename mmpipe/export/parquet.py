@@ -50,7 +50,9 @@ def row_columns(shape: Shape) -> list[Column]:
             f"`{axes_of(schema)}`: the {schema.modality.value} feature; null where the clip lacks it"
         )
         meanings[f"{schema.feature}_times_ns"] = times_meaning(schema)
-    return [Column(name=field.name, type=str(field.type), meaning=meanings[field.name]) for field in arrow_schema(shape)]
+    return [
+        Column(name=field.name, type=str(field.type), meaning=meanings[field.name]) for field in arrow_schema(shape)
+    ]
 
 
 def arrow_schema(shape: Shape) -> pa.Schema:

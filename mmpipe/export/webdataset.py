@@ -70,9 +70,8 @@ class WebDatasetFormat:
                 times = Column(name=f"{schema.feature}.times.npy", type="int64", meaning=times_meaning(schema))
                 found.append(times)
         found.append(Column(name="json", type="object", meaning="what is known of the clip, as below"))
-        labels = ", ".join(shape.labels) or "none"
         objects = {
-            "labels": f"the labels table's columns ({labels}), each a text; empty where its row says nothing",
+            "labels": "the labels table's columns, each a text; empty where its row says nothing",
             "present": "by feature: true where the clip has it",
         }
         for name in ("key", *shape.facts, *objects):

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from mmpipe.config import Table
+from mmpipe.features.alias import Alias
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.io import canonical_json
 from mmpipe.types import (
@@ -73,8 +74,11 @@ def feature_name(extractor: Extractor) -> str:
 def fingerprint(extractor: Extractor) -> str:
     """Return the sha256 over name, version, parameters, dtype and weights: equal means the values are equal.
 
-    Of values that another team publishes it is the digest of the pin, which says the same of them.
+    Of values that another team publishes it is the digest of the pin, which says the same of them. The name that a
+    config gives to an extractor does not count.
     """
+    if isinstance(extractor, Alias):
+        return fingerprint(extractor.extractor)
     if isinstance(extractor, PinnedFeature):
         return extractor.pin_sha256
     return digest_of(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from mmpipe.config import Table
+from mmpipe.config import Table, fault_text
 from mmpipe.errors import ConfigError
 from mmpipe.features.audio_logmel import AudioLogMel
 from mmpipe.features.audio_mfccseg import AudioMfccSeg
@@ -36,14 +36,22 @@ _BUILT_IN: Mapping[str, ExtractorClass] = {
 }
 
 
-def make_extractor(name: str, params: Mapping[str, Any] | None = None) -> Extractor:
-    """Return an extractor with the given parameters, the rest at their defaults; raise ConfigError naming the fault."""
+def make_extractor(name: str, params: Mapping[str, Any] | None = None, table: str = "") -> Extractor:
+    """Return an extractor with the given parameters, the rest at their defaults; raise ConfigError naming the fault.
+
+    `table` is the name under which the config has the parameters, where it is another.
+    """
     kind = _extractor_class(name)
     try:
         checked = kind.Params(**(params or {}))
     except ValidationError as error:
-        raise ConfigError(_explain(error, name, kind.Params)) from error
+        raise ConfigError(_explain(error, table or name, kind.Params)) from error
     return kind(checked)
+
+
+def params_of(name: str) -> type[Table]:
+    """Return the class of an extractor's parameters."""
+    return _extractor_class(name).Params
 
 
 def extractor_names() -> tuple[str, ...]:
@@ -64,7 +72,8 @@ def _extractor_class(name: str) -> ExtractorClass:
     if entry is None:
         raise ConfigError(
             f"no extractor named {name!r}; there are: {', '.join(extractor_names())}. "
-            f"One of your own is announced by an entry point of the group {ENTRY_POINT_GROUP}"
+            f"A name of your own says whose it is: [features.{name}] extractor = ...; "
+            f"an extractor of your own is announced by an entry point of the group {ENTRY_POINT_GROUP}"
         )
     try:
         return entry.load()
@@ -85,5 +94,5 @@ def _explain(error: ValidationError, name: str, params: type[Table]) -> str:
             allowed = ", ".join(sorted(params.model_fields))
             lines.append(f"  {key} = {fault['input']!r}: unknown parameter; allowed here: {allowed}")
         else:
-            lines.append(f"  {key} = {fault['input']!r}: {fault['msg']}")
+            lines.append(f"  {key} = {fault['input']!r}: {fault_text(fault['msg'])}")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmpipe.errors import StoreError
@@ -80,6 +80,12 @@ def download_version(path: RemotePath, digest: str, sums: Mapping[str, str], las
         return staging, f"a file is missing: {error}"
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def drop_downloaded(digests: Iterable[str]) -> None:
+    """Remove this machine's copies of versions out of which something was forgotten."""
+    for digest in digests:
+        shutil.rmtree(cache_root() / "models" / digest, ignore_errors=True)
 
 
 def _first_fault(folder: Path, sums: Mapping[str, str], digest: str, last: str) -> str:

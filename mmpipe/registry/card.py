@@ -24,7 +24,7 @@ class CardMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardContribution:
-    """What a candidate reached: alone, fused, or with one modality hidden."""
+    """What a candidate reached; `low` and `high` equal `accuracy` where no interval was measured."""
 
     name: str
     kind: str  # "fused", "single modality", "without it", ...
@@ -159,7 +159,12 @@ def _contributions(card: ModelCard) -> str:
     if not card.contributions:
         return ""
     rows = [
-        (_text(c.name) + (" (chosen)" if c.chosen else ""), _text(c.kind), f"{c.accuracy:.3f}", _range(c.low, c.high))
+        (
+            _text(c.name) + (" (chosen)" if c.chosen else ""),
+            _text(c.kind),
+            f"{c.accuracy:.3f}",
+            _range(c.low, c.high, c.accuracy),
+        )
         for c in card.contributions
     ]
     return (
@@ -227,7 +232,7 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _range(low: float, high: float, value: float | None = None) -> str:
+def _range(low: float, high: float, value: float) -> str:
     return "" if low == high == value else f"{low:.3f} to {high:.3f}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmpipe.io import canonical_json, make_directory, replace_bytes
 from mmpipe.remote import RemotePath, change_object
+from mmpipe.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +20,8 @@ class Taint:
 
     def __str__(self) -> str:
         """Say for people what this means."""
-        return (
-            f"tainted: trained on {len(self.assets)} assets that were forgotten since ({'; '.join(self.reasons)}). "
-            "Train and release again."
-        )
+        assets = counted(len(self.assets), "asset", "that were", "that was")
+        return f"tainted: trained on {assets} forgotten since ({'; '.join(self.reasons)}). Train and release again."
 
 
 def mark_version(models_root: Path, name: str, label: str, assets: tuple[str, ...], reason: str) -> None:

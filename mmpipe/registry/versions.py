@@ -3,6 +3,7 @@
 MODELS/NAME/versions/<n>-<digest8>/     n counts up; digest8 is the start of the sha256 of SHA256SUMS
     SHA256SUMS                          every other file; `sha256sum -c SHA256SUMS` checks it without mmpipe
     version.json                        status and recipe, no clock, no run
+    (../../redacted/<n>-<digest8>.json  says so where something was forgotten out of it since)
     ...                                 model.safetensors, config.json, README.md, metrics.json, ...
 """
 
@@ -15,9 +16,9 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -25,8 +26,17 @@ from filelock import FileLock, Timeout
 
 from mmpipe.config import NAME_PATTERN
 from mmpipe.errors import ConfigError, StoreError, TransientError
-from mmpipe.io import canonical_json, make_directory, sha256_file, sync_directory, sync_file, write_durable
-from mmpipe.registry.bucket import download_version, reserve_number, upload_version
+from mmpipe.io import (
+    canonical_json,
+    make_directory,
+    replace_durable,
+    sha256_file,
+    sync_directory,
+    sync_file,
+    write_durable,
+)
+from mmpipe.registry.bucket import download_version, drop_downloaded, reserve_number, upload_version
+from mmpipe.registry.redacted import VersionRedaction, read_version_redaction, write_version_redaction
 from mmpipe.remote import RemotePath
 
 SUMS_NAME = "SHA256SUMS"
@@ -40,23 +50,28 @@ _SUM_LINE = re.compile(r"^(?P<sha256>[0-9a-f]{64})  (?P<name>.+)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """A published version; its content never changes."""
+    """A published version; its content never changes, but for what is forgotten."""
 
     name: str  # of the model
     number: int
-    digest: str  # sha256 of SHA256SUMS, and so of all content
+    digest: str  # sha256 of SHA256SUMS as it was published, and so of all content
     status: str  # "candidate" or "refused": what the gate said
     recipe_digest: str  # of everything that decided the training
     path: Path
+    redaction: VersionRedaction | None = None  # what was forgotten out of it since
 
     @property
     def label(self) -> str:
         """Return the version's own name, as in `12-0a1b2c3d`."""
         return f"{self.number}-{self.digest[:8]}"
 
+    def files(self) -> tuple[str, ...]:
+        """Return the names of its files."""
+        return tuple(sorted(_read_sums(self.path, self.digest).now))
+
     def read(self, file: str) -> bytes:
         """Return a file's bytes, checked against SHA256SUMS."""
-        return _read_checked(self.path, self.digest, file)
+        return _read_checked(self.path, _read_sums(self.path, self.digest), file)
 
 
 def publish_version(
@@ -135,20 +150,21 @@ def verify_version(version: Version) -> None:
 
 def extra_files(version: Version) -> list[str]:
     """Return the files in a version's folder that were not published with it."""
-    sums = _read_sums(version.path, version.digest)
-    return sorted(_found_files(version) - set(sums) - {SUMS_NAME})
+    return sorted(_found_files(version) - set(_read_sums(version.path, version.digest).now) - {SUMS_NAME})
 
 
 def verify_published(version: Version) -> None:
     """Check every byte of what was published; raise StoreError that names what differs."""
     sums = _read_sums(version.path, version.digest)
     found = _found_files(version)
-    for file in sorted(sums):
+    for file in sorted(sums.now):
         if file not in found:
             raise _tampered(version.path, f"{file} is missing")
         path = version.path / file
-        if path.is_symlink() or sha256_file(path) != sums[file]:
+        if path.is_symlink() or not sums.has(file, sha256_file(path)):
             raise _tampered(version.path, f"{file} has other content than published")
+    if sums.redaction and sums.redaction.pending:
+        raise StoreError(f"a redaction of {version.path} was cut short. Run the same `mmpipe forget` again.")
 
 
 def _found_files(version: Version) -> set[str]:
@@ -168,10 +184,48 @@ def local_version(version: Version) -> Path:
     if not isinstance(version.path, RemotePath):
         return version.path
     sums = _read_sums(version.path, version.digest)
-    folder, fault = download_version(version.path, version.digest, sums, SUMS_NAME)
+    folder, fault = download_version(version.path, sums.digest, sums.now, SUMS_NAME)
     if fault:
         raise _tampered(version.path, fault)
     return folder
+
+
+def redact_version(version: Version, changes: Mapping[str, bytes], assets: Sequence[str], reason: str) -> None:
+    """Put other bytes in place of some files of a version, out of which something was forgotten, with new sums.
+
+    What is read meanwhile is either as before or as after. One that was cut short is finished by the next, with the
+    changes that are left.
+    """
+    sums = _read_sums(version.path, version.digest)
+    before = sums.redaction
+    if not changes and not (before and before.pending):
+        return
+    new = _sums_bytes({**sums.now, **{name: hashlib.sha256(data).hexdigest() for name, data in changes.items()}})
+    after = hashlib.sha256(new).hexdigest()
+    redaction = VersionRedaction(
+        published=version.digest,
+        sums=(after,),
+        assets=tuple(sorted({*(before.assets if before else ()), *assets})),
+        reasons=tuple(sorted({*(before.reasons if before else ()), reason})),
+    )
+    pending = {name: sha256_file(version.path / name) for name in changes}
+    under_way = replace(redaction, sums=tuple(sorted({sums.digest, after})), pending=pending)
+    staging = version.path.parent.parent / ".staging"
+    with lock_model(version.path.parent.parent.parent, version.name):
+        write_version_redaction(version.path, under_way)
+        if not isinstance(staging, RemotePath):
+            make_directory(staging)
+        for file, data in ((SUMS_NAME, new), *sorted(changes.items())):
+            replace_durable(version.path / file, data, staging / uuid.uuid4().hex)
+        drop_downloaded({version.digest, *under_way.sums} - {after})
+        write_version_redaction(version.path, redaction)
+
+
+def drop_unpublished(models_root: Path) -> None:
+    """Remove what killed publications have left."""
+    for staging in [] if isinstance(models_root, RemotePath) else sorted(models_root.glob("*/.staging")):
+        with lock_model(models_root, staging.parent.name):
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
@@ -224,7 +278,7 @@ def _fresh_staging(model: Path) -> Path:
 
 def _stage(staging: Path, files: Mapping[str, bytes | Path]) -> str:
     """Write files and their sums durably; return the sha256 of the sums."""
-    lines = []
+    found = {}
     for file in sorted(files):
         target = staging / file
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -234,8 +288,8 @@ def _stage(staging: Path, files: Mapping[str, bytes | Path]) -> str:
             sync_file(target)
         else:
             write_durable(target, source)
-        lines.append(f"{sha256_file(target)}  {file}\n")
-    sums = "".join(lines).encode()
+        found[file] = sha256_file(target)
+    sums = _sums_bytes(found)
     write_durable(staging / SUMS_NAME, sums)
     for folder, _, _ in os.walk(staging):
         sync_directory(Path(folder))
@@ -267,39 +321,59 @@ def _folders(folder: Path) -> Iterator[re.Match[str]]:
 
 
 def _open(name: str, path: Path) -> Version:
-    digest = hashlib.sha256(_read(path / SUMS_NAME)).hexdigest()
     number, digest8 = path.name.split("-")
-    if digest[:8] != digest8:
-        raise _tampered(path, f"{SUMS_NAME} has other content than published")
-    about = json.loads(_read_checked(path, digest, VERSION_NAME))
+    sums = _read_sums(path, digest8)
+    about = json.loads(_read_checked(path, sums, VERSION_NAME))
     if about["format"] != FORMAT:
         raise ConfigError(f"{path} has format {about['format']}, this mmpipe reads {FORMAT}; use a newer mmpipe")
     return Version(
         name=name,
         number=int(number),
-        digest=digest,
+        digest=sums.redaction.published if sums.redaction else sums.digest,
         status=about["status"],
         recipe_digest=about["recipe_digest"],
         path=path,
+        redaction=sums.redaction,
     )
 
 
-def _read_checked(path: Path, digest: str, file: str) -> bytes:
-    sums = _read_sums(path, digest)
-    if file not in sums:
-        raise StoreError(f"the version {path.name} has no file {file!r}; it has: {', '.join(sorted(sums))}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """What SHA256SUMS says now, and the record that vouches for it where it is not as published."""
+
+    digest: str
+    now: Mapping[str, str]  # file -> sha256
+    redaction: VersionRedaction | None
+
+    def has(self, file: str, sha256: str) -> bool:
+        """Say whether a file may have these bytes: while a redaction is under way, also those of before."""
+        return sha256 == self.now[file] or bool(self.redaction and self.redaction.pending.get(file) == sha256)
+
+
+def _read_checked(path: Path, sums: _Sums, file: str) -> bytes:
+    if file not in sums.now:
+        raise StoreError(f"the version {path.name} has no file {file!r}; it has: {', '.join(sorted(sums.now))}")
     data = _read(path / file)
-    if hashlib.sha256(data).hexdigest() != sums[file]:
+    if not sums.has(file, hashlib.sha256(data).hexdigest()):
         raise _tampered(path, f"{file} has other content than published")
     return data
 
 
-def _read_sums(path: Path, digest: str) -> dict[str, str]:
+def _read_sums(path: Path, digest: str) -> _Sums:
+    """Read SHA256SUMS, which has the digest that was published, or its beginning, or one that a redaction gave it."""
     data = _read(path / SUMS_NAME)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise _tampered(path, f"{SUMS_NAME} has other content than published")
+    found, redaction = hashlib.sha256(data).hexdigest(), None
+    if not found.startswith(digest):
+        redaction = read_version_redaction(path)
+        if redaction is None or found not in redaction.sums or not redaction.published.startswith(digest):
+            raise _tampered(path, f"{SUMS_NAME} has other content than published")
     matches = [_SUM_LINE.match(line) for line in data.decode().splitlines()]
-    return {match["name"]: match["sha256"] for match in matches if match}
+    now = {match["name"]: match["sha256"] for match in matches if match}
+    return _Sums(digest=found, now=now, redaction=redaction)
+
+
+def _sums_bytes(sums: Mapping[str, str]) -> bytes:
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
 
 
 def _read(path: Path) -> bytes:

@@ -21,6 +21,7 @@ from mmpipe.store.quarantine import EXTRACTION, write_quarantine
 from mmpipe.store.receipt import Receipt, read_receipt
 from mmpipe.store.schema import schema_digest
 from mmpipe.store.spine import read_spine
+from mmpipe.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class CommitReport:
 
     def summary(self) -> str:
         """Return a line of Markdown."""
-        return f"{len(self.features)} features of `{self.corpus}` committed"
+        return f"{counted(len(self.features), 'feature')} of `{self.corpus}` committed"
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per feature."""

@@ -9,7 +9,7 @@ their objects until `mmpipe gc`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,16 @@ from mmpipe.store.audit import append_event
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.manifest import Manifest, ShardEntry
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.rewrite import write_rows
 from mmpipe.store.schema import read_schema
 from mmpipe.store.spine import SPINE, identity_digest, next_shard, read_spine_manifest
 from mmpipe.store.table import put_table
 from mmpipe.types import Modality, digest_of
+from mmpipe.words import counted
+
+_FULL = "no shard is smaller than what --below says (half of `shard_clips`), with others behind it that it fits with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,8 +61,12 @@ class CompactReport:
         """Return a line for a person."""
         done = [repack for repack in self.repacks if not repack.blocked]
         before, after = sum(len(repack.old) for repack in done), sum(repack.new for repack in done)
-        text = f"{self.corpus}: {before} shards become {after} in {len(done)} partitions"
-        return text + (f"; {self.swept} old feature shards dropped" if self.swept else "")
+        text = f"{counted(before, 'shard', 'become', 'becomes')} {after} in {counted(len(done), 'partition')}"
+        if not done:
+            text = "nothing can be packed now: see what is blocked" if self.repacks else f"nothing to pack: {_FULL}"
+        return f"{self.corpus}: {text}" + (
+            f"; {counted(self.swept, 'old feature shard')} dropped" if self.swept else ""
+        )
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per partition."""
@@ -154,8 +162,10 @@ def _carry_out(layout: StoreLayout, corpus: str, repack: Repack, size: int) -> N
     placed = repack.frame.with_columns(
         new_shard=(first + row // size).cast(pl.Int32), new_ordinal=(row % size).cast(pl.Int32)
     )
+    fell_out = read_quarantine(layout, corpus, (repack.partition,))
     for name in layout.feature_names(corpus):
-        _add_new_shards(layout.dataset(corpus, name), repack.partition, placed)
+        dropped = fell_out.filter(pl.col("feature") == name)["clip_key"]
+        _add_new_shards(layout.dataset(corpus, name), repack.partition, placed, frozenset(dropped))
     _switch_spine(spine, repack, placed)
 
 
@@ -175,12 +185,12 @@ def _reserve(spine: DatasetLayout, repack: Repack, size: int) -> int:
     return first
 
 
-def _add_new_shards(dataset: DatasetLayout, partition: str, placed: pl.DataFrame) -> None:
+def _add_new_shards(dataset: DatasetLayout, partition: str, placed: pl.DataFrame, dropped: Collection[str]) -> None:
     head = read_head(dataset, partition)
     if head is None:
         return
     modality = read_schema(dataset).modality
-    values, fates = _read_values(dataset, head, placed, modality)
+    values, fates = _read_values(dataset, head, placed, modality, dropped)
     made = {}
     for (number,), rows in placed.partition_by("new_shard", as_dict=True, maintain_order=True).items():
         places = rows.select("key", "new_ordinal").iter_rows()
@@ -198,7 +208,7 @@ def _add_new_shards(dataset: DatasetLayout, partition: str, placed: pl.DataFrame
 
 
 def _read_values(
-    dataset: DatasetLayout, head: Manifest, placed: pl.DataFrame, modality: Modality
+    dataset: DatasetLayout, head: Manifest, placed: pl.DataFrame, modality: Modality, dropped: Collection[str]
 ) -> tuple[dict[str, tuple[ShardReader, int]], Mapping[str, str]]:
     """Return where each value lies, and of each clip whether it has one, is absent or in quarantine."""
     values: dict[str, tuple[ShardReader, int]] = {}
@@ -210,7 +220,7 @@ def _read_values(
         reader = ShardReader.open(dataset, entry, read_schema(dataset))
         values |= {key: (reader, row) for row, key in enumerate(reader.keys)} if reader else {}
         without = rows.filter(~pl.col("key").is_in(list(values))).sort(
-            pl.col(STREAM_COLUMNS[modality]) != "", "ordinal"
+            pl.col("key").is_in(list(dropped)), pl.col(STREAM_COLUMNS[modality]) != "", "ordinal"
         )
         fates |= dict.fromkeys(rows["key"], "value") | {
             key: "absent" if place < entry.absent else "quarantined" for place, key in enumerate(without["key"])

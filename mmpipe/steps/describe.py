@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmpipe.evaluate.bootstrap import Interval
-from mmpipe.evaluate.verdict import Status, Verdict
+from mmpipe.evaluate.verdict import Verdict
 from mmpipe.registry.card import CardCheck, CardContribution, CardMetric, CardSource, ModelCard
 from mmpipe.report.values import (
     CandidateScore,
@@ -14,9 +14,7 @@ from mmpipe.report.values import (
     ClassResults,
     ClassScore,
     GainShown,
-    Headline,
     ModelResults,
-    Mood,
     Range,
 )
 from mmpipe.steps.candidates import UNIMODAL
@@ -116,12 +114,6 @@ def describe_results(evaluation: Evaluation) -> ModelResults:
             confusion=metrics.confusion,
         ),
     )
-
-
-def describe_headline(verdict: Verdict) -> Headline:
-    """Return the answer in one word and one sentence."""
-    mood = Mood.GOOD if verdict.status is Status.CANDIDATE else Mood.BAD
-    return Headline(word=str(verdict.status), sentence=verdict.sentence, mood=mood)
 
 
 def _contributions(evaluation: Evaluation) -> tuple[CardContribution, ...]:

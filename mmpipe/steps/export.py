@@ -30,7 +30,7 @@ from mmpipe.store.assets import read_asset_rights
 from mmpipe.store.layout import CLIPS, StoreLayout, open_store
 from mmpipe.store.rights import Rights, read_rights
 from mmpipe.store.schema import schema_to_json
-from mmpipe.store.snapshot import Snapshot, load_snapshot, take_snapshot
+from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
 from mmpipe.types import Split
 
 RECORD_NAME, SNAPSHOT_NAME = "export.json", "snapshot.json"
@@ -91,7 +91,10 @@ def plan_export(
     )
     if pinned.corpus != corpus:
         raise ConfigError(f"the snapshot {snapshot} is of {pinned.corpus!r}; say --corpus {pinned.corpus}")
-    reader = _open_reader(layout, pinned, features)
+    names = tuple(features or _with_values(layout, pinned))
+    if not names:
+        raise ConfigError(f"{corpus!r} has no features to export. Run `mmpipe extract` first.")
+    reader = AlignedReader(layout, pinned, names)
     rows = _rows_of_splits(reader.spine, splits)
     return ExportPlan(
         target=target,
@@ -102,7 +105,7 @@ def plan_export(
         shape=shape_of(reader),
         rights=read_asset_rights(layout, corpus, pinned.partitions),
         corpus_rights=read_rights(layout.dataset(corpus, CLIPS)),
-        left_out=() if features else tuple(name for name in pinned.features if name not in reader.features),
+        left_out=() if features else tuple(name for name in pinned.features if name not in names),
     )
 
 
@@ -153,13 +156,15 @@ def _require_empty(out: Path) -> None:
         raise ConfigError(f"{out} is not empty: an export never mixes with what is there. Name a new folder.")
 
 
-def _open_reader(layout: StoreLayout, snapshot: Snapshot, wanted: Sequence[str] | None) -> AlignedReader:
-    """Open the features that are wanted; of a whole snapshot those that have a value."""
-    reader = AlignedReader(layout, snapshot, tuple(wanted or snapshot.features))
-    names = tuple(wanted or (name for name in reader.features if reader.lengths(name).any()))
-    if not names:
-        raise ConfigError(f"{snapshot.corpus!r} has no features to export. Run `mmpipe extract` first.")
-    return reader if names == reader.features else AlignedReader(layout, snapshot, names)
+def _with_values(layout: StoreLayout, snapshot: Snapshot) -> list[str]:
+    """Return the features of a snapshot of which any clip has a value."""
+    entries = [entry for entry in snapshot.entries if entry.dataset in snapshot.features]
+    filled = {
+        entry.dataset
+        for entry in entries
+        if pinned_manifest(layout.dataset(snapshot.corpus, entry.dataset), entry).samples
+    }
+    return [name for name in snapshot.features if name in filled]
 
 
 def _rows_of_splits(spine: pl.DataFrame, splits: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -186,6 +191,7 @@ def _describe(
     """Record what was written and from what, and add a card."""
     rights = _rights(plan)
     record = {
+        "contact": rights.corpus.contact,
         "corpus": plan.snapshot.corpus,
         "features": [schema_to_json(schema) for schema in plan.shape.features],
         "files": {
@@ -194,7 +200,8 @@ def _describe(
             for file in found
         },
         "format": str(plan.target),
-        "rights": rights.as_json(),
+        "owners": dict(rights.owners),
+        "rights": asdict(rights.count),
         "snapshot": plan.snapshot.digest,
     }
     (folder / SNAPSHOT_NAME).write_bytes(plan.snapshot.to_bytes())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from mmpipe.export.huggingface import front_matter
 from mmpipe.export.sample import Column, Shape, axes_of
 from mmpipe.store.readme import cell
-from mmpipe.store.rights import Rights, RightsCount
+from mmpipe.store.rights import UNKNOWN, Rights, RightsCount
 from mmpipe.store.rightscount import COUNTED
 
 
@@ -24,12 +23,9 @@ class ExportedRights:
 
     @property
     def licence(self) -> str:
-        """Return the licence that every clip has; "" where they differ or one says none."""
-        return next(iter(self.count.licence)) if len(self.count.licence) == 1 else ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {**asdict(self.count), "owner": dict(self.owners), "contact": self.corpus.contact}
+        """Return the licence that every clip has; "" where they differ or nobody knows it."""
+        licences = set(self.count.licence)
+        return licences.pop() if len(licences) == 1 and UNKNOWN not in licences else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +58,8 @@ def render_export_card(facts: ExportFacts) -> str:
     splits = "".join(f"| {split} | {clips} |\n" for split, clips in facts.clips.items())
     columns = "".join(f"| `{c.name}` | {cell(c.type)} | {c.meaning} |\n" for c in facts.columns)
     names = ", ".join(f"`{name}`" for name in facts.left_out)
+    labels = ", ".join(cell(name) for name in facts.shape.labels)
+    said = f"\nThe labels are: {labels}.\n" if labels else ""
     left_out = f"Left out, because no clip has a value: {names}.\n\n" if names else ""
     return f"""{head}# {facts.corpus}, joined by clip
 
@@ -79,7 +77,7 @@ clip that lacks a modality says so.
 
 | column | type | meaning |
 |---|---|---|
-{columns}
+{columns}{said}
 {_whose(facts.rights)}
 ## How to read it
 

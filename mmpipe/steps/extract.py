@@ -33,6 +33,7 @@ from mmpipe.store.journal import MadeShard, note_made
 from mmpipe.store.layout import create_store
 from mmpipe.store.schema import freeze_schema
 from mmpipe.store.throughput import ThroughputNote, note_throughput
+from mmpipe.words import counted
 
 FUNCTION = "mmpipe.steps.extract_shard:extract_shard"
 
@@ -52,8 +53,8 @@ class ExtractReport:
         """Return a line of Markdown."""
         dropped = sum(self.quarantined.values())
         return (
-            f"{self.shards} shards of `{self.corpus}`: {self.computed} values computed, {self.reused} reused, "
-            f"{dropped} clips quarantined, {self.seconds:.1f} s"
+            f"{counted(self.shards, 'shard')} of `{self.corpus}`: {counted(self.computed, 'value')} computed, "
+            f"{self.reused} reused, {counted(dropped, 'clip')} quarantined, {self.seconds:.1f} s"
         )
 
     def table(self) -> list[dict[str, Any]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from mmpipe.config import Config
-from mmpipe.features.extractor import Extractor
-from mmpipe.features.registry import default_features, make_extractor
+from mmpipe.errors import ConfigError
+from mmpipe.features.extractor import Extractor, feature_name
+from mmpipe.features.naming import EXTRACTOR, make_feature, own_name_hint
+from mmpipe.features.pinned import PinnedFeature
+from mmpipe.features.registry import default_features
 from mmpipe.steps.external_pins import find_pinned, registered_names
 from mmpipe.store.layout import StoreLayout
+from mmpipe.store.schema import find_schema, schema_digest, shape_of
 
 
 def resolve_features(config: Config, corpus: str) -> tuple[Extractor, ...]:
@@ -27,4 +31,22 @@ def resolve_feature(config: Config, name: str, corpus: str | None = None) -> Ext
     """Return one extractor with the parameters that the config gives it, or what another team publishes for a corpus
     under the name."""
     pinned = find_pinned(StoreLayout(config.store), corpus, name) if corpus else None
-    return pinned or make_extractor(name, config.features.get(name, {}))
+    table = config.features.get(name, {})
+    if pinned and EXTRACTOR in table:
+        raise ConfigError(f"features.{name}: another team's dataset is registered under this name. Choose another.")
+    return pinned or make_feature(name, table)
+
+
+def require_same_shape(layout: StoreLayout, corpus: str, extractor: Extractor) -> None:
+    """Refuse an extractor whose values do not fit into the dataset that is there, and say the way out."""
+    if isinstance(extractor, PinnedFeature):  # its shape was checked when it was pinned
+        return
+    dataset = layout.dataset(corpus, feature_name(extractor))
+    frozen = find_schema(dataset)
+    if frozen is None or schema_digest(frozen) == schema_digest(extractor.schema):
+        return
+    raise ConfigError(
+        f"{feature_name(extractor)} gives {shape_of(extractor.schema)} with the parameters of the config, but "
+        f"{dataset.root} is frozen at {shape_of(frozen)}. The shape of a feature is fixed for its version: put the "
+        f"parameter of [features.{extractor.name}] back, or {own_name_hint(extractor)}."
+    )

@@ -12,6 +12,7 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.io import StorePath
+from mmpipe.steps.external_pins import VERSION, registered_names
 from mmpipe.steps.plan import Plan, ShardDue
 from mmpipe.store.heads import read_heads
 from mmpipe.store.layout import StoreLayout
@@ -53,7 +54,8 @@ def free_bytes(path: StorePath) -> int | None:
 def forecast_plan(config: Config, plan: Plan, free: FreeBytes = free_bytes) -> Forecast:
     """Estimate what a plan takes from the notes of past runs and the sizes of committed shards."""
     layout = StoreLayout(config.store)
-    compute, copy = _count_values(plan.shards)
+    theirs = frozenset(f"{name}@{VERSION}" for name in registered_names(layout, plan.corpus))
+    compute, copy = _count_values(plan.shards, theirs)
     features = sorted({*compute, *copy})
     rates = values_per_second(read_throughput(layout, plan.corpus), features)
     sizes = {name: size for name in features if (size := _bytes_per_value(layout, plan.corpus, name)) is not None}
@@ -83,13 +85,13 @@ def require_room(config: Config, corpus: str, shards: Sequence[ShardDue], free: 
         )
 
 
-def _count_values(shards: Sequence[ShardDue]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the values to compute and those to copy, by feature."""
+def _count_values(shards: Sequence[ShardDue], theirs: frozenset[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the values to compute and those to copy, by feature; another team's are copied."""
     compute: dict[str, int] = {}
     copy: dict[str, int] = {}
     for due in shards:
         for feature, reason in due.named_reasons():
-            counts = copy if reason.endswith(_NOTHING_TO_COMPUTE) else compute
+            counts = copy if feature in theirs or reason.endswith(_NOTHING_TO_COMPUTE) else compute
             counts[feature] = counts.get(feature, 0) + due.clips
     return compute, copy
 

@@ -66,9 +66,8 @@ class ForgetOrder:
 def resolve_order(layout: StoreLayout, corpus: str, name: str, reason: str) -> ForgetOrder | None:
     """Find an asset, or all of a source with its twins under other names; None where the store has nothing of it."""
     spine, assets, drops = read_spine(layout, corpus), read_assets(layout, corpus), read_quarantine(layout, corpus)
-    twins = drops.filter((pl.col("code") == "duplicate") & (pl.col("asset_id") != ""))
-    named = (pl.col("source_id") == name) | (pl.col("asset_id") == name)
-    ids = sorted({asset for frame in (spine, assets, twins) for asset in frame.filter(named)["asset_id"]})
+    twins = twins_among(drops)
+    ids = assets_named(name, spine, assets, twins)
     mine, others = assets.filter(pl.col("asset_id").is_in(ids)), assets.filter(~pl.col("asset_id").is_in(ids))
     twins = twins.filter(pl.col("asset_id").is_in(ids))
     sources = sorted({*mine["source_id"], *twins["source_id"], *([] if name in ids else [name])})
@@ -93,6 +92,17 @@ def resolve_order(layout: StoreLayout, corpus: str, name: str, reason: str) -> F
         rows=tuple(spine.select(ROW_COLUMNS).iter_rows()),
         moved=_moved(mine, twins, loose, set(spine.filter(~pl.col("superseded"))["asset_id"])),
     )
+
+
+def assets_named(name: str, *frames: pl.DataFrame) -> list[str]:
+    """Return the assets that have a name, which is their id or a source's; old names and twins' are names too."""
+    named = (pl.col("source_id") == name) | (pl.col("asset_id") == name)
+    return sorted({asset for frame in frames for asset in frame.filter(named)["asset_id"]})
+
+
+def twins_among(drops: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a quarantine that stand for second copies of known assets."""
+    return drops.filter((pl.col("code") == "duplicate") & (pl.col("asset_id") != ""))
 
 
 def write_order(layout: StoreLayout, order: ForgetOrder) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from mmpipe.errors import StoreError
-from mmpipe.io import remove_file
+from mmpipe.io import StorePath, remove_file
 from mmpipe.steps.forget_order import ForgetOrder
 from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest
 from mmpipe.steps.recommit import recommit
@@ -17,7 +18,7 @@ from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, TOMBSTONES, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest, ShardEntry
 from mmpipe.store.objects import has_object
-from mmpipe.store.quarantine import DROPS
+from mmpipe.store.quarantine import DROPS, read_quarantine
 from mmpipe.store.redaction import Redaction, put_redaction, read_redaction, redact_manifest
 from mmpipe.store.rewrite import every_shard, find_holders, rewrite_feature, rewrite_table
 from mmpipe.store.schema import read_schema
@@ -44,10 +45,12 @@ def rewrite_datasets(layout: StoreLayout, order: ForgetOrder, holders: Holders) 
         if name in holders:
             _commit_table(layout.dataset(order.corpus, name), order)
     removed, remaining = order.spine_rows(), read_spine(layout, order.corpus)
+    fell_out = read_quarantine(layout, order.corpus)
     for name in sorted(set(holders) - set(TABLES)):
         dataset = layout.dataset(order.corpus, name)
+        dropped = list(fell_out.filter(pl.col("feature") == name)["clip_key"])
         for partition in dataset.partitions():
-            _commit_feature(dataset, partition, removed, remaining)
+            _commit_feature(dataset, partition, removed, remaining, dropped)
 
 
 def delete_objects(layout: StoreLayout, order: ForgetOrder, holders: Holders) -> int:
@@ -63,6 +66,20 @@ def delete_objects(layout: StoreLayout, order: ForgetOrder, holders: Holders) ->
         for sha256 in sorted(held):
             remove_file(dataset.object(sha256))
     return sum(len(held) for held in holders.values())
+
+
+def holds_traces(path: StorePath, order: ForgetOrder) -> bool:
+    """Say whether unfinished work speaks of it; a table that cannot be read is taken to."""
+    data = path.read_bytes()
+    if any(text.encode() in data for text in (*order.keys, *order.asset_ids, *order.streams)):
+        return True
+    if data[:4] != b"PAR1":
+        return False
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except (OSError, ValueError, pl.exceptions.PolarsError):
+        return True
+    return bool(frame.select(order.traces.rows(frame.columns).any()).item()) if frame.height else False
 
 
 def _redact(dataset: DatasetLayout, order: ForgetOrder, held: frozenset[str]) -> None:
@@ -96,7 +113,9 @@ def _commit_table(dataset: DatasetLayout, order: ForgetOrder) -> None:
         recommit(dataset, head, {shard.number: shard for shard in after.shards}, totals)
 
 
-def _commit_feature(dataset: DatasetLayout, partition: str, removed: pl.DataFrame, remaining: pl.DataFrame) -> None:
+def _commit_feature(
+    dataset: DatasetLayout, partition: str, removed: pl.DataFrame, remaining: pl.DataFrame, dropped: Sequence[str]
+) -> None:
     head = read_head(dataset, partition)
     if head is None:
         return
@@ -108,18 +127,21 @@ def _commit_feature(dataset: DatasetLayout, partition: str, removed: pl.DataFram
         if gone.is_empty() or old.spine != gone.height + stay.height:
             after[old.number] = old if old.files == new.files else new
         elif not stay.is_empty():  # an emptied shard leaves the feature; the spine keeps its number
-            after[old.number] = _without(old, new, gone, stay, modality)
+            num_dropped = stay.filter(pl.col("key").is_in(dropped)).height
+            after[old.number] = _without(old, new, gone, stay, modality, num_dropped)
     if tuple(after.values()) != head.shards:
         recommit(dataset, head, after)
 
 
 def _without(
-    old: ShardEntry, new: ShardEntry, gone: pl.DataFrame, stay: pl.DataFrame, modality: Modality
+    old: ShardEntry, new: ShardEntry, gone: pl.DataFrame, stay: pl.DataFrame, modality: Modality, num_dropped: int
 ) -> ShardEntry:
-    """Return the entry of a shard without some clips: each had a value, or lacked the modality, or was quarantined."""
+    """Return the entry of a shard without some clips: each had a value, or nothing to make one of, or was quarantined.
+
+    `num_dropped` of those that stay are in quarantine.
+    """
     valueless = gone.height - (old.samples - new.samples)
-    absent = min(old.absent, valueless, gone.filter(pl.col(STREAM_COLUMNS[modality]) == "").height)
-    quarantined = min(old.quarantined, valueless - absent)
+    quarantined = min(max(old.quarantined - num_dropped, valueless - old.absent, 0), valueless, old.quarantined)
     absent = valueless - quarantined
     columns = ("ordinal", "key", "start_ns", "end_ns", STREAM_COLUMNS[modality])
     before = pl.concat([gone.select(columns), stay.select(columns)])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmpipe.errors import SampleError
 from mmpipe.features.extractor import Extractor
-from mmpipe.features.registry import make_extractor
+from mmpipe.features.naming import make_feature
 from mmpipe.io import make_directory
 from mmpipe.steps.shard_work import AssetWork, ClipWork, FeatureDone, FeatureWork, ReusedValue, ShardWork
 from mmpipe.store.commit import read_head
@@ -52,7 +52,7 @@ class GrowingShard:
         cls, layout: StoreLayout, work: ShardWork, feature: FeatureWork, staging: Path, stack: ExitStack
     ) -> GrowingShard:
         """Set the extractor up, and begin a file in a staging folder."""
-        extractor = make_extractor(feature.extractor, json.loads(feature.params_json))
+        extractor = make_feature(feature.name, json.loads(feature.table_json))
         extractor.setup("cpu")
         spec = ShardSpec(
             corpus=work.corpus,

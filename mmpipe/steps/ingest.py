@@ -25,7 +25,7 @@ from mmpipe.steps.intake import Intake, Look, look_at_corpus, look_at_listing, s
 from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.rights import RightsSaid, note_rights
-from mmpipe.steps.scan import RACE_NS, read_scan, write_scan
+from mmpipe.steps.scan import RACE_NS, read_scan, scan_path, write_scan
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
 from mmpipe.steps.workers import shared_engine
@@ -33,6 +33,7 @@ from mmpipe.store.layout import StoreLayout, check_partition, create_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.tombstones import FILE, STREAM, Tombstones, read_tombstones
 from mmpipe.types import Drop, RawFile, digest_of
+from mmpipe.words import counted
 
 PROBE_BATCH = 32
 FUNCTION = "mmpipe.steps.worker:probe_files"
@@ -60,11 +61,13 @@ class IngestReport:
             sum(getattr(count, name) for count in self.partitions) for name in ("files", "used", "clips")
         )
         lines = [
-            f"`{self.corpus}`: {files} files, {used} used, {clips} clips, {self.probed} probed, {self.seconds:.1f} s"
+            f"`{self.corpus}`: {counted(files, 'file')}, {used} used, {counted(clips, 'clip')}, {self.probed} probed, "
+            f"{self.seconds:.1f} s"
         ]
         if self.unmatched_labels:
             first = ", ".join(self.unmatched_labels[:3])
-            lines.append(f"{len(self.unmatched_labels)} labels name no file, such as {first}")
+            labels = counted(len(self.unmatched_labels), "label", "name", "names")
+            lines.append(f"{labels} no file, such as {first}")
         return "\n\n".join(lines)
 
     def table(self) -> list[dict[str, Any]]:
@@ -194,7 +197,7 @@ def _probe_files(
     progress: Progress,
 ) -> tuple[dict[str, ProbedFile], int]:
     """Return what every file is, opening only those that are not known unchanged; and how many were opened."""
-    path = layout.runs / f"scan-{corpus}.parquet"
+    path = scan_path(layout, corpus)
     settings = digest_of(source.limits.model_dump_json())
     scan = read_scan(path, settings)
     known = {file: found for file in files if (found := scan.known(file))}

@@ -18,7 +18,9 @@ from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.matching import match_labels
 from mmpipe.sources.stems import AssetFiles, group_files
 from mmpipe.sources.suffixes import modality_hint
+from mmpipe.steps.training_set import CUE_TARGET
 from mmpipe.types import Modality
+from mmpipe.words import counted
 
 _KEY_NAMES = ("id", "key", "stem", "name", "file", "filename", "path")
 _TARGET_NAMES = ("label", "class", "target", "event", "category", "digit", "emotion", "sentiment", "word")
@@ -29,6 +31,7 @@ _INPUT_OF_MODALITY = {
     Modality.IMAGE: ("image-hogdct",),
     Modality.TEXT: ("text-ngrams",),
 }
+_GENERIC_FOLDERS = ("audio", "corpora", "corpus", "data", "dataset", "files", "images", "media", "raw", "videos")
 MIN_GROUPS = 3
 FOLDS = 5
 
@@ -45,6 +48,7 @@ class Proposal:
 class _Labels:
     file: Path
     key: str
+    columns: tuple[str, ...]  # all but the key
     group: str | None
     targets: tuple[str, ...]  # possible ones, the likeliest first
     num_groups: int
@@ -62,6 +66,8 @@ def propose_config(
     name: str | None = None,
 ) -> Proposal:
     """Propose a config for a folder; paths in it are relative to the folder `beside`, where they lie under it."""
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not a folder. Name the folder of raw files with --corpus.")
     corpus = name or corpus_name(root)
     labels_file = labels_file or find_labels(root)
     listing = list_corpus(root, frozenset({labels_file}) if labels_file else frozenset())
@@ -71,10 +77,10 @@ def propose_config(
     found = Counter(modality_hint(file.name) for asset in assets for file in asset.files)
     labels = _examine_labels(labels_file, assets) if labels_file else None
     chosen = _choose_target(target, clips, labels)
-    told = chosen == "cue" or bool(labels and chosen in labels.told)
+    told = chosen == CUE_TARGET or bool(labels and chosen in labels.told)
     inputs = _choose_inputs({modality for modality in found if modality}, chosen, told)
-    kinds = ", ".join(f"{count} {modality} files" for modality, count in sorted(found.items(), key=str))
-    notes = [f"{root}: {len(assets)} stems, {kinds}"]
+    kinds = ", ".join(counted(count, f"{modality} file") for modality, count in sorted(found.items(), key=str))
+    notes = [f"{root}: {counted(len(assets), 'stem')}, {kinds}"]
     notes.append(_labels_note(labels, labels_file))
     if chosen and inputs:
         left_out = "; the text is left out, because it tells the label" if told and Modality.TEXT in found else ""
@@ -86,9 +92,20 @@ def propose_config(
 
 
 def corpus_name(root: Path) -> str:
-    """Return a name that a config may use, made from the folder's."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", root.resolve().name.lower()).strip("-_")
-    return name[:62] or "corpus"
+    """Return a name that a config may use, made from the folder's, or of the nearest above it that says anything."""
+    folder = root.resolve()
+    named = (_slug(one.name) for one in (folder, *folder.parents))
+    return next((name for name in named if name and name not in _GENERIC_FOLDERS), _slug(folder.name) or "corpus")
+
+
+def _slug(text: str) -> str:
+    """Return text as a config's names are written."""
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:62]
+
+
+def _model_name(corpus: str, target: str) -> str:
+    """Return a name for the model: a corpus may have more of them, so it is not the corpus's own."""
+    return f"{corpus[:40]}-{_slug(target)[:20] or 'model'}"
 
 
 def find_labels(root: Path) -> Path | None:
@@ -131,6 +148,7 @@ def _examine_labels(file: Path, assets: Sequence[AssetFiles]) -> _Labels:
     return _Labels(
         file=file,
         key=key,
+        columns=tuple(distinct),
         group=group,
         targets=tuple(targets),
         num_groups=distinct[group] if group else matched,
@@ -160,10 +178,22 @@ def _rank(column: str, names: Sequence[str]) -> int:
 
 def _choose_target(target: str | None, clips: ClipRule, labels: _Labels | None) -> str | None:
     if target:
+        _require_target(target, clips, labels)
         return target
     if clips is ClipRule.CUES:
-        return "cue"
+        return CUE_TARGET
     return labels.targets[0] if labels and labels.targets else None
+
+
+def _require_target(target: str, clips: ClipRule, labels: _Labels | None) -> None:
+    """Refuse a target that no clip would have: it would show only after a whole ingest and extraction."""
+    if target == CUE_TARGET:
+        if clips is not ClipRule.CUES:
+            raise ConfigError(f"the target `{CUE_TARGET}` is the text of a cue. Cut clips by cues: --clips cues")
+    elif labels is None:
+        raise ConfigError(f"the target {target!r} is a column of a labels table, and there is none. Name one: --labels")
+    elif target not in labels.columns:
+        raise ConfigError(f"{labels.file} has no column {target!r}; known columns are: {list(labels.columns)}")
 
 
 def _choose_inputs(modalities: set[Modality], target: str | None, told: bool) -> tuple[str, ...]:
@@ -179,7 +209,7 @@ def _labels_note(labels: _Labels | None, file: Path | None) -> str:
             f"no labels table ({file or 'labels.jsonl, labels.csv or labels.parquet'}); everything but training works"
         )
     group = f"grouped by `{labels.group}`" if labels.group else "every asset is its own group"
-    return f"{labels.file}: {labels.matched} stems have labels by `{labels.key}`, {group}"
+    return f"{labels.file}: {counted(labels.matched, 'stem', 'have', 'has')} labels by `{labels.key}`, {group}"
 
 
 def _render(
@@ -193,7 +223,7 @@ def _render(
     beside: Path,
 ) -> str:
     lines = [
-        f"# {CONFIG_NAME}: what a night does. Paths are relative to this file. Every key: README.md",
+        f"# {CONFIG_NAME}: what a night does. Paths are relative to this file. Every key: mmpipe config",
         f"store = {_path(store, beside)}",
         'timezone = "UTC"  # zone of the schedule: a partition is the scheduled date there',
         "",
@@ -209,7 +239,7 @@ def _render(
         others = [name for name in (labels.targets if labels else ()) if name != target]
         lines += [
             "",
-            f"[models.{corpus}]",
+            f"[models.{_model_name(corpus, target)}]",
             f"corpus = {_text(corpus)}",
             f"target = {_text(target)}" + (f"  # or: {', '.join(others[:6])}" if others else ""),
             f"inputs = [{', '.join(_text(name) for name in inputs)}]",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from mmpipe.errors import ConfigError
 from mmpipe.remote import RemotePath
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import group_files
+from mmpipe.steps.forget_order import assets_named, twins_among
+from mmpipe.store.assets import read_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.heads import read_heads
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
@@ -21,6 +23,8 @@ from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema
 from mmpipe.store.spine import read_spine
+from mmpipe.types import Modality, Stream
+from mmpipe.words import counted
 
 
 def list_datasets(config: Config) -> list[dict[str, Any]]:
@@ -43,12 +47,30 @@ def _count(dataset: DatasetLayout) -> dict[str, Any]:
 
 
 def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
-    """Return all that is known of a clip, or of every clip of an asset or source."""
+    """Return all that is known of a clip, or of every clip of an asset or source.
+
+    A name that its file had before, or that a second copy of it has, will do as well: `source_id` is the one it has.
+    """
     layout = open_store(config.store)
     wanted = (pl.col("key") == key) | (pl.col("asset_id") == key) | (pl.col("source_id") == key)
-    partitions = _partitions_with(layout.dataset(corpus, CLIPS), wanted)
-    rows = read_spine(layout, corpus, partitions).filter(wanted).to_dicts()
+    rows = _clips_where(layout, corpus, wanted)
+    if not rows:
+        twins = twins_among(read_quarantine(layout, corpus))
+        ids = assets_named(key, read_assets(layout, corpus), twins)
+        rows = _clips_where(layout, corpus, pl.col("asset_id").is_in(ids)) if ids else []
     return [{**row, "labels": json.loads(row["labels"]), **_values(layout, corpus, row)} for row in rows]
+
+
+def why_no_clip(config: Config, corpus: str, name: str) -> str:
+    """Say why a file or source has no clip, where the quarantine knows."""
+    drops = read_quarantine(open_store(config.store), corpus)
+    said = drops.filter((pl.col("file") == name) | (pl.col("source_id") == name)).unique("code", maintain_order=True)
+    return "; ".join(f"{drop['code']}: {drop['detail']}" for drop in said.to_dicts())
+
+
+def _clips_where(layout: StoreLayout, corpus: str, wanted: pl.Expr) -> list[dict[str, Any]]:
+    partitions = _partitions_with(layout.dataset(corpus, CLIPS), wanted)
+    return read_spine(layout, corpus, partitions).filter(wanted).to_dicts()
 
 
 def _partitions_with(dataset: DatasetLayout, wanted: pl.Expr) -> list[str] | None:
@@ -86,12 +108,28 @@ def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[
             {
                 "file": probed.name,
                 "what": str(stream.modality),
-                "detail": f"{stream.codec}, {stream.duration_ns / 1e9:.3f} s, {stream.width_px}x{stream.height_px} px, "
-                f"{stream.frame_rate:.4g} frames/s, {stream.sample_rate_hz} Hz, {len(probed.cues)} cues",
+                "detail": ", ".join(_facts(stream, len(probed.cues))),
             }
             for stream in probed.streams
         ]
     return rows
+
+
+def _facts(stream: Stream, num_cues: int) -> Iterator[str]:
+    """Yield what a stream of its kind has: a sound has no width."""
+    yield stream.codec
+    if stream.duration_ns:
+        yield f"{stream.duration_ns / 1e9:.3f} s"
+    if stream.width_px:
+        yield f"{stream.width_px}x{stream.height_px} px"
+    if stream.frame_rate:
+        yield f"{stream.frame_rate:.4g} frames/s"
+    if stream.sample_rate_hz:
+        yield f"{stream.sample_rate_hz} Hz"
+    if stream.channels:
+        yield counted(stream.channels, "channel")
+    if stream.modality is Modality.TEXT and num_cues:
+        yield counted(num_cues, "cue")
 
 
 def count_quarantined(config: Config, corpus: str) -> int:

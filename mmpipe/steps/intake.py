@@ -109,9 +109,10 @@ def settings_digest(source: CorpusConfig) -> str:
 
     Where both lie is left out: a project that was moved is the same project.
     """
-    kept_out = {"root": True, "labels": {"file"}}
-    kept_out |= dict.fromkeys(("features", "max_age_h", "max_quarantined", "rights"), True)
-    settings = source.model_dump_json(exclude=kept_out)
+    without_place = {"labels": source.labels and source.labels.model_copy(update={"file": Path()})}
+    settings = source.model_copy(update=without_place).model_dump_json(
+        exclude={"root", "features", "max_age_h", "max_quarantined", "rights"}
+    )
     labels = sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else ""
     return digest_of(settings, labels, *(part for item in sorted(source.rights.columns.items()) for part in item))
 

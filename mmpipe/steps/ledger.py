@@ -14,6 +14,7 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
+from mmpipe.features.naming import extractor_behind
 from mmpipe.steps.causes import NEVER
 from mmpipe.steps.choices import State
 from mmpipe.steps.external_drift import hold_drifted
@@ -101,7 +102,7 @@ def wanted_features(config: Config, corpus: str, chosen: Sequence[str] | None = 
 def identity_of(extractor: Extractor) -> Identity:
     """Return what an extractor's fingerprint is made from."""
     return Identity(
-        extractor=extractor.name,
+        extractor=extractor_behind(extractor).name,
         version=extractor.version,
         params=extractor.params.model_dump(mode="json"),
         dtype=extractor.schema.dtype,

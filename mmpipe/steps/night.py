@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,16 +10,20 @@ from zoneinfo import ZoneInfo
 
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
+from mmpipe.evaluate.verdict import Status
 from mmpipe.steps.commit import CommitReport
+from mmpipe.steps.external_pins import registered_names
 from mmpipe.steps.extract import ExtractReport, extract_plan
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.plan import Plan, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
-from mmpipe.steps.release import ReleaseReport, release_model, release_reason
+from mmpipe.steps.release import ReleaseReport, last_release, release_model, release_reason
 from mmpipe.steps.report import write_report
 from mmpipe.steps.train import TrainReport, train_model
 from mmpipe.steps.workers import shared_engine
+from mmpipe.store.layout import StoreLayout
+from mmpipe.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +53,33 @@ def what_is_due(config: Config, corpus: str, dt: str) -> tuple[str, ...]:
     plan = plan_corpus(config, corpus)
     if not plan.is_empty:
         reasons = sorted({reason for due in plan.shards for reason in due.reasons})
-        return (f"extract: {len(plan.shards)} shards ({'; '.join(reasons)})",)
+        return (f"extract: {counted(len(plan.shards), 'shard')} ({'; '.join(reasons)})",)
     if held := plan.running_places:
-        return (f"extract: {len(held)} shards are being made ({'; '.join(sorted(set(held.values())))})",)
-    found = ((name, release_reason(config, name)) for name in models_of(config, corpus))
-    return tuple(f"train {name}: {reason}" for name, reason in found if reason)
+        who = "; ".join(sorted(set(held.values())))
+        return (f"extract: {counted(len(held), 'shard', 'are', 'is')} being made ({who})",)
+    return tuple(f"train {name}: {reason}" for name, reason in models_due(config, corpus, plan))
+
+
+def models_due(config: Config, corpus: str, plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the models that a night would train and release once it has made what is planned, with the reason."""
+    made = {name.rpartition("@")[0] for due in plan.shards for name in due.features}
+    made |= {state.feature.rpartition("@")[0] for state in plan.running}
+    for name in models_of(config, corpus):
+        model = config.models[name]
+        waits = sorted(made.intersection(model.inputs)) if not model.snapshot else []
+        reason = f"after its inputs, which are due: {', '.join(waits)}" if waits else release_reason(config, name)
+        if reason:
+            yield name, reason
+
+
+def what_waits(config: Config, corpus: str) -> tuple[str, ...]:
+    """Say what no night will change where nothing is due: what a person must decide, and what the gate refused."""
+    held: tuple[str, ...] = ()
+    if registered_names(StoreLayout(config.store), corpus):
+        held = plan_corpus(config, corpus).held_reasons
+    releases = (last_release(config, name) for name in models_of(config, corpus))
+    refused = (made for made in releases if made and made.status == Status.REFUSED)
+    return held + tuple(f"the gate refused {made.model}@{made.version} before: {made.sentence}" for made in refused)
 
 
 def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT) -> NightReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from os import PathLike
 
 from mmpipe.batches.feature_reader import Missing
@@ -10,7 +11,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.remote import store_path
 from mmpipe.steps.deprecate import warn_deprecated
 from mmpipe.steps.joined_stream import CorpusReader
-from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.layout import StoreLayout, open_store, require_no_datasets
 from mmpipe.store.snapshot import load_snapshot, take_snapshot
 
 
@@ -42,6 +43,7 @@ def open_corpus(
         chosen = tuple(features or pinned.features)
     else:
         chosen = tuple(layout.feature_names(corpus) if features is None else features)
+        _require_known(layout, corpus, chosen)
         pinned = take_snapshot(layout, corpus, chosen)
     if not chosen:
         raise ConfigError(f"{place} has no features yet. Run `mmpipe extract` first.")
@@ -50,6 +52,16 @@ def open_corpus(
 
 
 open = open_corpus  # `mmpipe.open`; nothing in this file needs Python's own
+
+
+def _require_known(layout: StoreLayout, corpus: str, features: Sequence[str]) -> None:
+    """Refuse a name that is not there; the likeliest one that is left out its version."""
+    known = layout.feature_names(corpus)
+    for name in features:
+        if name not in known:
+            meant = [other for other in known if other.partition("@")[0] == name] or get_close_matches(name, known)
+            hint = f"Did you mean {' or '.join(map(repr, meant))}?" if meant else "Run `mmpipe extract` first."
+            raise ConfigError(f"{corpus!r} has no feature {name!r}; features there: {list(known)}. {hint}")
 
 
 def _find_corpus(place: str | PathLike[str]) -> tuple[StoreLayout, str]:
@@ -61,6 +73,9 @@ def _find_corpus(place: str | PathLike[str]) -> tuple[StoreLayout, str]:
             raise ConfigError(f"the store {place} has the corpora {list(known)}; open one as {place}/CORPUS")
         return layout, known[0]
     if not StoreLayout(path.parent).format_file.exists():
+        if StoreLayout(path.parent).dataset_names(path.name):
+            require_no_datasets(StoreLayout(path.parent))
+        require_no_datasets(StoreLayout(path))
         raise ConfigError(f"no corpus at {place}: neither it nor the folder that it is in has a store's format.json")
     layout = open_store(path.parent)
     if path.name not in layout.corpora():

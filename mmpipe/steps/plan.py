@@ -9,10 +9,12 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.errors import TransientError
+from mmpipe.features.extractor import feature_name
 from mmpipe.steps.causes import with_causes
 from mmpipe.steps.choices import Only as Only
 from mmpipe.steps.choices import State as State
-from mmpipe.steps.ledger import read_ledger, wanted_features
+from mmpipe.steps.feature_set import require_same_shape, resolve_features
+from mmpipe.steps.ledger import read_ledger
 from mmpipe.store.layout import CLIPS, open_store
 
 _STATES_TAKEN = {
@@ -72,6 +74,7 @@ class Plan:
     corpus: str
     shards: tuple[ShardDue, ...]
     running: tuple[ShardState, ...] = ()  # due too, but somebody is making them: left out
+    held: tuple[ShardState, ...] = ()  # another team's files are not as they were pinned: a person decides first
 
     @property
     def is_empty(self) -> bool:
@@ -82,6 +85,12 @@ class Plan:
     def running_places(self) -> dict[tuple[str, int], str]:
         """Return the (partition, shard) that somebody else is making, and who."""
         return {(state.partition, state.shard): state.reason for state in self.running}
+
+    @property
+    def held_reasons(self) -> tuple[str, ...]:
+        """Return what a person must decide before the shards that are held can be made, a line per feature."""
+        reasons = {(state.feature, state.reason) for state in self.held}
+        return tuple(f"{feature} waits: {reason}" for feature, reason in sorted(reasons))
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -98,6 +107,7 @@ class Plan:
             corpus=self.corpus,
             shards=tuple(due for due in self.shards if due.partition == dt),
             running=tuple(state for state in self.running if state.partition == dt),
+            held=tuple(state for state in self.held if state.partition == dt),
         )
 
     def batches(self, clips: int = 2_000) -> tuple[tuple[ShardDue, ...], ...]:
@@ -120,12 +130,20 @@ def plan_corpus(
     only: Only = Only.DUE,
     features: Sequence[str] | None = None,
 ) -> Plan:
-    """Say which shards of a corpus are due; `features` names extractors, none means all of the corpus."""
+    """Say which shards of a corpus are due; `features` names features, none means all of the corpus.
+
+    ConfigError: what is due would not fit into the dataset that is there.
+    """
+    layout = open_store(config.store)
     ledger = read_ledger(config, corpus, partitions, features)
-    modalities = {feature.name: feature.modality for feature in wanted_features(config, corpus, features)}
-    ledger = with_causes(open_store(config.store), corpus, ledger, modalities)
+    extractors = {feature_name(extractor): extractor for extractor in resolve_features(config, corpus)}
+    modalities = {name: extractor.modality for name, extractor in extractors.items()}
+    ledger = with_causes(layout, corpus, ledger, modalities)
     taken = list(_states_of(ledger.filter(pl.col("state").is_in(sorted(_STATES_TAKEN[only])) & ~pl.col("held"))))
+    for name in sorted({state.feature for state in taken}):
+        require_same_shape(layout, corpus, extractors[name])
     running = tuple(_states_of(ledger.filter(pl.col("state") == State.RUNNING)))
+    undone = pl.col("state").is_in(sorted(_STATES_TAKEN[Only.DUE]))
     by_shard: dict[tuple[str, int], list[ShardState]] = {}
     for state in taken:
         by_shard.setdefault((state.partition, state.shard), []).append(state)
@@ -144,6 +162,7 @@ def plan_corpus(
             for (partition, shard), group in sorted(by_shard.items())
         ),
         running=running,
+        held=tuple(_states_of(ledger.filter(pl.col("held") & undone))),
     )
 
 

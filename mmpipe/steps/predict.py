@@ -70,6 +70,7 @@ class PredictReport:
     version: str
     answers: tuple[Answer, ...]
     unanswered: tuple[Unanswered, ...]
+    status: str  # of the version: "candidate" or "refused"
     tainted: str = ""  # why the version should no longer be used
 
     def table(self) -> list[dict[str, Any]]:
@@ -107,6 +108,7 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
         version=version.label,
         answers=tuple(answers),
         unanswered=tuple(unanswered),
+        status=version.status,
         tainted=str(read_taint(StoreLayout(config.store).models, version.name, version.label) or ""),
     )
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmpipe.config import Config
+from mmpipe.errors import TransientError
 from mmpipe.evaluate.gate import decide
-from mmpipe.evaluate.predictions import Predictions, from_parquet, to_parquet
+from mmpipe.evaluate.predictions import Predictions, from_parquet, is_empty, to_parquet
 from mmpipe.evaluate.verdict import NOTHING, Status, Verdict
 from mmpipe.io import canonical_json, replace_bytes
 from mmpipe.registry.aliases import find_version, read_aliases, read_events
@@ -23,6 +25,7 @@ from mmpipe.steps.promotion import nominate_version, promote_version
 from mmpipe.steps.seal import seal_folder
 from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
 from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.redaction import redactions_of
 from mmpipe.types import digest_of
 
 WHO = "mmpipe release"
@@ -40,6 +43,7 @@ class ReleaseReport:
     production: str  # label of the version that is in use now; "" where none is
     sentence: str
     rows: tuple[Mapping[str, Any], ...]
+    is_new: bool = field(default=False, compare=False)  # the verdict was given now, and not in a run before
 
     def summary(self) -> str:
         """Return a few lines of Markdown."""
@@ -75,7 +79,7 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     made = _find_made(layout, name, judged.recipe_digest)
     assert made, f"{name}@{judged.label} was published, and is not to be found"
     _settle(config, layout, name, made.offered)
-    return made.report(layout)
+    return dataclasses.replace(made.report(layout), is_new=True)
 
 
 def release_reason(config: Config, model: str) -> str:
@@ -91,8 +95,14 @@ def release_reason(config: Config, model: str) -> str:
 def last_release(config: Config, model: str) -> ReleaseReport | None:
     """Return the release that the current data and settings have led to, if there is one."""
     name, _ = config.model(model)
+    return release_of(config, name, checkpoint_name(name, current_recipe(config, model)))
+
+
+def release_of(config: Config, model: str, checkpoint: str) -> ReleaseReport | None:
+    """Return the release that a checkpoint has led to, if there is one."""
+    name, _ = config.model(model)
     layout = open_store(config.store)
-    made = _made_before(config, layout, name, checkpoint_name(name, current_recipe(config, model)))
+    made = _made_before(config, layout, name, checkpoint)
     return made.report(layout) if made else None
 
 
@@ -195,6 +205,8 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
     """Put a contender's files into a version."""
     weights = evaluation.checkpoint / "release" / contender
     snapshot = evaluation.data.snapshot
+    if redactions_of(layout, snapshot) != evaluation.data.forgotten:
+        raise TransientError(f"something was forgotten out of the clips of {evaluation.model} meanwhile. Train again.")
     inputs = evaluation.settings.inputs
     lineage = {
         **trace_snapshot(layout, snapshot),
@@ -250,4 +262,5 @@ def _export(checkpoint: Path, contender: str) -> None:
 def _production_answers(layout: StoreLayout, name: str) -> Predictions | None:
     if not read_aliases(layout.models, name).production:
         return None
-    return from_parquet(find_version(layout.models, name, "production").read("predictions.parquet"))
+    data = find_version(layout.models, name, "production").read("predictions.parquet")
+    return None if is_empty(data) else from_parquet(data)

@@ -7,37 +7,22 @@ assets, old manifests, snapshots, models) stays where it is unless a copy of the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from mmpipe.config import Config
 from mmpipe.errors import MmpipeError
 from mmpipe.io import sha256_file, write_durable
 from mmpipe.steps.recount import recount_statistics
+from mmpipe.steps.remake import find_lost_shards, make_again
 from mmpipe.steps.restore import BAD_BYTES, Step, restore_files, restore_from_views, set_aside
 from mmpipe.steps.revive import GIVEN_UP, place_of, revive_revisions
 from mmpipe.steps.verify import find_faults
 from mmpipe.store.finding import Finding
-from mmpipe.store.heal import heal_dataset
-from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, format_bytes
+from mmpipe.store.heal import find_copies, heal_dataset
+from mmpipe.store.layout import DatasetLayout, StoreLayout, format_bytes
 from mmpipe.store.lostrevision import find_lost_again
 from mmpipe.store.migrate import told_version
-from mmpipe.store.objects import has_object
-from mmpipe.store.revisions import read_head
 from mmpipe.store.schema import SCHEMA_NAME
-from mmpipe.store.spine import read_spine
 from mmpipe.store.verify import chosen_corpora
-
-_LEFT = "it is due: `mmpipe run` makes it, where the raw files and the pipeline's install are"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class _Lost:
-    """One shard of one feature that has to be made again."""
-
-    corpus: str
-    partition: str
-    shard: int
-    feature: str
 
 
 def repair_store(
@@ -56,23 +41,34 @@ def repair_store(
     findings = find_faults(layout, corpus)
     steps += restore_from_views(layout, findings, dry_run)
     if copy is not None:
-        findings = find_faults(layout, corpus)
+        findings = _without_restored(findings, steps) if dry_run else find_faults(layout, corpus)
         steps += restore_files(layout, copy, findings, dry_run)
-    if steps:
+    if steps and not dry_run:
         findings = find_faults(layout, corpus)
-    restored = {step.path for step in steps if step.action == "restored"}
-    findings = tuple(finding for finding in findings if finding.path not in restored)  # of a dry run
+    findings = _without_restored(findings, steps)
+    if any(finding.code == "format_damaged" for finding in findings):
+        steps.append(_write_format(layout, dry_run))  # first: without it nothing can be written
     steps += revive_revisions(layout, findings, dry_run, accept_loss)
     bad = [finding for finding in findings if _is_remade(layout, finding)]
     steps += [_set_aside(layout, finding, dry_run) for finding in bad if finding.code != "object_missing"]
-    steps += [] if dry_run else _note_again(config, layout, bad)
-    lost = _lost_shards(layout, corpus, bad)
-    steps += _make_again(config, layout, lost, dry_run)
+    steps += _note_again(config, layout, bad, dry_run)
+    back = _restored(steps)
+    made = make_again(config, layout, find_lost_shards(layout, corpus, bad, back), back if dry_run else None)
+    steps += made
     steps += recount_statistics(layout, findings, dry_run)
-    if any(finding.code == "format_damaged" for finding in findings):
-        steps.append(_write_format(layout, dry_run))
     given_up = {step.path for step in steps if step.action == GIVEN_UP}
-    return (*steps, *_heal(layout, corpus, findings, dry_run, given_up))
+    left = {step.path.split(" ")[0] for step in made if step.action == "left"} if dry_run else set()
+    return (*steps, *_heal(layout, corpus, findings, dry_run, given_up, left))
+
+
+def _restored(steps: Iterable[Step]) -> frozenset[str]:
+    """Return the paths that came back, or would."""
+    return frozenset(step.path for step in steps if step.action == "restored")
+
+
+def _without_restored(findings: Iterable[Finding], steps: Iterable[Step]) -> tuple[Finding, ...]:
+    paths = _restored(steps)
+    return tuple(finding for finding in findings if finding.path not in paths)
 
 
 def _is_remade(layout: StoreLayout, finding: Finding) -> bool:
@@ -99,79 +95,7 @@ def _set_aside(layout: StoreLayout, finding: Finding, dry_run: bool) -> Step:
     return Step(action="set aside", path=finding.path, detail=finding.code)
 
 
-def _lost_shards(layout: StoreLayout, corpus: str | None, bad: Iterable[Finding]) -> list[_Lost]:
-    """Return the shards whose bytes are bad or gone, and all of a partition whose head was bad."""
-    names = {finding.path.rpartition("/")[2] for finding in bad if finding.code in BAD_BYTES}
-    headless = {tuple(finding.path.split("/")[:4]) for finding in bad if finding.code == "manifest_damaged"}
-    lost: set[_Lost] = set()
-    for name in chosen_corpora(layout, corpus):
-        for feature in layout.feature_names(name):
-            dataset = layout.dataset(name, feature)
-            for partition in dataset.partitions():
-                numbers = _bad_shards(dataset, partition, names)
-                if (name, feature, "_meta", f"dt={partition}") in headless:
-                    spine = layout.dataset(name, CLIPS)
-                    head = read_head(spine, partition) if partition in spine.partitions() else None
-                    numbers |= {shard.number for shard in head.shards} if head else set()
-                lost |= {_Lost(corpus=name, partition=partition, shard=n, feature=feature) for n in numbers}
-    return sorted(lost)
-
-
-def _bad_shards(dataset: DatasetLayout, partition: str, names: set[str]) -> set[int]:
-    try:
-        head = read_head(dataset, partition)
-    except MmpipeError:
-        return set()  # its head is bad itself
-    return {
-        shard.number
-        for shard in (head.shards if head else ())
-        for file in shard.files
-        if file.sha256 in names or not has_object(dataset, file)
-    }
-
-
-def _make_again(config: Config, layout: StoreLayout, lost: list[_Lost], dry_run: bool) -> list[Step]:
-    """Make the lost shards, and no other, as the config says; what cannot be made stays due."""
-    steps = []
-    for corpus, feature in sorted({(item.corpus, item.feature) for item in lost}):
-        shards = [item for item in lost if (item.corpus, item.feature) == (corpus, feature)]
-        why = "" if dry_run else _extract(config, layout, corpus, feature, shards)
-        for item in shards:
-            path = f"{corpus}/{feature} dt={item.partition} shard {item.shard}"
-            steps.append(
-                Step(action="left", path=path, detail=f"{_LEFT} ({why})") if why else Step(action="made", path=path)
-            )
-    return steps
-
-
-def _extract(config: Config, layout: StoreLayout, corpus: str, feature: str, shards: list[_Lost]) -> str:
-    """Make shards of one feature and commit them; return why that cannot be, "" where it was done."""
-    try:
-        from mmpipe.steps.extract import extract_plan
-        from mmpipe.steps.plan import Plan, ShardDue
-
-        spine = read_spine(layout, corpus, sorted({item.partition for item in shards}))
-        dues = []
-        for item in shards:
-            rows = (spine["partition"] == item.partition) & (spine["shard"] == item.shard)
-            dues.append(
-                ShardDue(
-                    partition=item.partition,
-                    shard=item.shard,
-                    features=(feature,),
-                    reasons=("its bytes are damaged or gone",),
-                    clips=int(rows.sum()),
-                    again=True,
-                    reuse=False,
-                )
-            )
-        extract_plan(config, Plan(corpus=corpus, shards=tuple(dues)))
-    except (MmpipeError, ImportError, KeyError) as error:
-        return str(error).splitlines()[0]
-    return ""
-
-
-def _note_again(config: Config, layout: StoreLayout, bad: Iterable[Finding]) -> list[Step]:
+def _note_again(config: Config, layout: StoreLayout, bad: Iterable[Finding], dry_run: bool) -> list[Step]:
     """Note again what fingerprints stand for, where the config still wants them."""
     names = {tuple(finding.path.split("/")[:2]) for finding in bad if finding.code == "fingerprint_damaged"}
     steps = []
@@ -184,7 +108,8 @@ def _note_again(config: Config, layout: StoreLayout, bad: Iterable[Finding]) -> 
 
             for extractor in resolve_features(config, corpus):
                 if feature_name(extractor) == feature:
-                    note_identity(layout.dataset(corpus, feature), fingerprint(extractor), identity_of(extractor))
+                    if not dry_run:
+                        note_identity(layout.dataset(corpus, feature), fingerprint(extractor), identity_of(extractor))
                     steps.append(Step(action="made", path=f"{corpus}/{feature}", detail="the note of its fingerprint"))
         except (MmpipeError, ImportError, KeyError):
             continue
@@ -199,25 +124,41 @@ def _write_format(layout: StoreLayout, dry_run: bool) -> Step:
 
 
 def _heal(
-    layout: StoreLayout, corpus: str | None, findings: Iterable[Finding], dry_run: bool, given_up: Collection[str]
+    layout: StoreLayout,
+    corpus: str | None,
+    findings: Iterable[Finding],
+    dry_run: bool,
+    given_up: Collection[str],
+    left: Collection[str],
 ) -> list[Step]:
-    """Bring views and cards up to the heads, where what they show is there."""
-    if dry_run:
-        stale = [finding for finding in findings if finding.code.startswith(("view_", "card_"))]
-        return [Step(action="healed", path=finding.path) for finding in stale]
+    """Bring views and cards up to the heads, where what they show is there; `left` of a dry run is where it is not."""
     steps = []
     for name in chosen_corpora(layout, corpus):
         for dataset_name in layout.dataset_names(name):
-            dataset = layout.dataset(name, dataset_name)
-            if any(_is_still_bad(dataset, finding) for finding in findings):
+            dataset, path = layout.dataset(name, dataset_name), f"{name}/{dataset_name}"
+            if path in left or any(_is_still_bad(dataset, finding, dry_run) for finding in findings):
                 continue  # its view may be all that is left of the bytes
             spared = _lost_partitions(layout, dataset, findings, given_up)
             try:
-                if heal_dataset(dataset, relink=True, spared=spared):
-                    steps.append(Step(action="healed", path=f"{name}/{dataset_name}"))
+                if (
+                    _is_stale(dataset, findings, spared)
+                    if dry_run
+                    else heal_dataset(dataset, relink=True, spared=spared)
+                ):
+                    steps.append(Step(action="healed", path=path))
             except MmpipeError as error:
-                steps.append(Step(action="left", path=f"{name}/{dataset_name}", detail=str(error).splitlines()[0]))
+                steps.append(Step(action="left", path=path, detail=str(error).splitlines()[0]))
     return steps
+
+
+def _is_stale(dataset: DatasetLayout, findings: Iterable[Finding], spared: Collection[str]) -> bool:
+    """Say whether a dataset's views or card would change: they are wrong, or a copied store's that can be links."""
+    place = f"{dataset.corpus}/{dataset.name}/"
+    mine = [finding for finding in findings if finding.path.startswith(place)]
+    folders = {finding.path.split("/")[-2] for finding in mine if finding.code.startswith("view_")}
+    folders |= {path.parent.name for path in find_copies(dataset)}
+    has_card = not spared and any(finding.code.startswith("card_") for finding in mine)
+    return has_card or bool(folders - {f"dt={partition}" for partition in spared})
 
 
 def _lost_partitions(
@@ -235,8 +176,11 @@ def _lost_partitions(
     )
 
 
-def _is_still_bad(dataset: DatasetLayout, finding: Finding) -> bool:
+def _is_still_bad(dataset: DatasetLayout, finding: Finding, dry_run: bool) -> bool:
+    if finding.code not in BAD_BYTES or not finding.path.startswith(f"{dataset.corpus}/{dataset.name}/"):
+        return False
+    if dry_run:
+        return not dataset.is_feature  # a feature's would be made again, or is left and known as that
     name = finding.path.rpartition("/")[2]
     path = dataset.object(name)
-    mine = finding.code in BAD_BYTES and finding.path.startswith(f"{dataset.corpus}/{dataset.name}/")
-    return mine and (not path.is_file() or sha256_file(path) != name)
+    return not path.is_file() or sha256_file(path) != name

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from mmpipe.config import Config
+from mmpipe.evaluate.verdict import Status, Verdict
 from mmpipe.io import make_directory, replace_bytes
 from mmpipe.report.page import render_report
 from mmpipe.report.values import (
@@ -15,14 +16,16 @@ from mmpipe.report.values import (
     FeatureCounts,
     Funnel,
     Headline,
+    Mood,
     QuarantineReason,
     ReportInput,
     Source,
     Step,
     Tally,
 )
-from mmpipe.steps.describe import describe_headline, describe_results
+from mmpipe.steps.describe import describe_results
 from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
+from mmpipe.steps.release import ReleaseReport, release_of
 from mmpipe.steps.thumbnails import render_thumbnails
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout, check_partition, open_store
@@ -39,7 +42,8 @@ def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoi
     """Write the page of a corpus as of a date; with a model and checkpoint, of its evaluation too."""
     layout = open_store(config.store)
     evaluation = evaluate_checkpoint(config, model, checkpoint) if model and checkpoint else None
-    page = render_report(_gather(config, layout, corpus, dt, evaluation))
+    released = release_of(config, model, checkpoint) if evaluation else None
+    page = render_report(_gather(config, layout, corpus, dt, evaluation, released))
     path = report_path(layout, corpus, dt, model)
     make_directory(path.parent)
     replace_bytes(path, page.encode())
@@ -52,17 +56,25 @@ def report_path(layout: StoreLayout, corpus: str, dt: str, model: str = "") -> P
     return layout.reports / f"{name}.html"
 
 
-def _gather(config: Config, layout: StoreLayout, corpus: str, dt: str, evaluation: Evaluation | None) -> ReportInput:
+def _gather(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    dt: str,
+    evaluation: Evaluation | None,
+    released: ReleaseReport | None,
+) -> ReportInput:
     spine = read_spine(layout, corpus)
     live = spine.filter(~pl.col("superseded"))
     features = tuple(_features(layout, corpus))
     written = sum(feature.written for feature in features)
     partitions = layout.dataset(corpus, CLIPS).partitions()
     dates = f"{len(partitions)} partition(s), {partitions[0]} to {partitions[-1]}" if partitions else "no clips yet"
+    quarantine = tuple(_quarantine(layout, corpus))
     return ReportInput(
-        title=f"{corpus}: {evaluation.model}" if evaluation else corpus,
+        title=f"{corpus}: {evaluation.model}" if evaluation and evaluation.model != corpus else corpus,
         subtitle=f"the night of {dt}; {dates}",
-        headline=describe_headline(evaluation.verdict)
+        headline=_headline(evaluation.verdict, released)
         if evaluation
         else Headline(word="extracted", sentence=f"{live.height} clips, {written} feature values."),
         facts=(
@@ -70,14 +82,30 @@ def _gather(config: Config, layout: StoreLayout, corpus: str, dt: str, evaluatio
             Fact(label="assets", value=f"{live['asset_id'].n_unique():,}"),
             Fact(label="feature values", value=f"{written:,}"),
             Fact(label="hours", value=f"{_hours(live):.2f}"),
+            *((Fact(label="in production", value=released.production or "nothing"),) if released else ()),
         ),
-        next_steps=tuple(_next_steps(corpus, evaluation)),
+        next_steps=tuple(_next_steps(corpus, evaluation, released, bool(quarantine))),
         funnel=_funnel(layout, corpus, live, written),
-        quarantine=tuple(_quarantine(layout, corpus)),
+        quarantine=quarantine,
         features=features,
         model=describe_results(evaluation) if evaluation else None,
         thumbnails=render_thumbnails(config, layout, corpus, live),
         lineage=tuple(_lineage(layout, evaluation.data.snapshot)) if evaluation else (),
+    )
+
+
+def _headline(verdict: Verdict, released: ReleaseReport | None) -> Headline:
+    """Return the answer in one word and one sentence; a refusal is half of it where something else was published."""
+    if verdict.status is Status.CANDIDATE:
+        return Headline(word=str(verdict.status), sentence=verdict.sentence, mood=Mood.GOOD)
+    if released is None or not released.offered_version:
+        return Headline(word=str(verdict.status), sentence=verdict.sentence, mood=Mood.BAD)
+    where = "in production" if released.production == released.offered_version else "published"
+    version = f"{released.model}@{released.offered_version}"
+    return Headline(
+        word=f"single modality {where}",
+        sentence=f"{released.offered} alone is {where} as {version}. {verdict.sentence}",
+        mood=Mood.WEAK,
     )
 
 
@@ -141,12 +169,18 @@ def _lineage(layout: StoreLayout, snapshot: Snapshot) -> Iterator[Source]:
         )
 
 
-def _next_steps(corpus: str, evaluation: Evaluation | None) -> Iterator[Step]:
-    yield Step(text="See why files and clips were put aside", command=f"mmpipe quarantine ls --corpus {corpus}")
+def _next_steps(
+    corpus: str, evaluation: Evaluation | None, released: ReleaseReport | None, has_quarantine: bool
+) -> Iterator[Step]:
+    if has_quarantine:
+        yield Step(text="See why files and clips were put aside", command=f"mmpipe quarantine ls --corpus {corpus}")
     yield Step(text="See what is due", command=f"mmpipe plan --corpus {corpus}")
-    if evaluation:
-        yield Step(text="See the versions and where the aliases point", command=f"mmpipe models ls {evaluation.model}")
-        yield Step(text="Ask the model about a file", command=f"mmpipe predict FILE --model {evaluation.model}")
+    if evaluation and not released:
+        yield Step(text="Publish what was trained", command=f"mmpipe publish --model {evaluation.model}")
+    if released:
+        yield Step(text="See the versions and where the aliases point", command=f"mmpipe models ls {released.model}")
+    if released and released.production:
+        yield Step(text="Ask the model about a file", command=f"mmpipe predict FILE --model {released.model}")
 
 
 def _hours(live: pl.DataFrame) -> float:

@@ -24,6 +24,8 @@ from mmpipe.io import (
     write_durable,
 )
 from mmpipe.registry.aliases import line_fault
+from mmpipe.registry.redacted import parse_version_redaction, read_version_redaction, redaction_path
+from mmpipe.registry.taint import read_taint
 from mmpipe.remote import RemotePath
 from mmpipe.steps.external_integrity import registered_pins, vouched_fault
 from mmpipe.steps.seal import SUMS_NAME, read_sums
@@ -142,7 +144,9 @@ def _names(layout: StoreLayout, copy: StoreLayout, finding: Finding) -> list[str
         return []  # made from the rest of the store, if anything
     if finding.code == "version_damaged":
         folder = copy.root / finding.path
-        return [str(path.relative_to(copy.root)) for path in folder.rglob("*") if path.is_file()]
+        record = redaction_path(folder)
+        files = [path for path in folder.rglob("*") if path.is_file()] + ([record] if record.is_file() else [])
+        return [str(path.relative_to(copy.root)) for path in files]
     if finding.code == "manifest_missing":
         return _following(layout, copy, finding.path)
     if finding.code == "snapshot_damaged":
@@ -262,8 +266,16 @@ def _doubt_model(layout: StoreLayout, parts: list[str], data: bytes) -> str:
         root = folder / "versions" / parts[3]
         if parts[4:] == [SUMS_NAME]:
             digest8 = parts[3].split("-")[1]
+            redaction = read_version_redaction(root)
+            if redaction or read_taint(layout.models, parts[1], parts[3]):  # what was published must not come back
+                known = redaction and hashlib.sha256(data).hexdigest() in redaction.sums
+                return "" if known else "something was forgotten out of this version since"
             return "" if hashlib.sha256(data).hexdigest()[:8] == digest8 else "its digest is not in the folder's name"
         return _doubt_sum(root, "/".join(parts[4:]), data)
+    if parts[2] == "redacted":
+        sums = folder / "versions" / parts[3].removesuffix(".json") / SUMS_NAME
+        known = any(_has(sums, sha256) for sha256 in parse_version_redaction(data).sums)
+        return "" if known else f"it is not about the {SUMS_NAME} that is here"
     if parts[2] == "events":  # of a bucket: a move each
         return line_fault(data.removesuffix(b"\n"), int(parts[3].removesuffix(".json")))
     lines = data.split(b"\n")[:-1] if parts[2] == "events.jsonl" else []

@@ -71,6 +71,7 @@ def _row(reader: AlignedReader, row: int, feature: str) -> dict[str, Any]:
         "source": clip["source_id"],
         "split": clip["split"],
         "labels": " ".join(f"{name}={label}" for name, label in json.loads(clip["labels"]).items()),
+        "text": clip["text"],
         "steps": x_TD.shape[0],
         "dim": x_TD.shape[1],
         "min": float(x_TD.min()),

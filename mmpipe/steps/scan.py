@@ -16,6 +16,7 @@ import polars as pl
 from mmpipe.io import make_directory, remove_file
 from mmpipe.media.probe import ProbedFile
 from mmpipe.steps.wire import decode, encode
+from mmpipe.store.layout import StoreLayout
 from mmpipe.types import RawFile
 
 RACE_NS = 50_000_000  # coarser than any file system's clock: a file this fresh may change without showing it
@@ -38,6 +39,11 @@ class Scan:
     def known(self, file: RawFile) -> ProbedFile | None:
         """Return what an unchanged file was found to be."""
         return self.probes.get(file)
+
+
+def scan_path(layout: StoreLayout, corpus: str) -> Path:
+    """Return where it lies for a corpus."""
+    return layout.runs / f"scan-{corpus}.parquet"
 
 
 def read_scan(path: Path, settings: str) -> Scan:

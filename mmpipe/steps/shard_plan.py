@@ -63,8 +63,8 @@ def _features_to_make(
     for name in due.features:
         extractor = extractors[name]
         work = FeatureWork(
-            extractor=extractor.name,
-            params_json=json.dumps(config.features.get(extractor.name, {}), sort_keys=True),
+            name=extractor.name,
+            table_json=json.dumps(config.features.get(extractor.name, {}), sort_keys=True),
             feature=name,
             fingerprint=fingerprint(extractor),
             inputs=inputs_digest(rows, extractor.modality),

@@ -37,8 +37,8 @@ class AssetWork:
 class FeatureWork:
     """One feature to make: the extractor by name and parameters, and what its shard will be made from."""
 
-    extractor: str
-    params_json: str
+    name: str  # in the config
+    table_json: str  # the config's table of that name
     feature: str
     fingerprint: str
     inputs: str

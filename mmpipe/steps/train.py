@@ -27,6 +27,7 @@ from mmpipe.store.layout import open_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.snapshot import save_snapshot
 from mmpipe.types import digest_of
+from mmpipe.words import counted
 
 TRAINING_VERSION = 1  # part of every recipe: raise it when training gives other numbers for the same input
 DONE_NAME = "checkpoint.json"
@@ -59,8 +60,8 @@ class TrainReport:
     def summary(self) -> str:
         """Return a line of Markdown."""
         return (
-            f"`{self.model}`: {len(self.scores)} contenders on {self.num_clips} labelled clips "
-            f"({self.num_unlabelled} without a label), {self.num_fits} fits, {self.seconds:.1f} s"
+            f"`{self.model}`: {counted(len(self.scores), 'contender')} on {counted(self.num_clips, 'labelled clip')} "
+            f"({self.num_unlabelled} without a label), {counted(self.num_fits, 'fit')}, {self.seconds:.1f} s"
         )
 
     def table(self) -> list[dict[str, Any]]:
@@ -121,6 +122,7 @@ def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -
         model.model_dump_json(exclude={"snapshot"}),  # what it stands for counts, not how it is called
         source.split.model_dump_json(),
         *data.fingerprints,
+        *(("forgotten", *data.forgotten) if data.forgotten else ()),  # other data than the snapshot had
     )
 
 

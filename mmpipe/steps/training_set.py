@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from mmpipe.segment.split import deal_folds
 from mmpipe.steps.external_pins import find_pinned
 from mmpipe.steps.feature_set import resolve_feature
 from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.redaction import redactions_of
 from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
 from mmpipe.types import FeatureSchema, Modality, Split, fraction_of
 
@@ -42,6 +43,7 @@ class TrainingSet:
     labels_N: np.ndarray
     reader_rows_N: np.ndarray
     num_unlabelled: int
+    forgotten: tuple[str, ...] = ()  # what is missing of the snapshot by now, by digest
 
     def present_schemas(self) -> tuple[FeatureSchema, ...]:
         """Return the inputs that at least one labelled clip has: silent films have no audio to learn from."""
@@ -91,7 +93,8 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
         extractors = [_as_made_then(layout, model.snapshot, snapshot, extractor) for extractor in extractors]
     schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     reader = AlignedReader(layout, snapshot, tuple(schema.feature for schema in schemas))
-    return label_clips(model, snapshot, reader, schemas, extractors)
+    data = label_clips(model, snapshot, reader, schemas, extractors)
+    return replace(data, forgotten=redactions_of(layout, snapshot))
 
 
 def pin_training_data(layout: StoreLayout, model: ModelConfig, extractors: Sequence[Extractor]) -> Snapshot:

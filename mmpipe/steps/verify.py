@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError, StoreError
+from mmpipe.errors import ConfigError, MmpipeError, StoreError
 from mmpipe.registry.integrity import verify_models
+from mmpipe.registry.taint import read_checkpoint_taint
+from mmpipe.registry.versions import list_versions_loosely
 from mmpipe.steps.external_integrity import find_pin_faults
 from mmpipe.steps.seal import find_broken_seals, find_unsealed
 from mmpipe.store.audit import find_audit_faults
 from mmpipe.store.drift import warn_of_values
 from mmpipe.store.finding import RESTORE, Finding, Severity
 from mmpipe.store.layout import FORMAT_VERSION, StoreLayout, layout_version, open_store
+from mmpipe.store.redaction import is_redacted
+from mmpipe.store.snapshot import list_snapshots, read_snapshot
 from mmpipe.store.verify import chosen_corpora, verify_store
 
 LACKING = frozenset({"card_stale", "events_unsigned"})  # what a store of an older layout lacks: no damage
@@ -43,6 +48,24 @@ def find_faults(layout: StoreLayout, corpus: str | None = None) -> tuple[Finding
     if _is_older(layout):
         found = [finding for finding in found if finding.code not in LACKING]
     return tuple(sorted(set(found), key=lambda finding: (finding.severity, finding)))
+
+
+def name_redacted(layout: StoreLayout) -> tuple[str, ...]:
+    """Return a line for every snapshot, training and release out of which something was forgotten."""
+    found = []
+    for digest in list_snapshots(layout):
+        with suppress(MmpipeError):  # damage is a finding of its own
+            if is_redacted(layout, read_snapshot(layout, digest)):
+                found.append(f"redacted: snapshot {digest}")
+    for folder in sorted(path for path in layout.checkpoints.glob("*") if path.is_dir()):
+        if read_checkpoint_taint(folder):
+            found.append(f"redacted: checkpoint {folder.name}")
+    for model in sorted(path for path in layout.models.glob("*") if path.is_dir()):
+        for path, opened in list_versions_loosely(layout.models, model.name):
+            with suppress(MmpipeError, ValueError, KeyError, TypeError):
+                if opened().redaction:
+                    found.append(f"redacted: release {model.name}@{path.name}")
+    return tuple(found)
 
 
 def _is_older(layout: StoreLayout) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
-from mmpipe.io import restamp
+from mmpipe.io import StorePath, restamp
 from mmpipe.remote import RemotePath
 from mmpipe.store.card import write_card
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
@@ -23,10 +23,8 @@ def heal_dataset(dataset: DatasetLayout, relink: bool = False, spared: Collectio
     Without `spared`, this looks for such partitions itself.
     """
     spared = find_spared(dataset) if spared is None else spared
-    if relink and not isinstance(dataset.root, RemotePath):
-        for path in (path for role in ROLES for path in dataset.root.glob(f"{role}/dt=*/*")):
-            if path.is_file() and path.stat().st_nlink == 1:
-                restamp(path)  # a stamp that no object has: what shows an object by a copy has its stamp
+    for path in find_copies(dataset) if relink else ():
+        restamp(path)  # a stamp that no object has: what shows an object by a copy has its stamp
     healed = sum(heal_view(dataset, partition) for partition in dataset.partitions() if partition not in spared)
     if spared:
         return healed
@@ -35,6 +33,15 @@ def heal_dataset(dataset: DatasetLayout, relink: bool = False, spared: Collectio
     elif dataset.name == CLIPS and dataset.partitions():
         healed += write_spine_card(dataset)
     return healed
+
+
+def find_copies(dataset: DatasetLayout) -> Iterator[StorePath]:
+    """Yield the names of a view that are bytes of their own, as in a copied store, where links can be."""
+    if isinstance(dataset.root, RemotePath):
+        return
+    for path in (path for role in ROLES for path in dataset.root.glob(f"{role}/dt=*/*")):
+        if path.is_file() and path.stat().st_nlink == 1:
+            yield path
 
 
 def find_spared(dataset: DatasetLayout) -> frozenset[str]:

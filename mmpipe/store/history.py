@@ -13,6 +13,7 @@ from typing import Any
 
 from mmpipe.errors import StoreError
 from mmpipe.io import canonical_json
+from mmpipe.store.identity import name_changes, read_identity
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import Manifest, ShardEntry
 from mmpipe.store.revisions import read_head, read_manifest
@@ -137,7 +138,7 @@ def _changes(dataset: DatasetLayout, head: Manifest) -> tuple[str, ...]:
     current: Manifest | None = head
     while current is not None and len(found) < CHANGES_KEPT:
         before = _read_before(dataset, current)
-        found.append(_change(before, current))
+        found.append(_change(dataset, before, current))
         current = before
     return tuple(found)
 
@@ -151,14 +152,15 @@ def _read_before(dataset: DatasetLayout, manifest: Manifest) -> Manifest | None:
         return None  # `verify` tells of it; a commit must not fail on what is no longer the head
 
 
-def _change(before: Manifest | None, after: Manifest) -> str:
+def _change(dataset: DatasetLayout, before: Manifest | None, after: Manifest) -> str:
     """Say in a few words what a revision did."""
     if after.revision == 1:
         return f"{after.samples} clips in {len(after.shards)} shards"
     if before is None:
         return f"{after.samples} clips; the revision before cannot be read"
     if before.fingerprint != after.fingerprint:
-        return f"made anew by another extractor: {before.samples} -> {after.samples} clips"
+        why = _what_differs(dataset, before.fingerprint, after.fingerprint)
+        return f"made anew ({why}): {before.samples} -> {after.samples} clips"
     old, new = _by_number(before), _by_number(after)
     counts = {
         "added": len(new.keys() - old.keys()),
@@ -167,6 +169,15 @@ def _change(before: Manifest | None, after: Manifest) -> str:
     }
     said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none changed"
     return f"shards: {said}; {before.samples} -> {after.samples} clips"
+
+
+def _what_differs(dataset: DatasetLayout, before: str, now: str) -> str:
+    """Say what two fingerprints differ in, where both were noted."""
+    one, two = read_identity(dataset, before), read_identity(dataset, now)
+    if one and two and (one.weights, two.weights) == (before, now):  # a pin is fingerprint and weights at once
+        return "from a new pin of theirs"
+    named = name_changes(one, two) if one and two else ""
+    return named or "by another extractor or with other parameters"
 
 
 def _by_number(manifest: Manifest) -> dict[int, ShardEntry]:

@@ -171,6 +171,7 @@ def layout_version(layout: StoreLayout) -> int:
     try:
         version = json.loads(layout.format_file.read_bytes())["format"]
     except (FileNotFoundError, NotADirectoryError) as error:
+        require_no_datasets(layout)
         raise ConfigError(f"no store at {layout.root}: it has no format.json. `mmpipe run` makes one.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{layout.format_file} is damaged: {error}") from error
@@ -199,6 +200,7 @@ def create_store(root: Path) -> StoreLayout:
     layout = StoreLayout(root)
     if layout.format_file.exists():
         return open_store(root, to_write=True)
+    require_no_datasets(layout)
     require_writable(layout.staging)
     if isinstance(root, RemotePath):
         require_writable(root)
@@ -207,6 +209,16 @@ def create_store(root: Path) -> StoreLayout:
     put_if_absent(temporary, layout.format_file)
     remove_file(temporary)
     return open_store(root, to_write=True)
+
+
+def require_no_datasets(layout: StoreLayout) -> None:
+    """Refuse a folder that holds datasets and does not say of which layout: it is a store that lost its format.json."""
+    lost = sorted({path.parent.parent.name for path in layout.root.glob("*/*/_meta")})
+    if lost and not layout.format_file.exists():  # somebody may just have made it: it is there before any dataset
+        raise StoreError(
+            f"format_damaged: {layout.root} holds {', '.join(lost)}, but its format.json is gone. "
+            "`mmpipe verify --repair` writes it again, with the version that the tables tell of."
+        )
 
 
 def format_bytes(version: int = FORMAT_VERSION) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -41,7 +42,7 @@ def parse_parquet(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Read a table that has exactly this schema and no nulls, and the facts kept with it; or only some columns."""
     try:
-        table = pq.read_table(pa.BufferReader(pa.py_buffer(data)), columns=columns, page_checksum_verification=True)
+        table = pq.read_table(pa.BufferReader(_owned(data)), columns=columns, page_checksum_verification=True)
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise StoreError(f"{where} is damaged: {type(error).__name__}: {error}. Run `mmpipe verify`.") from error
@@ -51,3 +52,13 @@ def parse_parquet(
     if not isinstance(facts, dict):
         raise StoreError(f"{where}: its `mmpipe` metadata is not a table. Run `mmpipe verify`.")
     return table, facts
+
+
+def _owned(data: bytes | memoryview) -> pa.Buffer:
+    """Return a copy in Arrow's own memory: its threads let go of it after the read, and Python's may be gone by then.
+
+    A thread that gives a buffer back to an interpreter at its end aborts the process.
+    """
+    buffer = pa.allocate_buffer(memoryview(data).nbytes)
+    np.frombuffer(buffer, np.uint8)[:] = np.frombuffer(data, np.uint8)
+    return buffer

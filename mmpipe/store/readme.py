@@ -33,6 +33,11 @@ class CardFacts:
     deprecation: Deprecation | None
     identity: Identity | None  # what the newest fingerprint stands for, where it was noted
 
+    @property
+    def is_copied(self) -> bool:
+        """Say whether another team publishes the values: then a pin is fingerprint and weights at once."""
+        return bool(self.identity and self.histories and self.identity.weights == self.histories[-1].fingerprint)
+
 
 def render_readme(facts: CardFacts) -> str:
     """Return the dataset card."""
@@ -86,10 +91,11 @@ def _introduction(facts: CardFacts) -> str:
     notice = f"> **Deprecated.** {facts.deprecation.sentence(schema.feature)}\n\n" if facts.deprecation else ""
     clips = sum(history.clips for history in facts.histories)
     newest = f"newest {facts.histories[-1].partition}" if facts.histories else "none yet"
+    lacks = "which their dataset lacks" if facts.is_copied else f"whose asset has no {schema.modality.value}"
     return f"""# {schema.feature} of {facts.corpus}
 
 {notice}{about}The {schema.modality.value} feature `{schema.feature}`; for each clip {shape}. {files}
-A clip whose asset has no {schema.modality.value} has no row. Join datasets of the same corpus on `key`.
+A clip {lacks} has no row. Join datasets of the same corpus on `key`.
 
 {clips} clips in {len(facts.histories)} partitions, {newest}. What changed: `CHANGELOG.md`.
 """
@@ -104,19 +110,22 @@ def _made_by(facts: CardFacts) -> str:
     if not facts.histories:
         return ""
     name, _, version = facts.schema.feature.rpartition("@")
-    known = "".join(f"| {cell(key)} | {cell(value)} |\n" for key, value in _identity_rows(facts.identity))
+    known = "".join(f"| {cell(key)} | {cell(value)} |\n" for key, value in _identity_rows(facts))
     return (
         "## What made it\n\n| | |\n|---|---|\n"
-        f"| extractor | {name} |\n| version | {version} |\n"
+        f"| {'copied as' if facts.is_copied else 'extractor'} | {name} |\n| version | {version} |\n"
         f"| fingerprint | `{facts.histories[-1].fingerprint}` |\n{known}\n"
         "Equal fingerprints mean equal values; a partition never mixes two. Every file names extractor, version and\n"
         "fingerprint in its own metadata, under the key `mmpipe` (of a tar: that of its file in `index/`).\n"
     )
 
 
-def _identity_rows(identity: Identity | None) -> list[tuple[str, str]]:
+def _identity_rows(facts: CardFacts) -> list[tuple[str, str]]:
+    identity = facts.identity
     if identity is None:
         return []
+    if facts.is_copied:
+        return [("sha256 of the pin: what theirs was, here in external-NUMBER.json", identity.weights)]
     params = [(name, json.dumps(value, sort_keys=True)) for name, value in sorted(identity.params.items())]
     return [*params, ("sha256 of the weights", identity.weights or "no weights")]
 

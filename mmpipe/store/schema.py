@@ -42,9 +42,10 @@ def freeze_schema(dataset: DatasetLayout, schema: FeatureSchema) -> FeatureSchem
     frozen = read_schema(dataset)
     if schema_digest(frozen) != schema_digest(schema):
         raise ConfigError(
-            f"{schema.feature} gives {_shape(schema)}, but {path} is frozen at {_shape(frozen)}. "
-            "The shape of a feature is fixed for its version: put the parameter back that changed it, or bump the "
-            "extractor's version (a new version is a new dataset, and the old one stays readable)."
+            f"{schema.feature} gives {shape_of(schema)}, but {path} is frozen at {shape_of(frozen)}. "
+            "The shape of a feature is fixed for its version: put the parameter back that changed it, configure it "
+            "under a name of its own ([features.NAME] extractor = ...), or, where the code is yours, bump the "
+            "extractor's version (a new name or version is a new dataset, and the old one stays readable)."
         )
     return frozen
 
@@ -58,6 +59,12 @@ def read_schema(dataset: DatasetLayout) -> FeatureSchema:
         raise StoreError(f"{path} is missing. Run `mmpipe verify`.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged: {error}. Run `mmpipe verify`.") from error
+
+
+def find_schema(dataset: DatasetLayout) -> FeatureSchema | None:
+    """Read a dataset's frozen schema; None where the dataset is not there yet."""
+    path = dataset.root / SCHEMA_NAME
+    return read_schema(dataset) if path.exists() else None
 
 
 def check_schema(schema: FeatureSchema) -> None:
@@ -82,6 +89,7 @@ def schema_from_json(table: dict[str, Any]) -> FeatureSchema:
     return schema
 
 
-def _shape(schema: FeatureSchema) -> str:
+def shape_of(schema: FeatureSchema) -> str:
+    """Say what the values of a feature look like, e.g. `video float32 [T, 848]`."""
     axes = f"[T, {schema.dim}]" if schema.kind is FeatureKind.SEQUENCE else f"[{schema.dim}]"
-    return f"{schema.modality.value} {schema.dtype} {axes} of {schema.feature}"
+    return f"{schema.modality.value} {schema.dtype} {axes}"

@@ -68,6 +68,6 @@ import polars as pl
 
 clips = pl.scan_parquet("data/*/*.parquet", hive_partitioning=True).filter(~pl.col("superseded"))
 rows = clips.filter(pl.col("dt") >= date(2026, 1, 1)).collect()  # the partition is the folder's name, a date
-labels = rows["labels"].str.json_decode(pl.Struct({{"class": pl.String}}))  # name the columns that you want
+labels = rows["labels"].str.json_decode(infer_schema_length=None)  # a struct: a field per column of the labels table
 ```
 """.encode()

@@ -35,6 +35,7 @@ _COMPACT = "Run `mmpipe compact` again: it finishes what was cut short; readers 
 _REMOVE = "Nothing reads it. Look at it, and remove it."
 _NOTE = "`mmpipe verify --repair` notes it again, or sets it aside: it only tells what a change of values was."
 _MIGRATE = f"`mmpipe migrate` brings it to layout {FORMAT_VERSION}, in place; look before with --dry-run."
+_FORMAT = "`mmpipe verify --repair` writes it again, with the version that the tables tell of."
 _WAYS_OUT = {"compaction_unfinished": _COMPACT, "statistics_mismatch": RECOUNT}
 FOLLOWS = frozenset({"view_missing", "view_extra", "view_stale", "card_stale", "compaction_unfinished"})
 _WAIT = "No copy gives other values: mend the extractor, raise its version, and run again."
@@ -261,7 +262,8 @@ def _verify_format(layout: StoreLayout) -> Iterator[Finding]:
         detail = f"layout version {older[0]}: readable as it is, and written again after `mmpipe migrate`"
         yield Finding.at(layout.root, path, "layout_older", detail, _MIGRATE, Severity.WARNING)
     elif said != format_bytes():
-        yield Finding.at(layout.root, path, "format_damaged", f"it does not say format {FORMAT_VERSION}", HEAL)
+        detail = f"it does not say format {FORMAT_VERSION}" if said else "it is gone"
+        yield Finding.at(layout.root, path, "format_damaged", detail, _FORMAT)
 
 
 def _verify_snapshots(layout: StoreLayout) -> Iterator[Finding]:

@@ -106,6 +106,7 @@ def test_split_snapshot_and_what_is_not_there(store: Path, reader: FeatureReader
         (store, {"split": "holdout"}, "no split 'holdout'"),
         (store, {"missing": "maybe"}, "missing is"),
         (store, {"features": "video-half@1"}, "list of names"),
+        (store, {"features": ["video-half"]}, r"Did you mean 'video-half@1'\?"),
     ]:
         with pytest.raises(ConfigError, match=message):
             mmpipe.open(place, **choices)

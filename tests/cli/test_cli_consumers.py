@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_maker import CORPUS, DT, write_pairs
+from corpus_maker import CORPUS, DT, LATER, write_pairs
 from typed_projects import AUDIO, Type, write_config, write_sample_project
 
 import mmpipe as library
@@ -14,6 +14,7 @@ from mmpipe.steps.ingest import ingest_reason
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.sample import SampleFeature, sample_value
+from mmpipe.store.spine import read_spine
 from mmpipe.store.verify import verify_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
@@ -89,3 +90,30 @@ def test_rights_reach_the_cards_and_make_nothing_due(tmp_path: Path, mmpipe: Typ
     write_config(tmp_path, 'rights = { pii = "perhaps" }')
     told = mmpipe(tmp_path, "ls")
     assert told.code == 3 and "rights.pii = 'perhaps'" in told.err
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_a_file_is_found_by_its_old_its_new_and_its_second_name(tmp_path: Path, mmpipe: Type) -> None:
+    media = tmp_path / "media"
+    write_pairs(media, ["one", "two"])
+    write_config(tmp_path)
+    assert mmpipe(tmp_path, "ingest", "--dt", DT).code == 0
+    told = mmpipe(tmp_path, "snapshot", "create", "early")
+    assert told.code == 0 and "no feature was made yet" in told.out and "Train on it" not in told.out
+    for path in list(media.glob("two.*")):
+        path.rename(media / f"renamed{path.suffix}")
+    for path in list(media.glob("one.*")):
+        (media / f"dup{path.suffix}").write_bytes(path.read_bytes())
+    (media / "broken.wav").write_bytes(b"no sound")
+    assert mmpipe(tmp_path, "ingest", "--dt", LATER).code in (0, 5)
+    for name, kept in (("renamed", "two"), ("dup", "one"), ("two", "two"), ("one", "one")):
+        told = mmpipe(tmp_path, "show", name, "--json")
+        assert told.code == 0 and {row["source_id"] for row in told.json()} == {kept}, (name, told)
+        assert ("kept as" in told.err) is (name != kept), name
+    told = mmpipe(tmp_path, "show", "dup")
+    assert "'dup' has the same content: kept as one" in told.err
+    told = mmpipe(tmp_path, "show", "broken.wav")
+    assert told.code == 1 and "it is in quarantine: " in told.err
+    assert mmpipe(tmp_path, "extract").code in (0, 5)
+    rows = mmpipe(tmp_path, "sample", "text-ngrams@1", "--json").json()
+    assert sorted(row["text"] for row in rows) == sorted(read_spine(StoreLayout(tmp_path / "store"), CORPUS)["text"])

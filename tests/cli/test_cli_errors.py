@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def project(tmp_path: Path) -> Path:
         ("run --nope", "No such option: --nope"),
         ("show", "Missing argument"),
         ("backfill --from 2026-11-20", "Missing option '--to'"),
-        ("plan --only frob", "'frob' is not one of"),
+        ("plan --only frob", "Invalid value for '--only': 'frob' is not one of"),
         ("run --dt tomorrow", "a partition is a date like 2026-11-20, got 'tomorrow'"),
         ("run --dt 2026-13-45", "got '2026-13-45': month must be in 1..12"),
         ("ingest --dt 2026-02-30 --dry-run", "day is out of range"),
@@ -56,6 +57,22 @@ def test_help_names_every_verb_and_ends_with_0(project: Path, mmpipe: Type) -> N
     for verb in [*verbs.split(), "ls", "show", "status", "verify", "probe", "doctor", "quarantine"]:
         assert f" {verb} " in told.out, verb
         assert mmpipe(project, verb, "--help").code == 0
+    single, keeping = told.out.index("One step of a night"), told.out.index("How the store is kept")
+    for verb in ("forget", "compact"):
+        assert not single < told.out.index(f" {verb} ") < told.out.index("─╯", single), verb
+        assert keeping < told.out.index(f" {verb} ") < told.out.index("─╯", keeping), verb
+
+
+def test_the_version_is_told(project: Path, mmpipe: Type) -> None:
+    assert mmpipe(project, "--version").out == f"mmpipe {version('mmpipe')}\n"
+
+
+def test_a_probe_says_what_a_file_has_and_not_what_it_lacks(project: Path, mmpipe: Type) -> None:
+    write_text(project / "media" / "two.txt", "words")
+    told = mmpipe(project, "probe", "one.wav", "two.txt", "--json").json()
+    sound, text = (row["detail"] for row in told)
+    assert " Hz, 1 channel" in sound and "px" not in sound and "frames" not in sound and "cue" not in sound
+    assert not any(word in text for word in (" s", "Hz", "px", "0"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +84,7 @@ def test_help_names_every_verb_and_ends_with_0(project: Path, mmpipe: Type) -> N
         ("train", "the config has no model. Add a table [models.NAME]"),
         ("train --model frob", "no model named 'frob'"),
         ("init --corpus nowhere", "is there already. Use --force to overwrite it"),
-        ("init --corpus nowhere --force", "the corpus root nowhere is not a folder"),
+        ("init --corpus nowhere --force", "nowhere is not a folder. Name the folder of raw files with --corpus"),
         ("ls", "it has no format.json. `mmpipe run` makes one"),
         ("show one", "no store at"),
         ("status", "no store at"),
@@ -99,7 +116,7 @@ def test_what_the_config_or_place_lacks_ends_with_3(project: Path, mmpipe: Type,
         ("split = { val = 0.6, test = 0.5 }", "val + test must leave something to train on, got 0.6 + 0.5"),
         (
             'dates = { rule = "path", pattern = "(" }',
-            "corpora.sounds.dates.pattern = '(': Value error, not a regular expr",
+            "corpora.sounds.dates.pattern = '(': not a regular expr",
         ),
         (
             '[models.m]\ncorpus = "x"\ntarget = "w"\ninputs = ["text-ngrams"]',
@@ -242,4 +259,4 @@ def test_labels_that_name_no_file_are_said(tmp_path: Path, mmpipe: Type) -> None
     write_config(tmp_path, 'labels = { file = "labels.jsonl" }')
     for line in ("run", "ingest"):
         told = mmpipe(tmp_path, line, "--dt", DT)
-        assert told.code == 0 and "1 labels name no file, such as 'gh\\x1bost'" in told.err
+        assert told.code == 0 and "1 label names no file, such as 'gh\\x1bost'" in told.err

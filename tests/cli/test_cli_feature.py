@@ -52,6 +52,7 @@ def test_a_dataset_is_registered_filled_listed_and_verified(config, tmp_path, ca
     assert run("feature", "add", "seen", *options, "--json") == 0
     facts = {row["what"]: row["value"] for row in json.loads(capsys.readouterr().out)}
     assert (facts["clips with a row"], facts["values"]) == (4, "video [T, 3] float32")
+    assert run("verify", "--config", str(config)) == 0  # a schema without a first commit is no damage
     assert run("extract", "--config", str(config)) == 0
     capsys.readouterr()
     assert run("feature", "ls", "--json", "--config", str(config)) == 0

@@ -130,6 +130,10 @@ def test_an_answer_of_a_tainted_model_says_so(project: Path, mmpipe: Type) -> No
 
 def test_a_refused_fusion_ends_with_4_and_is_kept(project: Path, mmpipe: Type) -> None:
     write_config(project, LABELS, model_table("both", "audio-mfccseg", "text-ngrams"))
+    told = mmpipe(project, "report", "--dt", DT)
+    assert told.code == 0 and "the page is without the model: both was not trained" in told.err.replace("\n", " ")
+    assert Path(project, told.out.strip()).name == f"{CORPUS}-{DT}.html"
+    assert mmpipe(project, "report", "--model", "both").code == 3  # asked for by name
     told = mmpipe(project, "run", "--dt", DT)
     assert told.code == 4 and "the gate refused" in told.err and "report: " in told.out
     assert mmpipe(project, "run", "--dt", DT).code == 0  # judged is judged
@@ -142,6 +146,9 @@ def test_a_refused_fusion_ends_with_4_and_is_kept(project: Path, mmpipe: Type) -
     told = mmpipe(project, "models", "promote", "both@1", "--why", "a test")
     assert told.code == 4 and "mmpipe models ls both" in told.err and "--force" in told.err
     assert mmpipe(project, "models", "promote", "both@1", "--why", "a test", "--force").code == 0
+    told = mmpipe(project, "predict", "media/s00.wav", "--model", "both@1", "--json")
+    assert told.code == 0 and told.json()["status"] == "refused"
+    assert f"both@{rows[0]['version']} was refused by the gate" in told.err.replace("\n", " ")
 
 
 def test_verify_names_the_file_with_the_flipped_bit(project: Path, mmpipe: Type) -> None:

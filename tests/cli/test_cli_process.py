@@ -89,3 +89,47 @@ def test_names_that_the_terminal_cannot_spell_are_spelt_out(tmp_path: Path) -> N
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "\\xfcber" in out and "Traceback" not in err, (out, err)
     assert (tmp_path / "store" / CORPUS).is_dir()
+
+
+# What an interpreter that is torn down would run into, as it does into threads of native libraries.
+NATIVE = """
+import atexit, os, sys, threading, time
+from mmpipe.cli import main
+class Native:
+    def __del__(self):
+        os.abort()
+sys.kept = Native()
+atexit.register(lambda: print("the exit handlers ran"))
+threading.Thread(target=lambda: (time.sleep(0.1), print("the thread ended"))).start()
+{before}
+sys.argv = ["mmpipe", *{words!r}]
+main()
+"""
+BROKEN = "sys.modules['mmpipe.cli.main']._run = lambda words: 1 / 0"
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "code", "said"),
+    [
+        ("", ["--version"], 0, ""),
+        ("", ["frob"], 2, "No such command 'frob'"),
+        ("", ["verify"], 3, "error: no config at mmpipe.toml"),
+        (BROKEN, ["verify"], 1, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_command_ends_with_its_code_whatever_native_libraries_left(
+    tmp_path: Path, before: str, words: list[str], code: int, said: str
+) -> None:
+    program = NATIVE.format(before=before, words=words)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code and said in done.stderr, done
+    assert ("Traceback" in done.stderr) == bool(before)
+    assert done.stdout.endswith("the thread ended\nthe exit handlers ran\n")
+    assert done.stdout.startswith("mmpipe ") == (words == ["--version"])
+
+
+@pytest.mark.parametrize("module", ["mmpipe", "mmpipe.cli"])
+def test_a_profiler_waits_for_the_end_of_the_interpreter(tmp_path: Path, module: str) -> None:
+    words = [sys.executable, "-m", "cProfile", "-m", module, "--version"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("mmpipe ") and "cumtime" in done.stdout, done

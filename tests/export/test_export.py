@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mmpipe.config import parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.export import Target, plan_export, write_export
 from mmpipe.store.layout import StoreLayout
+from mmpipe.store.rights import Rights
 from mmpipe.store.sample import SampleFeature, make_sample_store, sample_value
 from mmpipe.store.snapshot import Snapshot, read_pinned_spine, save_snapshot, take_snapshot
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
@@ -30,9 +32,12 @@ TEXT = SampleFeature(
     schema=FeatureSchema(feature="text-toy@3", modality=Modality.TEXT, kind=FeatureKind.VECTOR, dim=5), missing=0.2
 )
 FEATURES = (AUDIO, TEXT)
+NOBODYS = SampleFeature(
+    schema=FeatureSchema(feature="image-toy@1", modality=Modality.IMAGE, kind=FeatureKind.VECTOR, dim=5), missing=1.0
+)
 BLOCK = "import sys\nsys.modules['mmpipe'] = None  # an import of it fails\n"
 
-# Each ends with `found`: from (key, feature) to the array, None where the clip lacks it.
+# Each ends with `found`: from (key, feature) to the array, None where the clip lacks it; and the columns it saw.
 READ = {
     "webdataset": """
 import webdataset as wds
@@ -48,6 +53,7 @@ for tar in sorted(Path().glob("*.tar")):
         for name, there in clip["present"].items():
             assert there == (sample[f"{name}.npy"].size > 0)
             found[clip["key"], name] = sample[f"{name}.npy"] if there else None
+columns = ["__key__", *members, *(f'json["{name}"]' for name in clip)]
 """,
     "parquet": """
 import polars as pl
@@ -56,6 +62,7 @@ from pathlib import Path
 rows = pl.read_parquet("data/*.parquet")
 assert rows["labels"].struct.field("class").str.starts_with("class-").all()
 found = {(row["key"], name): row[name] for row in rows.iter_rows(named=True) for name in ("audio-toy@1", "text-toy@3")}
+columns = rows.columns
 tables = [pq.ParquetFile(path).read() for path in sorted(Path("data").iterdir())]
 assert sum(table["text-toy@3"].null_count for table in tables) == rows["text-toy@3"].null_count() > 0
 """,
@@ -64,6 +71,7 @@ import lance
 from pathlib import Path
 found = {}
 for folder in sorted(Path().glob("*.lance")):
+    columns = lance.dataset(str(folder)).schema.names
     for row in lance.dataset(str(folder)).to_table().to_pylist():
         found.update({(row["key"], name): row[name] for name in ("audio-toy@1", "text-toy@3")})
 """,
@@ -72,7 +80,7 @@ from pathlib import Path
 from datasets import load_dataset
 clips = load_dataset(str(Path.cwd()))
 assert set(clips) == {"train", "validation", "test"}
-found = {}
+found, columns = {}, clips["train"].column_names
 for split in clips.values():
     for row in split:
         found.update({(row["key"], name): row[name] for name in ("audio-toy@1", "text-toy@3")})
@@ -81,6 +89,7 @@ for split in clips.values():
 SAVE = """
 import numpy as np
 there = {f"{key}/{name}": np.asarray(value, "float32") for (key, name), value in found.items() if value is not None}
+print(*sorted(columns))
 np.savez(sys.argv[1], missing=sum(value is None for value in found.values()), **there)
 """
 
@@ -88,7 +97,9 @@ np.savez(sys.argv[1], missing=sum(value is None for value in found.values()), **
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> StoreLayout:
     path = tmp_path_factory.mktemp("export") / "store"
-    return make_sample_store(path, FEATURES, partitions=("2026-11-19", "2026-11-20"), shards=3, shard_clips=5)
+    return make_sample_store(
+        path, (*FEATURES, NOBODYS), partitions=("2026-11-19", "2026-11-20"), shards=3, shard_clips=5
+    )
 
 
 def export(layout: StoreLayout, target: str, out: Path, shard_clips: int = 4, **choice) -> Snapshot:
@@ -112,6 +123,11 @@ def test_others_read_exact_values_of_every_clip(layout: StoreLayout, tmp_path: P
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "huggingface")},
     )
     assert done.returncode == 0, done.stderr
+    card = (tmp_path / "out" / "README.md").read_text()
+    table = card.split("## Columns")[1].split("## Whose")[0]
+    assert done.stdout.split() == sorted(re.findall(r"^\| `(\S+)` \|", table, re.MULTILINE))
+    assert "\nThe labels are: class.\n" in table
+    assert "Left out, because no clip has a value: `image-toy@1`" in card and "`image-toy@1`" not in table
     keys = read_pinned_spine(layout, snapshot)["key"].to_list()
     expected = {f"{key}/{feature.schema.feature}": sample_value(feature, key) for key in keys for feature in FEATURES}
     with np.load(result) as found:
@@ -119,6 +135,26 @@ def test_others_read_exact_values_of_every_clip(layout: StoreLayout, tmp_path: P
         assert len(found.files) - 1 == sum(value is not None for value in expected.values())
         for name, value in expected.items():
             assert value is None or np.array_equal(found[name], value.array), name
+
+
+@pytest.mark.parametrize("target", ["webdataset", "parquet", "lance", "hf"])
+def test_the_card_says_whose_the_clips_are(layout: StoreLayout, tmp_path: Path, target: str) -> None:
+    if target == "lance":
+        pytest.importorskip("lance")
+    config = parse_config({"store": str(layout.root), "corpora": {"sample": {"root": "."}}})
+    plan = plan_export(config, "sample", Target(target), tmp_path / "one")
+    said = Rights(owner="Speech team", licence="CC-BY-4.0", pii="no", consent="yes")
+    assets = plan.reader.spine["asset_id"].to_list()
+    one = replace(plan, rights=dict.fromkeys(assets, said), corpus_rights=Rights(contact="me@example.org"))
+    write_export(one, 100)
+    card = (tmp_path / "one" / "README.md").read_text()
+    for name, value in (("owner", said.owner), ("licence", said.licence), ("consent", "yes"), ("personal data", "no")):
+        assert f"| {name} | {value} |\n" in card
+    assert "| contact | me@example.org |\n" in card
+    assert card.startswith("---\nlicense: cc-by-4.0\nconfigs:") is (target == "hf")
+    write_export(replace(one, out=tmp_path / "two", rights={assets[0]: said}), 100)
+    card = (tmp_path / "two" / "README.md").read_text()
+    assert "license:" not in card and "| owner | not said (29), Speech team (1) |\n" in card
 
 
 @pytest.mark.parametrize("target", ["webdataset", "parquet", "hf"])

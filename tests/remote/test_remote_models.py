@@ -13,7 +13,15 @@ from mmpipe.registry import aliases, bucket, versions
 from mmpipe.registry.aliases import nominate, promote, read_aliases, read_events, rollback
 from mmpipe.registry.integrity import verify_models
 from mmpipe.registry.taint import mark_version, read_taint
-from mmpipe.registry.versions import Version, list_models, list_versions, local_version, pick_version, publish_version
+from mmpipe.registry.versions import (
+    Version,
+    list_models,
+    list_versions,
+    local_version,
+    pick_version,
+    publish_version,
+    redact_version,
+)
 
 FILES = {"model.safetensors": b"weights", "verdict.json": b"{}", "preprocess/scaler.npy": b"numbers"}
 NAME = "digits"
@@ -155,3 +163,13 @@ def test_taints_of_two_machines_are_joined(models) -> None:
     taint = read_taint(models, NAME, version.label)
     assert taint is not None and taint.assets == ("a", "b")
     assert json.loads((models / NAME / "tainted" / f"{version.label}.json").read_bytes())
+
+
+def test_what_was_forgotten_leaves_the_bucket_and_the_copy_on_this_machine(models) -> None:
+    version = publish(models)
+    copy = local_version(version)
+    redact_version(version, {"verdict.json": b"[]"}, ("a",), "asked to")
+    (after,) = list_versions(models, NAME)
+    assert (after.label, after.digest) == (version.label, version.digest) and after.redaction
+    assert after.read("verdict.json") == b"[]" and not list(verify_models(models))
+    assert not copy.exists() and (local_version(after) / "verdict.json").read_bytes() == b"[]"

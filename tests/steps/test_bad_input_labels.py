@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from corpus_maker import (
     write_text,
 )
 
-from mmpipe.config import Config
+from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.init import propose_config
+from mmpipe.steps.init import corpus_name, propose_config
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.train import train_model
 from mmpipe.store.layout import CLIPS, StoreLayout
@@ -59,7 +60,7 @@ def test_a_label_for_a_file_that_is_not_there_is_reported(tmp_path: Path) -> Non
     config = labelled(tmp_path, {"id": "one", "word": "yes"}, {"id": "ghost", "word": "no"})
     report = ingest(config)
     assert report.unmatched_labels == ("ghost",)
-    assert "1 labels name no file, such as ghost" in report.summary()
+    assert "1 label names no file, such as ghost" in report.summary()
     assert words_of(config) == {"one": "yes", "two": "", "three": ""}
 
 
@@ -203,6 +204,18 @@ def test_a_proposal_finds_the_key_and_the_target_of_a_table_without_an_id(tmp_pa
     proposal = propose_config(tmp_path / "media", beside=tmp_path)
     assert 'key = "it\'s", group = "speaker"' in proposal.toml
     assert 'target = "Word"' in proposal.toml and "folds = 4" in proposal.toml
+    (model,) = tomllib.loads(proposal.toml)["models"].values()
+    assert model["inputs"] == ["audio-mfccseg", "text-ngrams"]  # no image or video is there
+
+
+def test_a_proposal_is_not_named_after_a_folder_that_says_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "Street talks" / "data" / "raw"
+    write_pairs(root, [f"n{number}" for number in range(8)])
+    write_labels(root / "labels.jsonl", *({"id": f"n{n}", "Word here": ("yes", "no")[n % 2]} for n in range(8)))
+    config = tomllib.loads(propose_config(root, target="Word here").toml)
+    assert list(config["corpora"]) == ["street-talks"] and list(config["models"]) == ["street-talks-word-here"]
+    parse_config(config)
+    assert [corpus_name(tmp_path / name) for name in ("street", "Raw 2")] == ["street", "raw-2"]
 
 
 def test_a_proposal_for_a_table_of_other_names_says_which_columns_it_has(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from mmpipe.registry.versions import pick_version
 from mmpipe.steps.choices import Only, State
 from mmpipe.steps.external import NewFeature, PinReport, add_feature, list_features, refresh_feature
 from mmpipe.steps.extract import extract_plan
+from mmpipe.steps.forecast import forecast_plan
 from mmpipe.steps.ingest import ingest_corpus
+from mmpipe.steps.night import what_is_due, what_waits
 from mmpipe.steps.plan import plan_corpus, read_states
 from mmpipe.steps.predict import predict_files
 from mmpipe.steps.release import release_model
@@ -90,10 +92,15 @@ def test_their_rows_become_ours_and_what_has_no_partner_is_counted(config, tmp_p
     assert facts["clips with a row"] == 3
     assert facts["recordings without"] == "1: d"
     assert facts["their keys without a clip"] == "1: zz"
+    forecast = forecast_plan(config, plan_corpus(config, CORPUS))
+    assert (forecast.values_to_compute, forecast.values_to_copy, forecast.seconds) == (0, 4, 0)
     _, commit = extract(config)
     (count,) = commit.features
     assert (count.written, count.absent, count.quarantined) == (2, 1, 1)
     assert values(config) == {"a": [1, 2], "b": [3, 4]}
+    readme = (config.store / CORPUS / THEIRS / "README.md").read_text()
+    assert "A clip which their dataset lacks has no row." in readme and "weights" not in readme
+    assert f"| sha256 of the pin: what theirs was, here in external-NUMBER.json | {report.pin.digest} |" in readme
     (drop,) = read_quarantine(StoreLayout(config.store), CORPUS).to_dicts()
     assert (drop["code"], drop["source_id"], drop["feature"]) == ("nonfinite", "c", THEIRS)
     head = read_head(StoreLayout(config.store).dataset(CORPUS, THEIRS), DT)
@@ -141,7 +148,11 @@ def test_new_clips_are_filled_from_the_pin_and_what_changed_there_waits_for_a_pe
     found = states(config)
     assert {state for state, _ in found.values()} == {State.STALE}
     assert "1 changed (part.parquet); take it over: mmpipe feature refresh theirs" in found[DT, THEIRS][1]
-    assert plan_corpus(config, CORPUS).is_empty, "no night takes over by itself"
+    plan = plan_corpus(config, CORPUS)
+    assert plan.is_empty, "no night takes over by itself"
+    assert {(state.partition, state.feature) for state in plan.held} == {(DT, THEIRS), (LATER, THEIRS)}
+    assert what_waits(config, CORPUS) == plan.held_reasons and what_is_due(config, CORPUS, LATER) == ()
+    assert [reason[-40:] for reason in plan.held_reasons] == ["take it over: mmpipe feature refresh theirs"[-40:]]
     assert plan_corpus(config, CORPUS, only=Only.ALL).is_empty
     assert values(config) == {"a": [1, 2], "e": [7, 8]}
 
@@ -150,6 +161,7 @@ def test_new_clips_are_filled_from_the_pin_and_what_changed_there_waits_for_a_pe
     assert states(config)[DT, THEIRS] == (State.STALE, "theirs was pinned anew since it was copied")
     extract(config)
     assert values(config) == {"a": [1, 2], "b": [9, 9], "e": [7, 8]}
+    assert "made anew (from a new pin of theirs): " in (config.store / CORPUS / THEIRS / "CHANGELOG.md").read_text()
     assert not refresh_feature(config, CORPUS, "theirs").is_new
     assert read_events(StoreLayout(config.store))[-1].facts["pin"] == 2
 

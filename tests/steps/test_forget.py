@@ -149,7 +149,19 @@ def test_a_dry_run_changes_nothing_and_says_where_it_is(config):
     before = tree(config.store)
     report = forget(config, CORPUS, GONE, "to see", dry_run=True)
     assert tree(config.store) == before
-    assert {place.where.split()[0] for place in report.holdings} == {"clips", "assets", "quarantine", SOUND, TEXT}
+    held = {place.where.split()[0] for place in report.holdings if place.what == "shard"}
+    assert held == {"clips", "assets", "quarantine", SOUND, TEXT}
+    raw = [Path(place.where).name for place in report.holdings if place.what == "raw file"]
+    assert sorted(raw) == ["cedar.txt", "cedar.wav", "twin.txt", "twin.wav"]
+
+
+def test_a_file_of_another_team_that_is_named_after_it_is_said(config):
+    folder = config.store / CORPUS / "clap@1"
+    folder.mkdir()
+    for number, name in enumerate((f"{GONE}.npy", "amber.npy"), start=1):
+        (folder / f"external-{number:06d}.json").write_text(json.dumps({"files": [{"name": f"theirs/{name}"}]}))
+    report = forget(config, CORPUS, GONE, "to see", dry_run=True)
+    assert [place.where for place in report.holdings if place.what == "pin"] == ["clap@1/external-000001.json"]
 
 
 def test_a_second_time_is_no_work_and_an_unknown_name_is_refused(config):

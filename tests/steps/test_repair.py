@@ -12,14 +12,16 @@ import pytest
 from corpus_maker import CORPUS, DT, LATER, SOUND, TEXT, extract, ingest, make_config, tree, write_pairs
 
 from mmpipe.config import Config
-from mmpipe.steps import repair as repair_module
+from mmpipe.errors import StoreError
+from mmpipe.steps import remake as remake_module
+from mmpipe.steps.open import open_corpus
 from mmpipe.steps.recommit import recommit
 from mmpipe.steps.repair import repair_store
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.verify import find_faults, open_to_verify
 from mmpipe.store.audit import read_events
 from mmpipe.store.card import write_card
 from mmpipe.store.commit import commit_partition
-from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.layout import CLIPS, StoreLayout, create_store, open_store
 from mmpipe.store.revisions import read_head, read_manifest
 from mmpipe.store.schema import read_schema
 from mmpipe.store.snapshot import save_snapshot, take_snapshot
@@ -87,7 +89,7 @@ def repair(
 @pytest.mark.parametrize("how", ["flip", "cut", "gone"])
 def test_bad_shards_are_made_again_and_no_other(config, made, monkeypatch, how):
     asked = []
-    monkeypatch.setattr(repair_module, "_extract", spy(repair_module._extract, asked))
+    monkeypatch.setattr(remake_module, "_extract", spy(remake_module._extract, asked))
     first, second = objects(config, SOUND)[0], objects(config, TEXT, LATER)[0]
     for path in (first, second):
         damage(path, how)
@@ -100,9 +102,9 @@ def test_bad_shards_are_made_again_and_no_other(config, made, monkeypatch, how):
 
 
 def spy(function, asked):
-    def extract_and_note(config, layout, corpus, feature, shards):
+    def extract_and_note(config, layout, corpus, feature, shards, foreseen):
         asked.extend(shards)
-        return function(config, layout, corpus, feature, shards)
+        return function(config, layout, corpus, feature, shards, foreseen)
 
     return extract_and_note
 
@@ -178,13 +180,49 @@ def test_without_the_raw_files_the_shard_is_left_due_and_it_says_so(config, tmp_
     assert find_faults(StoreLayout(config.store)) == ()
 
 
-def test_a_dry_run_says_it_all_and_changes_nothing(config, made):
-    damage(objects(config, SOUND)[0], "flip")
-    damage(objects(config, CLIPS)[0], "cut")
+@pytest.mark.parametrize(
+    ("where", "from_copy", "said"),
+    [
+        ((SOUND, TEXT), False, {"set aside", "made", "healed"}),
+        ((SOUND, CLIPS), True, {"restored", "healed"}),
+        ((SOUND, CLIPS), False, {"set aside", "left", "healed"}),  # nothing is made where the spine is cut
+        ((SOUND, "a view"), False, {"restored", "healed"}),
+        ((SOUND, "no raw files"), False, {"set aside", "left", "healed"}),
+    ],
+)
+def test_a_dry_run_says_what_the_real_one_does_and_changes_nothing(config, made, tmp_path, where, from_copy, said):
+    if "a view" in where:
+        path = objects(config, SOUND)[0]
+        path.chmod(0o644)
+        path.write_bytes(b"cut")
+    else:
+        for dataset in where[: len(where) - ("no raw files" in where)]:
+            damage(objects(config, dataset)[0], "cut")
+    if "no raw files" in where:
+        corpus = config.corpora[CORPUS].model_copy(update={"root": tmp_path / "nowhere"})
+        config = config.model_copy(update={"corpora": {CORPUS: corpus}})
     before = tree(config.store)
-    assert {action for action, _ in repair(config, made / "store", dry_run=True)} == {"restored", "healed"}
-    assert {action for action, _ in repair(config, dry_run=True)} == {"set aside", "made", "healed"}
+    copy = made / "store" if from_copy else None
+    foreseen = repair(config, copy, dry_run=True)
+    assert {action for action, _ in foreseen} == said
     assert tree(config.store) == before
+    assert repair(config, copy) == foreseen
+
+
+def test_a_store_that_lost_its_format_is_told_so_and_gets_it_back(config):
+    path = config.store / "format.json"
+    before = path.read_bytes()
+    path.unlink()
+    for use in (ingest, extract, lambda config: open_store(config.store), lambda config: create_store(config.store)):
+        with pytest.raises(StoreError, match=r"format_damaged: .* is gone\. `mmpipe verify --repair` writes it again"):
+            use(config)
+    for place in (config.store, config.store / CORPUS):
+        with pytest.raises(StoreError, match="format_damaged"):
+            open_corpus(place)
+    assert not path.exists()
+    assert [finding.code for finding in find_faults(open_to_verify(config))] == ["format_damaged"]
+    assert repair(config, dry_run=True)[0] == repair(config)[0] == ("healed", "format.json")
+    assert path.read_bytes() == before and find_faults(StoreLayout(config.store)) == ()
 
 
 def test_a_flipped_bit_of_what_explains_a_fingerprint_is_found_and_set_aside(config, made):
@@ -226,7 +264,7 @@ def lost(config: Config) -> list[str]:
 @pytest.mark.parametrize("dataset", [SOUND, TEXT, "assets"])
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_lost_revision_is_made_again_from_what_it_left(config, made, monkeypatch, dataset, pinned):
-    monkeypatch.setattr(repair_module, "_extract", None)  # nothing is computed
+    monkeypatch.setattr(remake_module, "_extract", None)  # nothing is computed
     if not pinned:
         drop_snapshots(config)
     before = content(config.store)
@@ -244,9 +282,9 @@ def test_a_lost_revision_of_the_spine_comes_from_a_copy_or_not_at_all(config, ma
     assert lost(config) == [name]
     without = content(config.store)
     assert ("left", f"{CORPUS}/{CLIPS} dt={DT}") in repair(config)
-    assert repair(config, made / "store", dry_run=True) == [("restored", name)]
+    foreseen = repair(config, made / "store", dry_run=True)
     assert content(config.store) == without  # the view is all that tells of it
-    assert ("restored", name) in repair(config, made / "store")
+    assert ("restored", name) in foreseen and repair(config, made / "store") == foreseen
     assert find_faults(StoreLayout(config.store)) == ()
     assert content(config.store) == before
 
@@ -325,7 +363,7 @@ def test_a_bad_head_that_cannot_be_made_again_keeps_its_view(config, tmp_path):
 
 @pytest.mark.parametrize("feature", [SOUND, TEXT])
 def test_forged_statistics_are_counted_again_in_a_revision_of_their_own(config, made, monkeypatch, feature):
-    monkeypatch.setattr(repair_module, "_extract", None)  # nothing is computed
+    monkeypatch.setattr(remake_module, "_extract", None)  # nothing is computed
     dataset = StoreLayout(config.store).dataset(CORPUS, feature)
     head = read_head(dataset, DT)
     forged = replace(head.shards[1], statistics=replace(head.shards[1].statistics, norm_max=1e9, num_zero=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -24,8 +25,11 @@ from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.night import what_is_due
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.release import release_model, release_reason
+from mmpipe.steps.report import write_report
 from mmpipe.steps.train import CONTROL, newest_checkpoint, train_model
 from mmpipe.steps.training_set import TrainingSet, open_training_set, plan_parts, plan_release_part
+from mmpipe.store.layout import StoreLayout
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.train.weights import load_model
 
 pytest_plugins = ("kill_fixtures",)
@@ -199,6 +203,22 @@ def test_a_fused_model_that_does_not_win_is_kept_as_refused_and_the_single_modal
     assert is_refused(evaluate_checkpoint(losing.config, MODEL, losing.trained.checkpoint))
     failed = {check["name"] for check in verdict_of(losing)["checks"] if not check["passed"]}
     assert failed == {"gain"}
+
+
+def test_the_page_of_a_refusal_says_first_what_is_in_production(losing, tmp_path):
+    config, report = losing.place(losing.config.store, tmp_path), losing.released
+    page = write_report(config, CORPUS, DT, MODEL, losing.trained.checkpoint).read_text()
+    headline = page.split('<div class="headline')[1].split("</div>")[0]
+    assert headline.startswith(" weak") and "single modality in production" in headline
+    assert f"audio-mfccseg@1 alone is in production as {MODEL}@{report.offered_version}." in headline
+    assert f"<dt>in production</dt><dd>{report.production}</dd>" in page
+    assert (
+        ("mmpipe quarantine ls" in page)
+        is ('id="quarantine"' in page)
+        is (not read_quarantine(StoreLayout(config.store), CORPUS).is_empty())
+    )
+    card = pick_version(config.store / "models", MODEL, report.version).read("README.md").decode()
+    assert re.search(r"without .* \| one modality hidden \| 0\.\d{3} \|  \|", card)  # no interval was measured
 
 
 def test_a_single_modality_that_its_own_gate_refuses_is_not_offered(losing, tmp_path):

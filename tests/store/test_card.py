@@ -278,6 +278,23 @@ def test_the_card_and_every_file_say_what_made_them(tmp_path: Path) -> None:
     assert "card_stale" not in {finding.code for finding in verify_store(layout)}
 
 
+def test_the_changelog_names_the_parameters_that_changed(tmp_path: Path) -> None:
+    make_sample_store(tmp_path / "store", [TEXT])
+    dataset = dataset_of(tmp_path / "store", TEXT)
+    (head,) = read_heads(dataset)
+    identity = Identity(extractor="text-toy", version=3, params={"bands": 8}, dtype="float32", weights="")
+    other = "f" * 64
+    shards = {shard.number: shard for shard in head.shards}
+    commit_partition(dataset, head.partition, schema=head.schema, fingerprint=other, shards=shards)
+    write_card(dataset, TEXT.schema)
+    said = (dataset.root / "CHANGELOG.md").read_text()
+    assert f"- revision 2: made anew (by another extractor or with other parameters): {head.samples} -> " in said
+    note_identity(dataset, head.fingerprint, identity)
+    note_identity(dataset, other, replace(identity, params={"bands": 9}))
+    write_card(dataset, TEXT.schema)
+    assert "- revision 2: made anew (params: bands 8 -> 9): " in (dataset.root / "CHANGELOG.md").read_text()
+
+
 def test_one_revision_is_pinned_without_us(root: Path) -> None:
     dataset = dataset_of(root, TEXT)
     (program,) = re.findall(r"## How to pin it.*?```python\n(.*?)```", (dataset.root / "README.md").read_text(), re.S)
@@ -318,7 +335,8 @@ def test_the_clips_have_a_readme_that_runs(root: Path, tmp_path: Path) -> None:
     readme = (clips / "README.md").read_text()
     assert list(MEANING) == SPINE.names and all(f"| `{name}` |" in readme for name in SPINE.names)
     program = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
-    program += "print(rows.height, labels.struct.field('class').n_unique())"
+    assert "class" not in program  # whatever the columns are, they come out
+    program += "print(rows.height, labels.struct.fields, labels.struct.field('class').n_unique())"
     line = [sys.executable, "-I", "-c", "import sys; sys.modules['mmpipe'] = None\n" + program]
     done = subprocess.run(line, cwd=clips, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("14 3\n", "")
+    assert (done.stdout, done.stderr) == ("14 ['class'] 3\n", "")
