@@ -36,16 +36,16 @@ from mmpipe.io import (
     write_durable,
 )
 from mmpipe.registry.bucket import download_version, drop_downloaded, reserve_number, upload_version
-from mmpipe.registry.redacted import VersionRedaction, read_version_redaction, write_version_redaction
+from mmpipe.registry.redacted import VersionRedaction, write_version_redaction
+from mmpipe.registry.sums import SUMS_NAME as SUMS_NAME
+from mmpipe.registry.sums import read_checked, read_sums, sums_bytes, tampered
 from mmpipe.remote import RemotePath
 
-SUMS_NAME = "SHA256SUMS"
 VERSION_NAME = "version.json"
 FORMAT = 1
 LOCK_WAIT_S = 60.0
 _FOLDER = re.compile(r"^(?P<number>[1-9]\d*)-(?P<digest8>[0-9a-f]{8})$")
 _FILE = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")
-_SUM_LINE = re.compile(r"^(?P<sha256>[0-9a-f]{64})  (?P<name>.+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +67,11 @@ class Version:
 
     def files(self) -> tuple[str, ...]:
         """Return the names of its files."""
-        return tuple(sorted(_read_sums(self.path, self.digest).now))
+        return tuple(sorted(read_sums(self.path, self.digest).now))
 
     def read(self, file: str) -> bytes:
         """Return a file's bytes, checked against SHA256SUMS."""
-        return _read_checked(self.path, _read_sums(self.path, self.digest), file)
+        return read_checked(self.path, read_sums(self.path, self.digest), file)
 
 
 def publish_version(
@@ -145,24 +145,24 @@ def verify_version(version: Version) -> None:
     """Check every byte of a version, and that nothing was added; raise StoreError that names what differs."""
     verify_published(version)
     if extra := extra_files(version):
-        raise _tampered(version.path, f"{extra[0]} was not published with it")
+        raise tampered(version.path, f"{extra[0]} was not published with it")
 
 
 def extra_files(version: Version) -> list[str]:
     """Return the files in a version's folder that were not published with it."""
-    return sorted(_found_files(version) - set(_read_sums(version.path, version.digest).now) - {SUMS_NAME})
+    return sorted(_found_files(version) - set(read_sums(version.path, version.digest).now) - {SUMS_NAME})
 
 
 def verify_published(version: Version) -> None:
     """Check every byte of what was published; raise StoreError that names what differs."""
-    sums = _read_sums(version.path, version.digest)
+    sums = read_sums(version.path, version.digest)
     found = _found_files(version)
     for file in sorted(sums.now):
         if file not in found:
-            raise _tampered(version.path, f"{file} is missing")
+            raise tampered(version.path, f"{file} is missing")
         path = version.path / file
         if path.is_symlink() or not sums.has(file, sha256_file(path)):
-            raise _tampered(version.path, f"{file} has other content than published")
+            raise tampered(version.path, f"{file} has other content than published")
     if sums.redaction and sums.redaction.pending:
         raise StoreError(f"a redaction of {version.path} was cut short. Run the same `mmpipe forget` again.")
 
@@ -183,10 +183,10 @@ def local_version(version: Version) -> Path:
     """Return a folder of this machine with the files of a version; fetched ones are checked against SHA256SUMS."""
     if not isinstance(version.path, RemotePath):
         return version.path
-    sums = _read_sums(version.path, version.digest)
+    sums = read_sums(version.path, version.digest)
     folder, fault = download_version(version.path, sums.digest, sums.now, SUMS_NAME)
     if fault:
-        raise _tampered(version.path, fault)
+        raise tampered(version.path, fault)
     return folder
 
 
@@ -196,11 +196,11 @@ def redact_version(version: Version, changes: Mapping[str, bytes], assets: Seque
     What is read meanwhile is either as before or as after. One that was cut short is finished by the next, with the
     changes that are left.
     """
-    sums = _read_sums(version.path, version.digest)
+    sums = read_sums(version.path, version.digest)
     before = sums.redaction
     if not changes and not (before and before.pending):
         return
-    new = _sums_bytes({**sums.now, **{name: hashlib.sha256(data).hexdigest() for name, data in changes.items()}})
+    new = sums_bytes({**sums.now, **{name: hashlib.sha256(data).hexdigest() for name, data in changes.items()}})
     after = hashlib.sha256(new).hexdigest()
     redaction = VersionRedaction(
         published=version.digest,
@@ -289,7 +289,7 @@ def _stage(staging: Path, files: Mapping[str, bytes | Path]) -> str:
         else:
             write_durable(target, source)
         found[file] = sha256_file(target)
-    sums = _sums_bytes(found)
+    sums = sums_bytes(found)
     write_durable(staging / SUMS_NAME, sums)
     for folder, _, _ in os.walk(staging):
         sync_directory(Path(folder))
@@ -322,8 +322,8 @@ def _folders(folder: Path) -> Iterator[re.Match[str]]:
 
 def _open(name: str, path: Path) -> Version:
     number, digest8 = path.name.split("-")
-    sums = _read_sums(path, digest8)
-    about = json.loads(_read_checked(path, sums, VERSION_NAME))
+    sums = read_sums(path, digest8)
+    about = json.loads(read_checked(path, sums, VERSION_NAME))
     if about["format"] != FORMAT:
         raise ConfigError(f"{path} has format {about['format']}, this mmpipe reads {FORMAT}; use a newer mmpipe")
     return Version(
@@ -334,57 +334,4 @@ def _open(name: str, path: Path) -> Version:
         recipe_digest=about["recipe_digest"],
         path=path,
         redaction=sums.redaction,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sums:
-    """What SHA256SUMS says now, and the record that vouches for it where it is not as published."""
-
-    digest: str
-    now: Mapping[str, str]  # file -> sha256
-    redaction: VersionRedaction | None
-
-    def has(self, file: str, sha256: str) -> bool:
-        """Say whether a file may have these bytes: while a redaction is under way, also those of before."""
-        return sha256 == self.now[file] or bool(self.redaction and self.redaction.pending.get(file) == sha256)
-
-
-def _read_checked(path: Path, sums: _Sums, file: str) -> bytes:
-    if file not in sums.now:
-        raise StoreError(f"the version {path.name} has no file {file!r}; it has: {', '.join(sorted(sums.now))}")
-    data = _read(path / file)
-    if not sums.has(file, hashlib.sha256(data).hexdigest()):
-        raise _tampered(path, f"{file} has other content than published")
-    return data
-
-
-def _read_sums(path: Path, digest: str) -> _Sums:
-    """Read SHA256SUMS, which has the digest that was published, or its beginning, or one that a redaction gave it."""
-    data = _read(path / SUMS_NAME)
-    found, redaction = hashlib.sha256(data).hexdigest(), None
-    if not found.startswith(digest):
-        redaction = read_version_redaction(path)
-        if redaction is None or found not in redaction.sums or not redaction.published.startswith(digest):
-            raise _tampered(path, f"{SUMS_NAME} has other content than published")
-    matches = [_SUM_LINE.match(line) for line in data.decode().splitlines()]
-    now = {match["name"]: match["sha256"] for match in matches if match}
-    return _Sums(digest=found, now=now, redaction=redaction)
-
-
-def _sums_bytes(sums: Mapping[str, str]) -> bytes:
-    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _tampered(path.parent, f"{path.name} cannot be read ({error.strerror})") from error
-
-
-def _tampered(path: Path, what: str) -> StoreError:
-    return StoreError(
-        f"the published version {path.name} is damaged: {what} ({path}). "
-        "Restore the folder from a backup, or remove it and publish again; use another version until then."
     )
