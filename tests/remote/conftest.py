@@ -63,9 +63,9 @@ def memory_root(cache_folder: Path) -> Iterator[Path]:
     fsspec.filesystem("memory").store.clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def warm_workers() -> Iterator[None]:
-    """Keep two real workers for all tests: every step enters the same engine, and starts none of its own."""
+    """Keep two real workers for a module: every step enters the same engine, and starts none of its own."""
     with shared_engine(parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})):
         yield
 

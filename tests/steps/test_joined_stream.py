@@ -86,7 +86,9 @@ def test_ranks_and_workers_share_the_clips(reader: CorpusReader, monkeypatch: py
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", "2")
         stream = reader.webdataset(decoded=True, run_clips=4)
-        seen.append(keys_of(DataLoader(stream, num_workers=2, batch_size=None)))
+        # Not forks of this process, which may hold whatever other tests have started.
+        loader = DataLoader(stream, num_workers=2, batch_size=None, multiprocessing_context="spawn")
+        seen.append(keys_of(loader))
     assert all(seen) and sorted(seen[0] + seen[1]) == sorted(reader.clips["key"])
 
 
