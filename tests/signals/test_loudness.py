@@ -1,0 +1,123 @@
+"""Loudness agrees with FFmpeg's meter and with the standard's own figures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmpipe.signals.loudness import HOP_NS, SAMPLE_RATE_HZ, LoudnessMeter, LoudnessSeries, summarise_loudness
+
+SECOND_NS = 1_000_000_000
+
+
+def measure(wave_N: np.ndarray, block: int = 100_000, start_ns: int = 0) -> LoudnessSeries:
+    meter = LoudnessMeter(start_ns)
+    for first in range(0, len(wave_N), block):
+        meter.push(wave_N[first : first + block].astype(np.float32))
+    return meter.finish()
+
+
+def loudness(wave_N: np.ndarray) -> float | None:
+    return summarise_loudness(measure(wave_N), 0, 1000 * SECOND_NS).loudness_lufs
+
+
+def tone(hz: float, level_db: float, seconds: float, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    """A sine; the level is that of its peak."""
+    return 10 ** (level_db / 20) * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)
+
+
+def voices(rate_hz: int) -> np.ndarray:
+    """Tones over the whole band that come and go, and a pause."""
+    parts = [sum(tone(hz, level, 1.5, rate_hz) for hz in (120, 900, 4300)) for level in (-30, -18, -55, -22)]
+    return np.concatenate((*parts, np.zeros(rate_hz), parts[1]))
+
+
+def ffmpeg_loudness(wave_N: np.ndarray, rate_hz: int, path: Path) -> float:
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(np.rint(wave_N * 32767).astype("<i2").tobytes())
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostats", "-i", str(path), "-af", "ebur128", "-f", "null", "-"]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return float(re.findall(r"I:\s+(-?[\d.]+) LUFS", report)[-1])
+
+
+@pytest.mark.parametrize("hz", [60, 200, 997, 3000, 6000])
+def test_loudness_of_tones_is_ffmpegs(hz: float, tmp_path: Path) -> None:
+    theirs = ffmpeg_loudness(tone(hz, -20, 5, 48_000), 48_000, tmp_path / "tone.wav")
+    assert loudness(tone(hz, -20, 5)) == pytest.approx(theirs, abs=0.2)
+
+
+def test_gated_loudness_is_ffmpegs(tmp_path: Path) -> None:
+    theirs = ffmpeg_loudness(voices(48_000), 48_000, tmp_path / "voices.wav")
+    assert loudness(voices(SAMPLE_RATE_HZ)) == pytest.approx(theirs, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([(-23, 20)], -23),  # EBU Tech 3341, case 1
+        ([(-33, 20)], -33),  # case 2
+        ([(-36, 10), (-23, 60), (-36, 10)], -23),  # case 3: the relative gate
+        ([(-72, 10), (-36, 10), (-23, 60), (-36, 10), (-72, 10)], -23),  # case 4: and the absolute one
+    ],
+)
+def test_ebu_test_signals(levels: list[tuple[float, float]], expected: float) -> None:
+    # The cases are stereo; one channel alone has half the power, 3.01 LU less.
+    signal = np.concatenate([tone(1000, level, seconds) for level, seconds in levels])
+    assert loudness(signal) == pytest.approx(expected - 3.01, abs=0.1)
+
+
+def test_series_does_not_depend_on_the_blocks() -> None:
+    signal = np.random.default_rng(0).uniform(-1.2, 1.2, 5_003)
+    whole, pieces = measure(signal), measure(signal, block=77)
+    for name in ("weighted_T", "power_T", "peak_T", "clipped_T"):
+        np.testing.assert_allclose(getattr(whole, name), getattr(pieces, name), rtol=1e-5)
+    assert len(whole) == len(pieces) == 32
+
+
+def test_peak_of_a_range() -> None:
+    signal = np.zeros(SAMPLE_RATE_HZ)
+    signal[8_000] = 0.5
+    series = measure(signal, start_ns=SECOND_NS)
+    assert summarise_loudness(series, SECOND_NS, 2 * SECOND_NS).peak_dbfs == pytest.approx(-6.02, abs=0.01)
+    assert summarise_loudness(series, SECOND_NS, SECOND_NS + 5 * HOP_NS).peak_dbfs is None
+
+
+def test_clipping_counts_runs_of_three() -> None:
+    signal = np.zeros(1_600)
+    signal[10:12] = 1.0
+    signal[158:163] = -1.0  # over the border of two hops
+    signal[-3:] = 1.0
+    summary = summarise_loudness(measure(signal, block=160), 0, SECOND_NS)
+    assert summary.clipping_share == pytest.approx(8 / 1_600)
+    assert summary.peak_dbfs == pytest.approx(0.0)
+
+
+def test_silence_share() -> None:
+    signal = np.concatenate((tone(440, -20, 1), tone(440, -70, 3)))
+    assert summarise_loudness(measure(signal), 0, 4 * SECOND_NS).silence_share == pytest.approx(0.75, abs=0.01)
+
+
+def test_silence_and_nothing_have_no_loudness() -> None:
+    silence = summarise_loudness(measure(np.zeros(16_000)), 0, SECOND_NS)
+    assert (silence.loudness_lufs, silence.silence_share) == (None, 1.0)
+    assert summarise_loudness(measure(np.zeros(0)), 0, SECOND_NS).silence_share is None
+    assert summarise_loudness(measure(np.zeros(16_000)), 5 * SECOND_NS, 6 * SECOND_NS).silence_share is None
+
+
+def test_short_sound_has_a_loudness() -> None:
+    assert loudness(tone(1000, -23, 0.2)) == pytest.approx(-26.01, abs=0.3)
+
+
+def test_samples_that_are_no_numbers_count_as_zero() -> None:
+    signal = tone(1000, -23, 2)
+    signal[500] = np.nan
+    assert loudness(signal) == pytest.approx(-26.01, abs=0.1)
