@@ -26,6 +26,7 @@ class Modality(StrEnum):
     AUDIO = "audio"
     IMAGE = "image"
     TEXT = "text"
+    ARRAY = "array"  # numbers over time: sensors, volumes, behaviour, rows of a table
 
 
 class Split(StrEnum):
@@ -60,7 +61,7 @@ class Cue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One video, audio, image or text track of an asset, with a digest of its own content."""
+    """One video, audio, image, text or array track of an asset, with a digest of its own content."""
 
     role: str  # "video", "audio", "image", "text"; a second one of a kind is "audio.1"
     modality: Modality
@@ -77,6 +78,9 @@ class Stream:
     frame_rate: float = 0.0
     sample_rate_hz: int = 0
     channels: int = 0
+    origin: str = ""  # of a text: "sidecar", "column:caption", "asr:MODEL"; "" of what is raw media
+    lost_share: float = 0.0  # of the duration that could not be decoded; above 0 the stream is damaged but usable
+    values: str = ""  # numbers that are in no file: a JSON object, names to numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +93,8 @@ class Asset:
     cues: tuple[Cue, ...] = ()
 
     def stream(self, modality: Modality) -> Stream | None:
-        """Return the first stream of a modality, in the order of roles."""
-        return next((stream for stream in self.streams if stream.modality is modality), None)
+        """Return the stream in a modality's own role; a second one of a kind, or a text that nobody reads, is none."""
+        return next((stream for stream in self.streams if stream.role == modality), None)
 
     @property
     def duration_ns(self) -> int:
@@ -122,6 +126,8 @@ class Drop:
     asset_id: str = ""
     clip_key: str = ""
     feature: str = ""
+    facts: str = ""  # JSON: what the probe saw of the file before it fell out
+    kept: bool = False  # a note only: the thing is in use, but somebody should know
 
 
 # --------------------------------------------------------------------------- what an extractor sees and gives
@@ -129,12 +135,21 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoNeeds:
-    """The frames that an extractor wants: scaled to an exact size, at most `frame_rate` per second."""
+    """The frames that an extractor wants, scaled to an exact size; at most one of the ways to choose them is set."""
 
     width_px: int
     height_px: int
     gray: bool = False
-    frame_rate: float | None = None  # None: every frame
+    frame_rate: float | None = None  # exactly so many per second; None: every frame
+    num_frames: int | None = None  # so many, in the middles of equal parts of the clip; no frame comes twice
+    only_keyframes: bool = False  # those that stand for themselves: cheap, and where the encoder put them
+
+    def __post_init__(self) -> None:
+        """Refuse two ways at once, and a number or rate that gives nothing."""
+        chosen = (self.frame_rate is not None) + (self.num_frames is not None) + self.only_keyframes
+        least = min(self.frame_rate or 1, 1 if self.num_frames is None else self.num_frames)
+        if chosen > 1 or least <= 0:
+            raise ValueError("choose frames by frame_rate > 0, num_frames >= 1 or only_keyframes, one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +173,12 @@ class TextNeeds:
     """The clip's text: the cues that overlap it, or the whole text where there are none."""
 
 
-Needs = VideoNeeds | AudioNeeds | ImageNeeds | TextNeeds
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayNeeds:
+    """The numbers of the clip as they are: no size is asked for."""
+
+
+Needs = VideoNeeds | AudioNeeds | ImageNeeds | TextNeeds | ArrayNeeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +212,16 @@ class TextClip:
     text: str
 
 
-ClipMedia = VideoClip | AudioClip | ImageClip | TextClip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayClip:
+    """Numbers of a clip: float32 [T, D], T >= 1, NaN where one is missing; times on the asset's clock."""
+
+    values_TD: np.ndarray
+    times_ns: np.ndarray  # int64 [T]
+    columns: tuple[str, ...] = ()  # names of the D, where the file has them
+
+
+ClipMedia = VideoClip | AudioClip | ImageClip | TextClip | ArrayClip
 
 
 class FeatureKind(StrEnum):

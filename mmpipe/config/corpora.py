@@ -9,7 +9,18 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mmpipe.config.table import Name, Table
+from mmpipe.config.intake import (
+    ArraysConfig,
+    BankConfig,
+    DamageConfig,
+    DedupConfig,
+    RenditionConfig,
+    SignalsConfig,
+    SourceConfig,
+    TextConfig,
+    Validation,
+)
+from mmpipe.config.table import FeatureName, Name, Place, Table, split_feature
 
 
 class DateRule(StrEnum):
@@ -55,15 +66,23 @@ class ClipRule(StrEnum):
     WHOLE = "whole"
     WINDOW = "window"
     CUES = "cues"
+    SHOTS = "shots"  # from cut to cut of the picture
+    SPEECH = "speech"  # where somebody speaks
 
 
 class ClipsConfig(Table):
     """How an asset is cut into clips."""
 
-    rule: ClipRule = Field(ClipRule.WHOLE, description="whole, window, or cues")
+    rule: ClipRule = Field(ClipRule.WHOLE, description="whole, window, cues, shots, or speech")
+    then: ClipRule | None = Field(None, description="cut what the rule gives again: window, shots, or speech")
     length_s: float = Field(2.0, gt=0, le=3600, description="for rule=window: length of a clip in seconds")
     hop_s: float = Field(2.0, gt=0, le=3600, description="for rule=window: from start to start in seconds")
     min_length_s: float = Field(0.02, gt=0, description="shorter clips are dropped with a reason")
+    max_length_s: float | None = Field(None, gt=0, le=86_400, description="longer clips are cut into equal parts")
+    shot_threshold: float = Field(27.0, gt=0, description="for shots: change of colour that is a cut")
+    speech_detector: Literal["energy", "silero"] = Field("energy", description="for speech: built in, or the extra")
+    speech_padding_s: float = Field(0.1, ge=0, le=10, description="for speech: what is kept on each side")
+    speech_pause_s: float = Field(0.3, ge=0, le=60, description="for speech: a shorter pause does not cut")
 
 
 class SplitConfig(Table):
@@ -92,6 +111,9 @@ class LimitsConfig(Table):
     sample_rate_hz: int = Field(768_000, gt=0, description="highest sample rate of a sound track")
     min_sample_rate_hz: int = Field(1_000, gt=0, description="lowest sample rate of a sound track")
     streams: int = Field(64, gt=0, description="most tracks in a file")
+    array_values: int = Field(100_000_000, gt=0, description="most numbers in one array")
+    archive_members: int = Field(1_000_000, gt=0, description="most members of one archive")
+    archive_bytes: int = Field(64 << 30, gt=0, description="most bytes that one archive may unpack to")
     seconds_per_asset: float = Field(60, gt=0, description="wall time for one asset; a worker past it is killed")
     memory_bytes: int = Field(2 << 30, gt=0, description="resident memory of a worker; past it the worker is killed")
 
@@ -115,14 +137,27 @@ class RightsConfig(Table):
 class CorpusConfig(Table):
     """A named source of raw files."""
 
-    root: Path = Field(description="folder, read recursively")
+    root: Place = Field(description="folder, read recursively; or a URL: s3://bucket/prefix, https://host/folder")
     labels: LabelsConfig | None = None
     dates: DatesConfig = DatesConfig()
     clips: ClipsConfig = ClipsConfig()
     split: SplitConfig = SplitConfig()
     limits: LimitsConfig = LimitsConfig()
+    source: SourceConfig = SourceConfig()
+    text: TextConfig = TextConfig()
+    arrays: ArraysConfig = ArraysConfig()
+    signals: SignalsConfig = SignalsConfig()
+    validate_by: Validation = Field(Validation.PROBE, description="probe, or decode: every frame, at ingest")
+    damage: DamageConfig = DamageConfig()
+    dedup: DedupConfig = DedupConfig()
+    filters: dict[Name, str] = Field(
+        default_factory=dict,
+        description="which clips are kept: expressions over the columns of `signals`, e.g. 'loudness_lufs > -50'",
+    )
+    renditions: dict[Name, RenditionConfig] = Field(default_factory=dict)
+    banks: dict[Name, BankConfig] = Field(default_factory=dict)
     rights: RightsConfig = RightsConfig()
-    features: tuple[Name, ...] | None = Field(None, description="features to make, by name; none: the defaults")
+    features: tuple[FeatureName, ...] | None = Field(None, description="features to make, by name; none: the defaults")
     shard_clips: int = Field(256, ge=1, le=100_000, description="clips in a shard: the unit of work and retry")
     max_age_h: float | None = Field(
         None, gt=0, description="`mmpipe status` ends with 1 where a feature's newest whole date ended longer ago"
@@ -134,3 +169,29 @@ class CorpusConfig(Table):
         if self.rights.columns and self.labels is None:
             raise ValueError("rights.columns names columns of the labels table: say `labels.file` too")
         return self
+
+    @model_validator(mode="after")
+    def _numbers_have_a_table(self) -> Self:
+        if self.arrays.label_columns and self.labels is None:
+            raise ValueError("arrays.label_columns names columns of the labels table: say `labels.file` too")
+        return self
+
+    @model_validator(mode="after")
+    def _renditions_have_banks(self) -> Self:
+        for name, rendition in self.renditions.items():
+            if rendition.noise and rendition.noise.bank not in self.banks:
+                known = sorted(self.banks) or "none"
+                raise ValueError(f"renditions.{name}.noise.bank is {rendition.noise.bank!r}; the banks are: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_have_renditions(self) -> Self:
+        for name in self.features or ():
+            self.require_rendition(name)
+        return self
+
+    def require_rendition(self, feature: str) -> None:
+        """Refuse a feature that names a rendition which the corpus has not."""
+        _, rendition = split_feature(feature)
+        if rendition and rendition not in self.renditions:
+            raise ValueError(f"{feature!r} reads the rendition {rendition!r}; there are: {sorted(self.renditions)}")

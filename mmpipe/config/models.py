@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from mmpipe.config.table import Name, Table
+from mmpipe.config.table import FeatureName, Name, Table
 
 
 class OptimizerName(StrEnum):
@@ -51,7 +51,7 @@ class ModelConfig(Table):
 
     corpus: Name = Field(description="whose clips it learns from")
     target: str = Field(description="a column of the labels table, or `cue` for the text of the cue")
-    inputs: tuple[Name, ...] = Field(min_length=1, description="features that the model reads, by name")
+    inputs: tuple[FeatureName, ...] = Field(min_length=1, description="features that the model reads, by name")
     snapshot: str = Field("", description="name or digest of the snapshot to learn from; empty: what the store holds")
     fusions: tuple[str, ...] = Field(
         ("early_weighted", "concat", "late_weighted", "transformer"), description="that compete for the release"

@@ -9,20 +9,19 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from mmpipe.config.corpora import CorpusConfig
 from mmpipe.config.models import GateConfig, ModelConfig
 from mmpipe.config.store import EngineConfig, RetentionConfig
-from mmpipe.config.table import Name
+from mmpipe.config.table import Name, Place
 from mmpipe.errors import ConfigError
-from mmpipe.remote import RemotePath, store_path
+from mmpipe.remote import RemotePath
 
-StoreRoot = Annotated[Path, BeforeValidator(lambda place: store_path(place) if isinstance(place, str) else place)]
 _Value = TypeVar("_Value")
 CONFIG_NAME = "mmpipe.toml"
 _NO_SETTINGS = ("MMPIPE_CACHE", "MMPIPE_CACHE_BYTES", "MMPIPE_CONFIG", "MMPIPE_FAULT")
@@ -39,7 +38,7 @@ class Config(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    store: StoreRoot = Field(Path("store"), description="folder of the feature store, or a URL: s3://bucket/prefix")
+    store: Place = Field(Path("store"), description="folder of the feature store, or a URL: s3://bucket/prefix")
     timezone: str = Field("UTC", description="zone of the schedule; a partition is the scheduled date there")
     corpora: dict[Name, CorpusConfig] = Field(default_factory=dict, description="the corpora, by name")
     features: dict[Name, dict[str, JsonValue]] = Field(
@@ -77,6 +76,8 @@ class Config(BaseSettings):
         for name, model in self.models.items():
             if model.corpus not in self.corpora:
                 raise ValueError(f"models.{name}.corpus is {model.corpus!r}, known are: {sorted(self.corpora)}")
+            for feature in model.inputs:
+                self.corpora[model.corpus].require_rendition(feature)
         return self
 
     def corpus(self, name: str | None) -> tuple[str, CorpusConfig]:
@@ -115,14 +116,21 @@ def resolve_paths(config: Config, base: Path) -> Config:
     corpora = {
         name: corpus.model_copy(
             update={
-                "root": base / corpus.root,
+                "root": _resolved(base, corpus.root),
+                "source": corpus.source.model_copy(
+                    update={"file": corpus.source.file and _resolved(base, corpus.source.file)}
+                ),
                 "labels": corpus.labels and corpus.labels.model_copy(update={"file": base / corpus.labels.file}),
+                "text": corpus.text.resolved(base),
             }
         )
         for name, corpus in config.corpora.items()
     }
-    store = config.store if isinstance(config.store, RemotePath) else base / config.store
-    return config.model_copy(update={"store": store, "corpora": corpora})
+    return config.model_copy(update={"store": _resolved(base, config.store), "corpora": corpora})
+
+
+def _resolved(base: Path, place: Path) -> Path:
+    return place if isinstance(place, RemotePath) else base / place
 
 
 def explain_validation(error: ValidationError, where: str) -> str:

@@ -26,19 +26,25 @@ _COLUMN_TYPES: dict[str, type[pl.DataType]] = {
 }
 _STREAM_FIELDS = tuple(field.name for field in fields(Stream))
 RIGHTS_FIELDS = tuple(field.name for field in fields(Rights))
+_LATER: dict[str, str | float] = {"origin": "", "lost_share": 0.0, "values": ""}  # of a stream; older tables lack them
+_KNOWN = tuple((field.name, _COLUMN_TYPES[str(field.type)]) for field in fields(Stream))
 _FIRST_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
     ("asset_id", pl.String),
     ("source_id", pl.String),
-    *((field.name, _COLUMN_TYPES[str(field.type)]) for field in fields(Stream)),
+    *((name, kind) for name, kind in _KNOWN if name not in _LATER),
     ("cues", pl.String),  # JSON [[start_ns, end_ns, text], ...], on the first text stream; else ""
 )
 _FIRST_DICTIONARY = ("asset_id", "source_id", "role", "modality", "codec")
 ASSET_STREAMS = TableKind(
     name="assets",
-    columns=(*_FIRST_COLUMNS, *((name, pl.String) for name in RIGHTS_FIELDS)),
-    dictionary=(*_FIRST_DICTIONARY, *RIGHTS_FIELDS),
+    columns=(
+        *_FIRST_COLUMNS,
+        *((name, kind) for name, kind in _KNOWN if name in _LATER),
+        *((name, pl.String) for name in RIGHTS_FIELDS),
+    ),
+    dictionary=(*_FIRST_DICTIONARY, "origin", *RIGHTS_FIELDS),
     older=(TableKind(name="assets", columns=_FIRST_COLUMNS, dictionary=_FIRST_DICTIONARY),),
-    fill=tuple(asdict(Rights()).items()),
+    fill=(*_LATER.items(), *asdict(Rights()).items()),
 )
 _SHARD = 0  # a partition's assets are one file
 
@@ -68,6 +74,12 @@ def read_asset_rights(layout: StoreLayout, corpus: str, partitions: Sequence[str
     """Return whose each asset is, by its id."""
     frame = read_assets(layout, corpus, partitions).select("asset_id", *RIGHTS_FIELDS).unique("asset_id")
     return {row[0]: Rights(**dict(zip(RIGHTS_FIELDS, row[1:], strict=True))) for row in frame.iter_rows()}
+
+
+def read_text_origins(layout: StoreLayout, corpus: str, partitions: Sequence[str] | None = None) -> dict[str, str]:
+    """Return from where the text of each asset comes, by its id; one without a text is left out."""
+    texts = read_assets(layout, corpus, partitions).filter(pl.col("role") == Modality.TEXT.value)
+    return dict(texts.select("asset_id", "origin").iter_rows())
 
 
 def assets_of(frame: pl.DataFrame) -> tuple[Asset, ...]:
@@ -136,10 +148,13 @@ def _to_rows(asset: Asset, rights: Rights) -> Iterable[tuple[object, ...]]:
     text = asset.stream(Modality.TEXT)
     if asset.cues and text is None:
         raise StoreError(f"asset {asset.asset_id} ({asset.source_id!r}) has cues and no text stream they come from")
+    said = asdict(rights)
     for stream in asset.streams:
-        values = asdict(stream) | {"modality": str(stream.modality), "frame_rate": float(stream.frame_rate)}
+        values: dict[str, object] = {name: getattr(stream, name) for name in _STREAM_FIELDS}  # asdict copies, slowly
+        values |= {"modality": str(stream.modality), "frame_rate": float(stream.frame_rate)}
         cues = _cues_to_json(asset.cues) if stream is text else ""
-        yield (asset.asset_id, asset.source_id, *(values[name] for name in _STREAM_FIELDS), cues, *astuple(rights))
+        values |= {"asset_id": asset.asset_id, "source_id": asset.source_id, "cues": cues, **said}
+        yield tuple(values[name] for name in ASSET_STREAMS.names)
 
 
 def _to_asset(rows: list[dict[str, object]]) -> Asset:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator
 from mmpipe.io import StorePath, restamp
 from mmpipe.remote import RemotePath
 from mmpipe.store.card import write_card
-from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
+from mmpipe.store.layout import CLIPS, SIGNALS, DatasetLayout, StoreLayout
 from mmpipe.store.lostrevision import find_lost_again
 from mmpipe.store.manifest import ROLES
 from mmpipe.store.schema import read_schema
+from mmpipe.store.signalscard import write_signals_card
 from mmpipe.store.spinecard import write_spine_card
 from mmpipe.store.view import heal_view
 
@@ -32,6 +33,8 @@ def heal_dataset(dataset: DatasetLayout, relink: bool = False, spared: Collectio
         healed += write_card(dataset, read_schema(dataset))
     elif dataset.name == CLIPS and dataset.partitions():
         healed += write_spine_card(dataset)
+    elif dataset.name == SIGNALS and dataset.partitions():
+        healed += write_signals_card(dataset)
     return healed
 
 

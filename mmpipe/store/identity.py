@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmpipe.io import canonical_json, make_durable_directory, put_if_absent, remove_file, write_durable
@@ -12,6 +12,7 @@ from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.objects import stage_path
 
 FINGERPRINTS = "fingerprints"  # the folder of the notes, below _meta
+_DIGEST_SHOWN = 12  # characters of a digest that a person reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Identity:
     params: Mapping[str, Any]  # plain JSON values
     dtype: str
     weights: str  # sha256, "" where there are none
+    rendition: Mapping[str, Any] = field(default_factory=dict)  # how media are prepared; empty where they are not
 
 
 def note_identity(dataset: DatasetLayout, fingerprint: str, identity: Identity) -> None:
@@ -33,7 +35,7 @@ def note_identity(dataset: DatasetLayout, fingerprint: str, identity: Identity) 
     make_durable_directory(path.parent)
     staged = stage_path(dataset)
     try:
-        write_durable(staged, canonical_json(asdict(identity)))
+        write_durable(staged, note_bytes(identity))
         put_if_absent(staged, path)
     finally:
         remove_file(staged)
@@ -45,7 +47,7 @@ def read_identity(dataset: DatasetLayout, fingerprint: str) -> Identity | None:
         found = Identity(**json.loads((dataset.root / "_meta" / FINGERPRINTS / f"{fingerprint}.json").read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return found if isinstance(found.params, dict) else None
+    return found if isinstance(found.params, dict) and isinstance(found.rendition, dict) else None
 
 
 def name_changes(before: Identity, now: Identity) -> str:
@@ -53,14 +55,20 @@ def name_changes(before: Identity, now: Identity) -> str:
     return ", ".join(_changes(before, now))
 
 
+def note_bytes(identity: Identity) -> bytes:
+    """Return an identity as its note has it; where nothing is prepared nothing is said of it."""
+    return canonical_json({name: value for name, value in asdict(identity).items() if name != "rendition" or value})
+
+
 def _changes(before: Identity, now: Identity) -> Iterator[str]:
-    params = [
-        f"{name} {_shown(before.params, name)} -> {_shown(now.params, name)}"
-        for name in sorted({*before.params, *now.params})
-        if _shown(before.params, name) != _shown(now.params, name)
-    ]
-    if params:
-        yield f"params: {', '.join(params)}"
+    for what, old, new in (("params", before.params, now.params), ("rendition", before.rendition, now.rendition)):
+        changes = [
+            f"{name} {_shown(old, name)} -> {_shown(new, name)}"
+            for name in sorted({*old, *new})
+            if _shown(old, name) != _shown(new, name)
+        ]
+        if changes:
+            yield f"{what}: {', '.join(changes)}"
     for name in ("extractor", "version", "dtype"):
         if getattr(before, name) != getattr(now, name):
             yield f"{name} {getattr(before, name)} -> {getattr(now, name)}"
@@ -69,4 +77,7 @@ def _changes(before: Identity, now: Identity) -> Iterator[str]:
 
 
 def _shown(params: Mapping[str, Any], name: str) -> str:
-    return json.dumps(params[name], sort_keys=True) if name in params else "(none)"
+    value = params.get(name)
+    if name.endswith("_sha256"):
+        return str(value or "(none yet)")[:_DIGEST_SHOWN]
+    return json.dumps(value, sort_keys=True) if name in params else "(none)"

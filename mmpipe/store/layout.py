@@ -5,10 +5,11 @@ STORE/CORPUS/DATASET/_meta/dt=D/000003.json   manifests, put-if-absent; the high
 STORE/CORPUS/DATASET/objects/ab/<sha256>      immutable bytes
 STORE/CORPUS/DATASET/data/dt=D/000000.tar     a view of the head for other tools
 STORE/CORPUS/DATASET/index/dt=D/000000.parquet
-STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _audit/  _runs/  _leases/  _staging/
+STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _audit/  _runs/  _leases/  _staging/  _mirror/
 
 Of a store at a URL such as s3://bucket/prefix, what needs a file system stays on the machine that works on it, in
-`StoreLayout.local`: checkpoints, reports, _runs and _staging. All that readers and users of models need is remote.
+`StoreLayout.local`: checkpoints, reports, _runs, _staging and _mirror. All that readers and users of models need is
+remote.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ CLIPS = "clips"
 ASSETS = "assets"
 QUARANTINE = "quarantine"
 TOMBSTONES = "tombstones"
+ADMITTED = "admitted"
+SIGNALS = "signals"
+SURVEYS = "surveys"
+PRINTS = "prints"
+BANKS = "banks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class StoreLayout:
 
     def corpora(self) -> tuple[str, ...]:
         """Return the corpora that were ever ingested."""
-        return tuple(sorted(path.parent.name for path in self.root.glob(f"*/{CLIPS}")))
+        return tuple(sorted(path.parent.name for path in self.root.glob(f"*/{CLIPS}") if path.parent.name[0] != "_"))
 
     @property
     def local(self) -> Path:

@@ -38,16 +38,26 @@ def write_parquet(path: Path, table: pa.Table, facts: dict[str, Any], dictionary
 
 
 def parse_parquet(
-    data: bytes | memoryview, schema: pa.Schema, where: Path, columns: Sequence[str] | None = None
+    data: bytes | memoryview,
+    schema: pa.Schema,
+    where: Path,
+    columns: Sequence[str] | None = None,
+    nullable: Sequence[str] = (),
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Read a table that has exactly this schema and no nulls, and the facts kept with it; or only some columns."""
+    """Read a table that has exactly this schema, and the facts kept with it; or only some columns.
+
+    Only the columns that are `nullable` may hold nulls.
+    """
     try:
-        table = pq.read_table(pa.BufferReader(_owned(data)), columns=columns, page_checksum_verification=True)
+        # Not pq.read_table: it imports pyarrow.dataset and pandas, most of a second, for what is one file.
+        file = pq.ParquetFile(pa.BufferReader(_owned(data)), page_checksum_verification=True)
+        table = file.read() if columns is None else file.read(columns=list(columns)).select(list(columns))
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise StoreError(f"{where} is damaged: {type(error).__name__}: {error}. Run `mmpipe verify`.") from error
     expected = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-    if not table.schema.remove_metadata().equals(expected) or any(column.null_count for column in table.columns):
+    nulls = any(table[name].null_count for name in table.column_names if name not in nullable)
+    if not table.schema.remove_metadata().equals(expected) or nulls:
         raise StoreError(f"{where} does not have the columns {schema.names} without nulls. Run `mmpipe verify`.")
     if not isinstance(facts, dict):
         raise StoreError(f"{where}: its `mmpipe` metadata is not a table. Run `mmpipe verify`.")

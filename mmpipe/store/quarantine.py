@@ -15,11 +15,26 @@ from mmpipe.store.table import TableKind, put_table, read_manifest_table, read_p
 from mmpipe.types import Drop
 
 _DROP_FIELDS = tuple(field.name for field in fields(Drop))
-DROPS = TableKind(
+_TEXTS = tuple(name for name in _DROP_FIELDS if name != "kept")
+FIRST_ATTEMPT = 1
+_FIRST = TableKind(
     name="quarantine",
-    columns=tuple((name, pl.String) for name in (*_DROP_FIELDS, "replay")),
+    columns=tuple((name, pl.String) for name in (*(name for name in _TEXTS if name != "facts"), "replay")),
     dictionary=("stage", "code", "feature"),
 )
+DROPS = TableKind(
+    name="quarantine",
+    columns=(
+        *((name, pl.String) for name in _TEXTS),
+        ("kept", pl.Boolean),  # in use all the same: a note, not a loss
+        ("attempts", pl.Int32),  # how often it was tried
+        ("replay", pl.String),
+    ),
+    older=(_FIRST,),
+    fill=(("facts", ""), ("kept", False), ("attempts", FIRST_ATTEMPT)),
+    dictionary=("stage", "code", "feature"),
+)
+THING = ["stage", "file", "file_sha256", "source_id", "clip_key", "feature"]  # what a row is about
 INGEST = 0  # the shard of what the ingest could not use
 EXTRACTION = 1  # the shard of what the extraction could not use
 
@@ -41,6 +56,11 @@ def write_quarantine(
     return retry_lost_race(lambda: _commit_stage(dataset, partition, number, incoming, keep))
 
 
+def count_attempt(dataset: DatasetLayout, partition: str, number: int, tried: pl.DataFrame) -> Manifest:
+    """Note that a person had these rows of a stage tried once more, in vain; rows are told apart by `THING`."""
+    return retry_lost_race(lambda: _commit_attempt(dataset, partition, number, tried))
+
+
 def read_quarantine(layout: StoreLayout, corpus: str, partitions: Sequence[str] | None = None) -> pl.DataFrame:
     """Return the rows of the quarantine; the first column is the partition."""
     return read_partitions(layout.dataset(corpus, QUARANTINE), DROPS, partitions)
@@ -50,10 +70,39 @@ def _commit_stage(
     dataset: DatasetLayout, partition: str, number: int, incoming: pl.DataFrame, keep: pl.Expr | None
 ) -> Manifest:
     head = read_head(dataset, partition)
-    frame = incoming
-    if keep is not None and head is not None and (shard := head.shard(number)):
-        there = read_manifest_table(dataset, DROPS, head, shard.number).filter(keep)
-        frame = pl.concat([there, incoming]).unique().sort(DROPS.names)
+    there = _read_stage(dataset, head, number)
+    frame = _with_attempts(incoming, there)
+    if keep is not None and not there.is_empty():
+        frame = pl.concat([there.filter(keep), frame]).unique().sort(DROPS.names)
+    return _put_stage(dataset, partition, number, frame, head)
+
+
+def _commit_attempt(dataset: DatasetLayout, partition: str, number: int, tried: pl.DataFrame) -> Manifest:
+    head = read_head(dataset, partition)
+    assert head is not None, f"{dataset.corpus} dt={partition} has no quarantine to count in"
+    there = _read_stage(dataset, head, number)
+    marks = tried.select(THING).unique().with_columns(again=pl.lit(1, pl.Int32))
+    counted = there.join(marks, on=THING, how="left", maintain_order="left").with_columns(
+        attempts=pl.col("attempts") + pl.col("again").fill_null(0)
+    )
+    return _put_stage(dataset, partition, number, counted.select(DROPS.names), head)
+
+
+def _read_stage(dataset: DatasetLayout, head: Manifest | None, number: int) -> pl.DataFrame:
+    has_rows = head is not None and head.shard(number) is not None
+    return read_manifest_table(dataset, DROPS, head if has_rows else None, number)
+
+
+def _with_attempts(incoming: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
+    """Return new rows with the attempts of the same things before them: a run by itself is no attempt."""
+    known = there.group_by(THING).agg(before=pl.col("attempts").max())
+    joined = incoming.join(known, on=THING, how="left", maintain_order="left")
+    return joined.with_columns(attempts=pl.coalesce("before", "attempts")).select(DROPS.names)
+
+
+def _put_stage(
+    dataset: DatasetLayout, partition: str, number: int, frame: pl.DataFrame, head: Manifest | None
+) -> Manifest:
     return commit_partition(
         dataset,
         partition,
@@ -64,8 +113,9 @@ def _commit_stage(
     )
 
 
-def _to_row(drop: Drop, replay: str) -> tuple[str, ...]:
-    return tuple(_printable_utf8(value) for value in (*(getattr(drop, name) for name in _DROP_FIELDS), replay))
+def _to_row(drop: Drop, replay: str) -> tuple[str | bool | int, ...]:
+    texts = (_printable_utf8(getattr(drop, name)) for name in _TEXTS)
+    return (*texts, drop.kept, FIRST_ATTEMPT, _printable_utf8(replay))
 
 
 def _printable_utf8(text: str) -> str:

@@ -127,7 +127,8 @@ def _identity_rows(facts: CardFacts) -> list[tuple[str, str]]:
     if facts.is_copied:
         return [("sha256 of the pin: what theirs was, here in external-NUMBER.json", identity.weights)]
     params = [(name, json.dumps(value, sort_keys=True)) for name, value in sorted(identity.params.items())]
-    return [*params, ("sha256 of the weights", identity.weights or "no weights")]
+    prepared = [(f"rendition: {key}", json.dumps(value)) for key, value in sorted(identity.rendition.items())]
+    return [*params, *prepared, ("sha256 of the weights", identity.weights or "no weights")]
 
 
 def render_rights(rights: Rights, clips: RightsCount | None = None) -> str:

@@ -24,7 +24,7 @@ from mmpipe.store.shard import ShardSpec
 from mmpipe.store.table import TableKind, put_table, read_shard_table
 from mmpipe.store.writer import open_shard_writer, put_shard
 
-_TRACE_COLUMNS = ("key", "clip_key", "asset_id", "source_id", "file")
+_TRACE_COLUMNS = ("key", "clip_key", "asset_id", "source_id", "file", "stage", "detail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,9 @@ class Traces:
         if {"asset_id", "source_id", "file"} <= has:  # what fell out before it was an asset
             named = pl.col("source_id").is_in(sorted(self.source_ids)) | pl.col("file").is_in(sorted(self.files))
             found |= (pl.col("asset_id") == "") & named
+        if {"stage", "detail"} <= has:  # a twin that was dropped for it, or noted: the next ingest says it anew
+            for source_id in sorted(self.source_ids):
+                found |= (pl.col("stage") == "dedup") & pl.col("detail").str.contains(repr(source_id), literal=True)
         return found
 
 

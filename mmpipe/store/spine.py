@@ -22,27 +22,31 @@ from mmpipe.store.spinecard import write_spine_card
 from mmpipe.store.table import TableKind, put_table, read_manifest_table, read_partitions
 from mmpipe.types import Asset, Clip, Modality, Split, digest_of
 
+_FIRST_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
+    ("key", pl.String),
+    ("shard", pl.Int32),
+    ("ordinal", pl.Int32),
+    ("asset_id", pl.String),
+    ("source_id", pl.String),
+    ("start_ns", pl.Int64),
+    ("end_ns", pl.Int64),
+    ("group", pl.String),
+    ("split", pl.String),
+    ("text", pl.String),
+    ("labels", pl.String),
+    ("superseded", pl.Boolean),
+    ("video", pl.String),
+    ("audio", pl.String),
+    ("image", pl.String),
+    ("text_stream", pl.String),
+)
+_REPEATING = ("asset_id", "source_id", "group", "split", "labels", "video", "audio", "image", "text_stream")
 SPINE = TableKind(
     name="spine",
-    columns=(
-        ("key", pl.String),
-        ("shard", pl.Int32),
-        ("ordinal", pl.Int32),
-        ("asset_id", pl.String),
-        ("source_id", pl.String),
-        ("start_ns", pl.Int64),
-        ("end_ns", pl.Int64),
-        ("group", pl.String),
-        ("split", pl.String),
-        ("text", pl.String),
-        ("labels", pl.String),
-        ("superseded", pl.Boolean),
-        ("video", pl.String),
-        ("audio", pl.String),
-        ("image", pl.String),
-        ("text_stream", pl.String),
-    ),
-    dictionary=("asset_id", "source_id", "group", "split", "labels", "video", "audio", "image", "text_stream"),
+    columns=(*_FIRST_COLUMNS, ("array", pl.String)),
+    dictionary=(*_REPEATING, "array"),
+    older=(TableKind(name="spine", columns=_FIRST_COLUMNS, dictionary=_REPEATING),),
+    fill=(("array", ""),),
 )
 VIEW_COLUMNS = ("group", "split", "labels", "superseded")  # what a later revision may say differently
 _FIXED_COLUMNS = [name for name in SPINE.names if name not in VIEW_COLUMNS]
@@ -68,6 +72,7 @@ class SpineRow:
     audio: str = ""
     image: str = ""
     text_stream: str = ""
+    array: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +122,7 @@ def spine_row(asset: Asset, clip: Clip, *, group: str, split: Split, labels: Map
         audio=digests[Modality.AUDIO],
         image=digests[Modality.IMAGE],
         text_stream=digests[Modality.TEXT],
+        array=digests[Modality.ARRAY],
     )
 
 
@@ -191,7 +197,9 @@ def read_spine_manifest(dataset: DatasetLayout, manifest: Manifest | None) -> pl
 
 def identity_digest(frame: pl.DataFrame) -> str:
     """Return the digest of what clips are, in their order: a corrected label leaves it alone."""
-    columns = frame.select(_FIXED_COLUMNS)
+    columns = SPINE.widen(frame).select(_FIXED_COLUMNS)
+    if columns["array"].str.len_bytes().max() == 0:
+        columns = columns.drop("array")  # what no clip has says nothing: as in stores from before there were arrays
     return digest_of(*(str(value) for row in columns.iter_rows() for value in row))
 
 

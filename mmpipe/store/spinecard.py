@@ -19,13 +19,14 @@ MEANING = {
     "end_ns": "end of the clip, nanoseconds, exclusive",
     "group": "clips of one group are never in two splits",
     "split": "train, val or test; a hash of the group, so that it never moves",
-    "text": "what is said in the clip",
+    "text": "what is said in the clip; where the words are from, says `origin` of the assets",
     "labels": "JSON object of the labels table's columns",
     "superseded": "true where a newer file of the same name took the clip's place: leave it out",
     "video": "digest of the asset's video, empty where it has none",
     "audio": "digest of the asset's sound, empty where it has none",
     "image": "digest of the asset's picture, empty where it has none",
     "text_stream": "digest of the asset's text, empty where it has none",
+    "array": "digest of the asset's array of numbers, empty where it has none",
 }
 
 

@@ -25,18 +25,21 @@ _ARROW_TYPES = {
     pl.Int64: pa.int64(),
     pl.Float64: pa.float64(),
     pl.Boolean: pa.bool_(),
+    pl.Binary: pa.binary(),
+    pl.Binary: pa.binary(),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableKind:
-    """What the rows of a dataset of tables look like; no column may be null."""
+    """What the rows of a dataset of tables look like; no column may be null but those that are said to be."""
 
     name: str
     columns: tuple[tuple[str, type[pl.DataType]], ...]
     dictionary: tuple[str, ...] = ()  # columns whose values repeat
+    nullable: tuple[str, ...] = ()  # columns in which null means that there is nothing to say
     older: tuple[TableKind, ...] = ()  # what such tables were before: a part of these columns
-    fill: tuple[tuple[str, str], ...] = ()  # what an older table says of the columns that it lacks
+    fill: tuple[tuple[str, str | int | float | bool], ...] = ()  # what an older table says of the columns that it lacks
 
     @property
     def names(self) -> list[str]:
@@ -140,7 +143,7 @@ def read_shard_table(dataset: DatasetLayout, kind: TableKind, shard: ShardEntry)
     if entry is None:
         raise StoreError(f"{dataset.corpus}/{dataset.name}: shard {shard.number} has no data file")
     where = Path(entry.name)
-    table, _ = parse_parquet(read_object(dataset, entry), kind.arrow_schema(), where)
+    table, _ = parse_parquet(read_object(dataset, entry), kind.arrow_schema(), where, nullable=kind.nullable)
     if table.num_rows != shard.samples:
         raise StoreError(f"{where} has {table.num_rows} rows, its manifest says {shard.samples}. Run `mmpipe verify`.")
     frame = pl.from_arrow(table, schema=kind.schema)
@@ -150,7 +153,7 @@ def read_shard_table(dataset: DatasetLayout, kind: TableKind, shard: ShardEntry)
 
 def _to_arrow(kind: TableKind, frame: pl.DataFrame) -> pa.Table:
     """Return rows under the fixed schema, in one chunk, so that the file depends on the values alone."""
-    nulls = [name for name in kind.names if frame[name].null_count()]
+    nulls = [name for name in kind.names if name not in kind.nullable and frame[name].null_count()]
     if nulls:
         raise StoreError(f"the {kind.name} columns {nulls} hold nulls; every column must have a value")
     arrow = frame.select(kind.names).to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -18,11 +18,20 @@ from mmpipe.store.atwork import find_writer
 from mmpipe.store.card import read_heads, render_card
 from mmpipe.store.finding import HEAL, RECOUNT, REMAKE, RESTORE, RESTORE_REVISION, SET_ASIDE, Finding, Severity
 from mmpipe.store.identity import FINGERPRINTS
-from mmpipe.store.layout import CLIPS, FIRST_VERSION, FORMAT_VERSION, DatasetLayout, StoreLayout, format_bytes
+from mmpipe.store.layout import (
+    CLIPS,
+    FIRST_VERSION,
+    FORMAT_VERSION,
+    SIGNALS,
+    DatasetLayout,
+    StoreLayout,
+    format_bytes,
+)
 from mmpipe.store.lostrevision import Pins, find_lost, read_cards, read_pins
 from mmpipe.store.manifest import ROLES, FileEntry, Manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_manifest
 from mmpipe.store.schema import SCHEMA_NAME, read_schema
+from mmpipe.store.signalscard import render_signals_card
 from mmpipe.store.snapshot import find_name_faults, load_snapshot, pinned_manifest
 from mmpipe.store.snapshot_names import NAMES_FOLDER
 from mmpipe.store.spinecard import README_NAME, render_spine_card
@@ -202,6 +211,8 @@ class _DatasetCheck:
         """Check the number of rows of spine, assets and quarantine, and the card of the spine."""
         if self._dataset.name == CLIPS and self._heads:
             yield from self._verify_card({README_NAME: render_spine_card(self._dataset)})
+        if self._dataset.name == SIGNALS and self._heads:
+            yield from self._verify_card({README_NAME: render_signals_card(self._dataset)})
         for head in self._heads.values():
             for shard in head.shards:
                 for file in shard.files:

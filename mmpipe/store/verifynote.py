@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from mmpipe.io import canonical_json
-from mmpipe.store.identity import Identity
+from mmpipe.store.identity import Identity, note_bytes
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.types import digest_of
 
@@ -19,10 +18,12 @@ def note_fault(dataset: DatasetLayout, fingerprint: str, data: bytes) -> str:
     """
     try:
         note = Identity(**json.loads(data))
-        if canonical_json(asdict(note)) != data:
+        if note_bytes(note) != data:
             return "it is not canonical JSON"
         params = canonical_json(note.params)
         found = digest_of("extractor", note.extractor, note.version, params, note.dtype, note.weights)
+        if note.rendition:
+            found = digest_of("rendition", found, canonical_json(note.rendition))
         pinned = (note.weights, note.params, note.dtype) == (fingerprint, {}, "float32")
         own = dataset.name == f"{note.extractor}@{note.version}"
         made = found == fingerprint and dataset.name.endswith(f"@{note.version}")
