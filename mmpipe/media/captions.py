@@ -1,23 +1,29 @@
-"""Read text that comes with media: WebVTT, SubRip, plain text and JSON. Pure: bytes in, values out."""
+"""Read text that comes with media: WebVTT, SubRip, plain text, JSON, JSON lines and CSV. Pure: bytes in, values out."""
 
 from __future__ import annotations
 
 import codecs
+import csv
 import html
+import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmpipe.config import TextConfig
 from mmpipe.errors import SampleError
+from mmpipe.media.encodings import decode_unmarked
 from mmpipe.types import NANOSECONDS_PER_SECOND, Cue
 
 _CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,9})"
 _TIMING = re.compile(rf"^\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s|$)")
+_CLOCK_ALONE = re.compile(rf"\s*{_CLOCK}\s*")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>|</?\d[^<>]{0,40}>|\{\\[^{}]{0,200}\}")
 _MAX_SECONDS = 10_000_000.0
+_PLAIN = TextConfig()
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its first two bytes are the same
@@ -35,74 +41,119 @@ class Captions:
     cues: tuple[Cue, ...]
 
 
-def parse_vtt(data: bytes) -> Captions:
+def parse_vtt(data: bytes, config: TextConfig = _PLAIN) -> Captions:
     """Read WebVTT; cue settings, comments, styles and inline tags are left out."""
-    return _timed(decode_text(data))
+    return _timed(decode_text(data, config.repair))
 
 
-def parse_srt(data: bytes) -> Captions:
+def parse_srt(data: bytes, config: TextConfig = _PLAIN) -> Captions:
     """Read SubRip, also without numbers, and with a dot for the comma."""
-    return _timed(decode_text(data))
+    return _timed(decode_text(data, config.repair))
 
 
-def parse_txt(data: bytes) -> Captions:
+def parse_txt(data: bytes, config: TextConfig = _PLAIN) -> Captions:
     """Read plain text."""
-    return Captions(text=decode_text(data).strip(), cues=())
+    return Captions(text=decode_text(data, config.repair).strip(), cues=())
 
 
-def parse_json(data: bytes) -> Captions:
+def parse_json(data: bytes, config: TextConfig = _PLAIN) -> Captions:
     """Read a JSON text, or an object with `text`, or with `cues` or `segments` of {start, end, text} in seconds.
 
-    Raise SampleError decode_error where it is none of these.
+    Where `fields` are named they take the place of `text`. Raise SampleError decode_error where it is none of these.
     """
-    try:
-        value = json.loads(decode_text(data))
-    except (ValueError, RecursionError) as error:
-        raise SampleError("decode_error", f"not valid JSON: {error}") from error
+    value = _json(decode_text(data, config.repair), "")
     if isinstance(value, str):
         return Captions(text=_clean(value), cues=())
     entries = value if isinstance(value, list) else None
     text = None
     if isinstance(value, dict):
         entries = next((value[name] for name in ("cues", "segments") if isinstance(value.get(name), list)), None)
-        text = value.get("text")
-    if entries is None and not isinstance(text, str):
-        raise SampleError("decode_error", "JSON without a `text`, `cues` or `segments`: see the formats of text files")
-    cues = _in_order(_json_cues(entries or ()))
-    return Captions(text=_clean(text) if isinstance(text, str) else _joined(cues), cues=cues)
+        text = _words(value, config)
+    if entries is None and text is None:
+        named = ", ".join(f"`{name}`" for name in _fields(config))
+        raise SampleError("decode_error", f"JSON without {named}, `cues` or `segments`: say text.fields")
+    cues = _in_order(_record_cues(entries or (), config))
+    return Captions(text=_clean(text) if text is not None else _joined(cues), cues=cues)
 
 
-PARSERS: dict[str, Callable[[bytes], Captions]] = {
+def parse_jsonl(data: bytes, config: TextConfig = _PLAIN) -> Captions:
+    """Read a JSON object or text a line: a cue where it has start and end, else a line of the text."""
+    lines = decode_text(data, config.repair).split("\n")
+    return _records(
+        [_json(line, f"line {number}: ") for number, line in enumerate(lines, start=1) if line.strip()], config
+    )
+
+
+def parse_csv(data: bytes, config: TextConfig = _PLAIN) -> Captions:
+    """Read a table with a header, between commas, semicolons or tabs: a row is a cue where it has start and end."""
+    text = decode_text(data, config.repair)
+    header = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    csv.field_size_limit(max(len(text), 1))  # what is too large was refused by its bytes
+    try:
+        rows = list(csv.DictReader(io.StringIO(text.lstrip()), delimiter=separator))
+    except csv.Error as error:
+        raise SampleError("decode_error", f"not a table: {error}") from error
+    return _records(rows, config)
+
+
+PARSERS: dict[str, Callable[..., Captions]] = {
     ".vtt": parse_vtt,
     ".srt": parse_srt,
     ".txt": parse_txt,
     ".json": parse_json,
+    ".jsonl": parse_jsonl,
+    ".csv": parse_csv,
 }
+_OF_RECORDS = (".json", ".jsonl", ".csv")
 
 
-def decode_text(data: bytes) -> str:
-    """Return bytes as NFC text with plain newlines: by byte-order mark, else UTF-8, else Windows-1252.
+def reading_of(suffix: str, config: TextConfig) -> tuple[str, ...]:
+    """Return what of the settings decides how a file is read, beside its bytes; nothing where it is as by default."""
+    said = ("fields", *config.fields) if config.fields and suffix in _OF_RECORDS else ()
+    return said if config.repair else (*said, "not repaired")
 
-    Raise SampleError encoding where it is none of these, or holds what no text holds.
+
+def decode_text(data: bytes, repair: bool = True) -> str:
+    """Return bytes as NFC text with plain newlines: by byte-order mark, else UTF-8, else as its letters show.
+
+    What was decoded wrongly once before it was written is repaired, if asked. Raise SampleError encoding where it is
+    no text in an encoding in use, or holds what no text holds.
     """
     try:
-        text = _decode(data)
+        text = _decode(data, repair)
     except UnicodeDecodeError as error:
-        raise SampleError("encoding", f"neither UTF-8, marked UTF-16 nor Windows-1252: {error.reason}") from error
+        raise SampleError("encoding", f"in no encoding that is known here: {error.reason}") from error
     return _normal(text)
 
 
-def _decode(data: bytes) -> str:
+def _decode(data: bytes, repair: bool) -> str:
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return data.decode(encoding)
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        import ftfy
+        return _decode_other(data)
+    return text if text.isascii() or not repair else _repair(text)
 
-        # UTF-8 with a few bytes broken, or read as Windows-1252 once before, is repaired; plain 1252 stays as it is.
-        return ftfy.fix_encoding(data.decode("cp1252"))
+
+def _decode_other(data: bytes) -> str:
+    import ftfy
+
+    broken = data.decode("utf-8", "replace")
+    num_broken = broken.count("\ufffd")
+    if num_broken * 2 <= sum(character > "\x7f" for character in broken):
+        # UTF-8 with a few bytes broken is repaired: other encodings look like UTF-8 nowhere.
+        return ftfy.fix_encoding(data.decode("sloppy-windows-1252"))
+    return decode_unmarked(data)
+
+
+def _repair(text: str) -> str:
+    import ftfy
+    from ftfy.badness import is_bad
+
+    return ftfy.fix_encoding(text) if is_bad(text) else text
 
 
 def _normal(text: str) -> str:
@@ -112,6 +163,64 @@ def _normal(text: str) -> str:
     if strange is not None:
         raise SampleError("encoding", f"holds the character U+{ord(strange):04X}, which text does not")
     return text
+
+
+# --------------------------------------------------------------------------- records
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SampleError("decode_error", f"{where}not valid JSON: {error}") from error
+
+
+def _fields(config: TextConfig) -> tuple[str, ...]:
+    return config.fields or ("text",)
+
+
+def _words(record: Mapping[str, Any], config: TextConfig) -> str | None:
+    """Return what the named fields of a record say, None where it has none of them."""
+    found = [record[name] for name in _fields(config) if isinstance(record.get(name), str)]
+    return " ".join(value for value in found if value.strip()) if found else None
+
+
+def _records(records: Sequence[Any], config: TextConfig) -> Captions:
+    """Join records: timed ones are cues, and the text of a file without any is its lines."""
+    spoken = [record if isinstance(record, dict) else {"text": record} for record in records]
+    lines = [
+        _words(record, config if isinstance(given, dict) else _PLAIN)
+        for given, record in zip(records, spoken, strict=True)
+    ]
+    if records and all(line is None for line in lines):
+        columns = sorted({str(name) for record in spoken for name in record})[:20]
+        raise SampleError("decode_error", f"has no {' or '.join(_fields(config))}, only {columns}: say text.fields")
+    cues = _in_order(_record_cues(spoken, config))
+    return Captions(text=_joined(cues) if cues else "\n".join(_clean(line) for line in lines if line), cues=cues)
+
+
+def _record_cues(entries: Iterable[Any], config: TextConfig) -> Iterator[Cue]:
+    for entry in entries:
+        words = _words(entry, config) if isinstance(entry, dict) else None
+        if words is None:
+            continue
+        start_ns, end_ns = _time_ns(entry, "start_s", "start"), _time_ns(entry, "end_s", "end")
+        if start_ns is not None and end_ns is not None:
+            yield Cue(start_ns=start_ns, end_ns=end_ns, text=_clean(words))
+
+
+def _time_ns(record: Mapping[str, Any], *names: str) -> int | None:
+    """Return a time in seconds, or one like 00:01:02.5, in nanoseconds."""
+    value = next((record[name] for name in names if name in record), None)
+    if isinstance(value, str):
+        if clock := _CLOCK_ALONE.fullmatch(value):
+            return _clock_ns(*clock.groups())
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_SECONDS
+    return round(value * NANOSECONDS_PER_SECOND) if usable and value is not None else None
 
 
 # --------------------------------------------------------------------------- cues
@@ -141,22 +250,6 @@ def _blocks(text: str) -> Iterator[Cue]:
 def _clock_ns(hours: str | None, minutes: str, seconds: str, fraction: str) -> int:
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
     return whole * NANOSECONDS_PER_SECOND + int(fraction.ljust(9, "0"))
-
-
-def _json_cues(entries: Iterable[Any]) -> Iterator[Cue]:
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
-            continue
-        start, end = _number(entry, "start_s", "start"), _number(entry, "end_s", "end")
-        if start is not None and end is not None:
-            start_ns, end_ns = (round(value * NANOSECONDS_PER_SECOND) for value in (start, end))
-            yield Cue(start_ns=start_ns, end_ns=end_ns, text=_clean(entry["text"]))
-
-
-def _number(entry: dict[str, Any], *names: str) -> float | None:
-    value = next((entry[name] for name in names if name in entry), None)
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_SECONDS
-    return float(value) if usable and value is not None else None
 
 
 def _clean(text: str) -> str:

@@ -29,7 +29,8 @@ def image_size(descriptor: int, limits: LimitsConfig) -> tuple[str, int, int]:
     """
     with _opened(descriptor, limits) as image:
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION_TAG) in _UPRIGHT_SWAPS_SIDES
+        # Of a TIFF, Pillow tells the upright size already.
+        turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION_TAG) in _UPRIGHT_SWAPS_SIDES
         return str(image.format).lower(), *((height, width) if turned else (width, height))
 
 

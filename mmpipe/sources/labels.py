@@ -37,7 +37,7 @@ class LabelTable:
 
 def read_labels(config: LabelsConfig) -> LabelTable:
     """Read a jsonl, csv or parquet table; every value becomes text in one canonical form. Raise ConfigError."""
-    records = _read_records(config.file)
+    records = read_records(config.file)
     columns = _columns(records)
     for role, column in (("key", config.key), ("group", config.group)):
         if records and column is not None and column not in columns:
@@ -48,20 +48,21 @@ def read_labels(config: LabelsConfig) -> LabelTable:
 
 def read_columns(file: Path) -> tuple[str, ...]:
     """Return the columns of a table whose key is not known yet, sorted. Raise ConfigError as `read_labels` does."""
-    return tuple(_columns(_read_records(file)))
+    return tuple(_columns(read_records(file)))
 
 
 def _columns(records: list[dict[str, Any]]) -> list[str]:
     return sorted({column for record in records for column in record})
 
 
-def _read_records(file: Path) -> list[dict[str, Any]]:
+def read_records(file: Path, data: bytes | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a jsonl, csv or parquet table, of its bytes where they are at hand. Raise ConfigError."""
     readers = {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
     reader = readers.get(file.suffix.lower())
     if reader is None:
-        raise ConfigError(f"the labels file {file} must end with one of: {', '.join(sorted(readers))}")
+        raise ConfigError(f"the table {file} must end with one of: {', '.join(sorted(readers))}")
     try:
-        data = file.read_bytes()
+        data = file.read_bytes() if data is None else data
     except OSError as error:
         raise ConfigError(f"cannot read the labels file {file}: {error.strerror}. Correct `labels.file`.") from error
     return reader(file, data)

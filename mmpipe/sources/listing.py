@@ -90,7 +90,7 @@ def _walk(root: bytes, excluded: frozenset[tuple[int, int]], recursive: bool) ->
             yield _drop("unreadable", folder, f"the folder cannot be listed: {error.strerror}")
             continue
         for name, entry in children:
-            reason = _filter_reason(entry.name)
+            reason = filter_reason(entry.name)
             if reason:
                 yield Filtered(name=escape_name(name), reason=reason)
                 continue
@@ -111,7 +111,8 @@ def _walk(root: bytes, excluded: frozenset[tuple[int, int]], recursive: bool) ->
                 yield _judge(root, name, status)
 
 
-def _filter_reason(base: bytes) -> FilterReason | None:
+def filter_reason(base: bytes) -> FilterReason | None:
+    """Return why a file or folder of this name is never data, None where it may be."""
     lower = base.lower()
     if lower in _JUNK_NAMES or lower.endswith(_JUNK_ENDS) or base.startswith(b"~$"):
         return FilterReason.JUNK

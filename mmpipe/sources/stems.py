@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from mmpipe.sources.suffixes import modality_hint, split_suffix
+from mmpipe.config import SourceKind
+from mmpipe.sources.suffixes import TABLES, modality_hint, split_suffix
 from mmpipe.types import Drop, RawFile
+
+_NUMBERS = ("npy", "csv", "parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,23 +29,55 @@ class Grouping:
     drops: tuple[Drop, ...]
 
 
-def group_files(files: Iterable[RawFile]) -> Grouping:
+def group_files(
+    files: Iterable[RawFile], arrays: Collection[str] = (), kind: SourceKind = SourceKind.FOLDER
+) -> Grouping:
     """Join files of the same folder and stem; only the last, known suffix is cut off, in any letter case.
 
-    So `a.mp4`, `a.VTT` and `a.json` are one asset, while `a.en.vtt` belongs to the stem `a.en` alone.
+    So `a.mp4`, `a.VTT` and `a.json` are one asset, while `a.en.vtt` belongs to the stem `a.en` alone. `arrays` are
+    the suffixes that the corpus says are arrays of numbers. What came from tars is joined by WebDataset's key, and
+    what came from a table by its row. A csv or jsonl table is a text only beside something else of its stem.
     """
+    key_of = _KEYS[kind]
     by_stem: defaultdict[str, list[RawFile]] = defaultdict(list)
     drops = []
     for file in sorted(files, key=lambda file: file.name):
-        if modality_hint(file.name) is None:
+        if modality_hint(file.name, arrays) is None:
             drops.append(_unknown(file))
         else:
-            by_stem[split_suffix(file.name)[0]].append(file)
+            by_stem[key_of(file.name)].append(file)
+    for stem, members in list(by_stem.items()):
+        suffixes = {split_suffix(file.name)[1] for file in members}
+        if all(suffix in TABLES and suffix[1:] not in arrays for suffix in suffixes):
+            drops += [_unknown(file) for file in by_stem.pop(stem)]
     assets = (AssetFiles(source_id=stem, files=tuple(members)) for stem, members in sorted(by_stem.items()))
-    return Grouping(assets=tuple(assets), drops=tuple(drops))
+    return Grouping(assets=tuple(assets), drops=tuple(sorted(drops, key=lambda drop: drop.file)))
+
+
+def source_id_of(name: str, kind: SourceKind = SourceKind.FOLDER) -> str:
+    """Return the logical name of the asset that a file of a corpus belongs to."""
+    return _KEYS[kind](name)
+
+
+def _by_last_dot(name: str) -> str:
+    return split_suffix(name)[0]
+
+
+def _by_first_dot(name: str) -> str:
+    """Return WebDataset's key: `v1.0.mp4` has the key `v1`."""
+    folder, slash, base = name.rpartition("/")
+    return f"{folder}{slash}{base.partition('.')[0]}"
+
+
+def _by_folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+_KEYS = {SourceKind.FOLDER: _by_last_dot, SourceKind.TARS: _by_first_dot, SourceKind.TABLE: _by_folder}
 
 
 def _unknown(file: RawFile) -> Drop:
     suffix = split_suffix(file.name)[1]
     what = f"the suffix {suffix!r} is" if suffix else "a name without a suffix is"
-    return Drop(stage="list", code="unknown_type", detail=f"{what} not known as media or text", file=file.name)
+    hint = f"; to read it as numbers say arrays.suffixes = ['{suffix[1:]}']" if suffix[1:] in _NUMBERS else ""
+    return Drop(stage="list", code="unknown_type", detail=f"{what} not known as media or text{hint}", file=file.name)

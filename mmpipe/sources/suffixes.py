@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mmpipe.types import Modality
 
 _KNOWN: dict[Modality, str] = {
@@ -9,11 +11,12 @@ _KNOWN: dict[Modality, str] = {
     Modality.AUDIO: "aac ac3 aif aifc aiff amr ape au caf flac m4a m4b mka mp2 mp3 oga ogg oggflac opus spx"
     " tta wav wma wv",
     Modality.IMAGE: "avif bmp gif jpeg jpg png tif tiff webp",
-    Modality.TEXT: "json srt txt vtt",
+    Modality.TEXT: "csv json jsonl srt txt vtt",
 }
 MODALITY_OF_SUFFIX: dict[str, Modality] = {
     f".{suffix}": modality for modality, suffixes in _KNOWN.items() for suffix in suffixes.split()
 }
+TABLES = (".csv", ".jsonl")  # of texts beside media; alone they are tables of something else
 
 
 def split_suffix(name: str) -> tuple[str, str]:
@@ -25,6 +28,10 @@ def split_suffix(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", f"{dot}{suffix}".lower()
 
 
-def modality_hint(name: str) -> Modality | None:
-    """Return the modality that a file's name suggests, None where it suggests none."""
-    return MODALITY_OF_SUFFIX.get(split_suffix(name)[1])
+def modality_hint(name: str, arrays: Collection[str] = ()) -> Modality | None:
+    """Return the modality that a file's name suggests, None where it suggests none.
+
+    `arrays` are the suffixes, without a dot, that a corpus says are arrays of numbers.
+    """
+    suffix = split_suffix(name)[1]
+    return Modality.ARRAY if suffix[1:] in arrays else MODALITY_OF_SUFFIX.get(suffix)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmpipe.config import SourceKind
 from mmpipe.sources.stems import group_files
 from mmpipe.sources.suffixes import MODALITY_OF_SUFFIX, modality_hint, split_suffix
 from mmpipe.types import Modality, RawFile
@@ -72,3 +73,22 @@ def test_every_file_is_in_one_asset_or_dropped_whatever_the_order(files: list[st
     members = [file.name for asset in grouping.assets for file in asset.files]
     assert sorted([*members, *(drop.file for drop in grouping.drops)]) == sorted(files)
     assert grouping == group_files(raw(name) for name in reversed(files))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_table_is_a_text_only_beside_something_else(suffix):
+    grouping = group_files([raw(f"a.{suffix}"), raw("a.wav"), raw(f"alone.{suffix}"), raw("b.csv"), raw("b.jsonl")])
+    assert [(asset.source_id, len(asset.files)) for asset in grouping.assets] == [("a", 2)]
+    assert {drop.file: drop.code for drop in grouping.drops} == {
+        f"alone.{suffix}": "unknown_type",
+        "b.csv": "unknown_type",
+        "b.jsonl": "unknown_type",
+    }
+    assert [asset.source_id for asset in group_files([raw("b.csv")], arrays=("csv",)).assets] == ["b"]
+
+
+def test_the_form_of_a_corpus_says_which_files_are_one_asset():
+    files = [raw("s.tar/v1.0.wav"), raw("s.tar/v1.en.txt"), raw("s.tar/v2.wav")]
+    assert [asset.source_id for asset in group_files(files, kind=SourceKind.TARS).assets] == ["s.tar/v1", "s.tar/v2"]
+    files = [raw("v1.0/audio.wav"), raw("v1.0/text.txt"), raw("v1.1/audio.wav")]
+    assert [asset.source_id for asset in group_files(files, kind=SourceKind.TABLE).assets] == ["v1.0", "v1.1"]
