@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,29 +29,23 @@ class WaveCutter:
         self._lines = {need: _Line(clips, need.sample_rate_hz, track_end_ns) for need in needs}
         self._pending = {index: len(self._lines) for index, _ in clips}
         self._ready: dict[int, dict[AudioNeeds, AudioClip]] = {index: {} for index, _ in clips}
-        self._run_start_ns = 0  # of the sound without a gap that is running now
-        self._run_samples = 0
-        self._rate_hz = 1  # of the track; no frame has this one
+        self._run = _Run()
 
     def push(self, frame: Any, time_ns: int | None) -> Cuts:
         """Take the next frame; return the clips that are complete now."""
-        due_ns = self.due_ns()
-        time_ns = due_ns if time_ns is None else time_ns
         done = []
-        if frame.sample_rate != self._rate_hz or abs(time_ns - due_ns) > GAP_NS:
+        if self._run.breaks_off(frame, time_ns):
             done = self._collect(flush=True)
-            self._run_start_ns, self._run_samples, self._rate_hz = time_ns, 0, frame.sample_rate
             for line in self._lines.values():
-                line.restart(time_ns)
-        self._run_samples += frame.samples
-        frame.pts = None  # the cutter keeps the time: the resampler must not stretch
+                line.restart(self._run.start_ns)
+        self._run.add(frame)
         for line in self._lines.values():
             line.push(frame)
         return done + self._collect(flush=False)
 
     def due_ns(self) -> int:
         """Return when the next frame is due: how far the sound has come."""
-        return self._run_start_ns + samples_to_ns(self._run_samples, self._rate_hz)
+        return self._run.due_ns()
 
     def end(self) -> Cuts:
         """Take the end of the track; return the clips that were still open."""
@@ -75,6 +69,61 @@ class WaveCutter:
             self._pending[cut.index] -= 1
             if self._pending[cut.index] == 0:
                 done.append((cut.index, self._ready.pop(cut.index)))
+
+
+class WaveFeed:
+    """Hand the sound on as it comes: blocks at one rate, each with the number of its first sample; gaps are left out.
+
+    `take` gets (number of the first sample, float32 wave); sample n is at n / rate on the asset's clock.
+    """
+
+    def __init__(self, rate_hz: int, take: Callable[[int, np.ndarray], None]) -> None:
+        """Take the rate and what the blocks go to."""
+        self._resampled = _Resampled(rate_hz, take)
+        self._run = _Run()
+
+    def push(self, frame: Any, time_ns: int | None) -> Sequence[Any]:
+        """Take the next frame; nothing is cut."""
+        if self._run.breaks_off(frame, time_ns):
+            self._resampled.flush()
+            self._resampled.restart(self._run.start_ns)
+        self._run.add(frame)
+        self._resampled.push(frame)
+        return []
+
+    def due_ns(self) -> int:
+        """Return when the next frame is due: how far the sound has come."""
+        return self._run.due_ns()
+
+    def end(self) -> Sequence[Any]:
+        """Take the end of the track."""
+        self._resampled.flush()
+        return []
+
+
+class _Run:
+    """The sound without a gap that is running now."""
+
+    def __init__(self) -> None:
+        self.start_ns = 0
+        self._samples = 0
+        self._rate_hz = 1  # of the track; no frame has this one
+
+    def due_ns(self) -> int:
+        return self.start_ns + samples_to_ns(self._samples, self._rate_hz)
+
+    def breaks_off(self, frame: Any, time_ns: int | None) -> bool:
+        """Say whether a frame begins a new run, and begin it."""
+        due_ns = self.due_ns()
+        time_ns = due_ns if time_ns is None else time_ns
+        breaks = frame.sample_rate != self._rate_hz or abs(time_ns - due_ns) > GAP_NS
+        if breaks:
+            self.start_ns, self._samples, self._rate_hz = time_ns, 0, frame.sample_rate
+        return bool(breaks)
+
+    def add(self, frame: Any) -> None:
+        self._samples += frame.samples
+        frame.pts = None  # the run keeps the time: the resampler must not stretch
 
 
 class _Cut:
@@ -108,14 +157,12 @@ class _Cut:
         return AudioClip(wave_N=wave_N, sample_rate_hz=self._rate_hz, start_ns=self._clip.start_ns)
 
 
-class _Line:
-    """The track at one rate, and the clips that it crosses."""
+class _Resampled:
+    """The track at one rate."""
 
-    def __init__(self, clips: Sequence[tuple[int, Clip]], rate_hz: int, track_end_ns: int) -> None:
+    def __init__(self, rate_hz: int, take: Callable[[int, np.ndarray], None]) -> None:
         self._rate_hz = rate_hz
-        cuts = [_Cut(index, clip, rate_hz, track_end_ns) for index, clip in clips]
-        self._waiting = sorted(cuts, key=lambda cut: (cut.first, cut.stop, cut.index), reverse=True)
-        self._running: list[_Cut] = []
+        self._take = take
         self._resampler: AudioResampler | None = None
         self._position = 0  # number of the next sample
         self._sound: tuple[Any, ...] = ()
@@ -137,11 +184,26 @@ class _Line:
             self._place(block)
 
     def flush(self) -> None:
-        """Place what the resampler holds back; it is of no use after that."""
+        """Hand on what the resampler holds back; it is of no use after that."""
         if self._resampler is not None:
             for block in self._resampler.resample(None):
                 self._place(block)
             self._resampler = None
+
+    def _place(self, block: Any) -> None:
+        block_N = block.to_ndarray().reshape(-1)
+        self._take(self._position, block_N)
+        self._position += len(block_N)
+
+
+class _Line(_Resampled):
+    """The track at one rate, and the clips that it crosses."""
+
+    def __init__(self, clips: Sequence[tuple[int, Clip]], rate_hz: int, track_end_ns: int) -> None:
+        super().__init__(rate_hz, self._fill)
+        cuts = [_Cut(index, clip, rate_hz, track_end_ns) for index, clip in clips]
+        self._waiting = sorted(cuts, key=lambda cut: (cut.first, cut.stop, cut.index), reverse=True)
+        self._running: list[_Cut] = []
 
     def take_done(self) -> list[_Cut]:
         """Return the clips that the track has passed."""
@@ -156,11 +218,8 @@ class _Line:
         self._running, self._waiting = [], []
         return left
 
-    def _place(self, block: Any) -> None:
-        block_N = block.to_ndarray().reshape(-1)
-        stop = self._position + len(block_N)
-        while self._waiting and self._waiting[-1].first < stop:
+    def _fill(self, first: int, block_N: np.ndarray) -> None:
+        while self._waiting and self._waiting[-1].first < first + len(block_N):
             self._running.append(self._waiting.pop())
         for cut in self._running:
-            cut.fill(block_N, self._position)
-        self._position = stop
+            cut.fill(block_N, first)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from mmpipe.config import LimitsConfig
+from mmpipe.config import ArraysConfig, LimitsConfig, TextConfig
 from mmpipe.errors import SampleError
+from mmpipe.media.arrays import ArrayRows, open_stream
 from mmpipe.media.captions import PARSERS
 from mmpipe.media.decoders import Wanted
 from mmpipe.media.images import read_image
 from mmpipe.media.passes import ContainerPass
 from mmpipe.media.probe import read_text
+from mmpipe.media.tracks import MAX_MISSING
 from mmpipe.types import (
+    ArrayNeeds,
     AudioNeeds,
     Clip,
     ClipMedia,
@@ -31,12 +34,16 @@ from mmpipe.types import (
     VideoNeeds,
 )
 
+NO_FILE = -1
+_NO_ARRAYS = ArraysConfig()
+_PLAIN_TEXT = TextConfig()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaSource:
     """A stream and the descriptor of its file (`guard.open_regular`); one descriptor may serve several streams."""
 
-    descriptor: int
+    descriptor: int  # NO_FILE where the stream is in no file
     stream: Stream
 
 
@@ -48,33 +55,47 @@ class DecodedClip:
     media: Mapping[Needs, ClipMedia]
 
 
+def ignore_loss(stream: Stream, share: float) -> None:
+    """Do nothing about a loss that is small enough."""
+
+
 def decode_clips(
     sources: Mapping[Modality, MediaSource],
     clips: Sequence[Clip],
     needs: Sequence[Needs],
     cues: Sequence[Cue],
     limits: LimitsConfig,
+    arrays: ArraysConfig = _NO_ARRAYS,
+    max_missing: float = MAX_MISSING,
+    note_loss: Callable[[Stream, float], None] = ignore_loss,
+    text: TextConfig = _PLAIN_TEXT,
 ) -> Iterator[DecodedClip]:
     """Yield every clip once, as it becomes complete; clips may overlap, repeat a range and come in any order.
 
-    What a clip holds does not depend on which other clips are asked for. Broken media end in SampleError decode_error
+    What a clip holds does not depend on which other clips are asked for. Of a track a share of `max_missing` may be
+    lost; `note_loss` hears, at the end, which share of which was. Broken media end in SampleError decode_error
     after the clips that were complete before; other codes: changed_while_reading, limit_*, encoding.
     """
     for source in sources.values():
         _require_same_file(source)
     stills = _stills(sources, needs, limits)
-    texts = _Texts(sources.get(Modality.TEXT), needs, cues, limits)
+    texts = _Texts(sources.get(Modality.TEXT), needs, cues, limits, text)
+    numbers = _open_numbers(sources, needs, limits, arrays)
     media: dict[int, dict[Needs, ClipMedia]] = {}
     for index, clip in enumerate(clips):
         media[index] = {**stills, **texts.of(clip)}
     with ExitStack() as stack:
-        passes = [stack.enter_context(one) for one in _passes(sources, clips, needs, limits)]
+        passes = [stack.enter_context(one) for one in _passes(sources, clips, needs, limits, max_missing)]
         open_parts = {index: sum(one.wants(index) for one in passes) for index in media}
-        yield from (DecodedClip(clip=clips[index], media=media.pop(index)) for index in _finished(open_parts))
+        for index in _finished(open_parts):
+            yield DecodedClip(clip=clips[index], media=media.pop(index) | _numbers_of(clips[index], numbers))
         for index, found in _advance(passes):
             media[index].update(found)
             open_parts[index] -= 1
-            yield from (DecodedClip(clip=clips[done], media=media.pop(done)) for done in _finished(open_parts))
+            for done in _finished(open_parts):
+                yield DecodedClip(clip=clips[done], media=media.pop(done) | _numbers_of(clips[done], numbers))
+        for stream, share in (loss for one in passes for loss in one.losses()):
+            note_loss(stream, share)
 
 
 def _finished(open_parts: dict[int, int]) -> list[int]:
@@ -94,7 +115,11 @@ def _advance(passes: Iterable[ContainerPass]) -> Iterator[tuple[int, Mapping[Nee
 
 
 def _passes(
-    sources: Mapping[Modality, MediaSource], clips: Sequence[Clip], needs: Sequence[Needs], limits: LimitsConfig
+    sources: Mapping[Modality, MediaSource],
+    clips: Sequence[Clip],
+    needs: Sequence[Needs],
+    limits: LimitsConfig,
+    max_missing: float,
 ) -> list[ContainerPass]:
     """Make one pass per file, for the tracks in it that are needed by any clip."""
     wanted: dict[str, list[Wanted]] = {}
@@ -106,7 +131,8 @@ def _passes(
             continue
         inside = tuple((index, clip) for index, clip in enumerate(clips) if _meets(clip, source.stream))
         if inside:
-            wanted.setdefault(source.stream.file, []).append(Wanted(stream=source.stream, clips=inside, needs=due))
+            want = Wanted(stream=source.stream, clips=inside, needs=due, max_missing=max_missing)
+            wanted.setdefault(source.stream.file, []).append(want)
             descriptors[source.stream.file] = source.descriptor
     return [ContainerPass(descriptors[file], tracks, limits) for file, tracks in wanted.items()]
 
@@ -116,13 +142,15 @@ def _meets(clip: Clip, stream: Stream) -> bool:
 
 
 def _require_same_file(source: MediaSource) -> None:
+    if source.descriptor == NO_FILE:
+        return
     nbytes = os.fstat(source.descriptor).st_size
     if nbytes != source.stream.file_nbytes:
         detail = f"{source.stream.file!r} had {source.stream.file_nbytes} bytes when it was probed, now {nbytes}"
         raise SampleError("changed_while_reading", detail)
 
 
-# --------------------------------------------------------------------------- stills and text
+# --------------------------------------------------------------------------- stills, numbers and text
 
 
 def _stills(
@@ -134,16 +162,37 @@ def _stills(
     return {need: read_image(source.descriptor, need, limits) for need in needs if isinstance(need, ImageNeeds)}
 
 
+def _open_numbers(
+    sources: Mapping[Modality, MediaSource], needs: Sequence[Needs], limits: LimitsConfig, arrays: ArraysConfig
+) -> ArrayRows | None:
+    source = sources.get(Modality.ARRAY)
+    if source is None or ArrayNeeds() not in needs:
+        return None
+    return open_stream(source.descriptor, source.stream, arrays, limits)
+
+
+def _numbers_of(clip: Clip, rows: ArrayRows | None) -> dict[Needs, ClipMedia]:
+    """Return the rows of a clip, cut when it is handed on: they may be many."""
+    found = rows and rows.of(clip)
+    return {ArrayNeeds(): found} if found else {}
+
+
 class _Texts:
     """The text of every clip: the cues that overlap it in order of time, or the whole text where there are none."""
 
     def __init__(
-        self, source: MediaSource | None, needs: Sequence[Needs], cues: Sequence[Cue], limits: LimitsConfig
+        self,
+        source: MediaSource | None,
+        needs: Sequence[Needs],
+        cues: Sequence[Cue],
+        limits: LimitsConfig,
+        config: TextConfig,
     ) -> None:
         self._needed = any(isinstance(need, TextNeeds) for need in needs)
         self._whole = ""
         if self._needed and source and not cues:
-            captions = PARSERS[Path(source.stream.file).suffix.lower()](read_text(source.descriptor, limits))
+            parse = PARSERS[Path(source.stream.file).suffix.lower()]
+            captions = parse(read_text(source.descriptor, limits), config)
             self._whole, cues = captions.text, captions.cues
         self._cues = sorted(cues, key=lambda cue: (cue.start_ns, cue.end_ns))
         self._starts = [cue.start_ns for cue in self._cues]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import av.error
 
@@ -23,6 +23,29 @@ Found = tuple[int, Mapping[Any, ClipMedia]]  # index of a clip, and its media by
 _FALLBACK_FRAME_RATE = 25.0
 
 
+class Picker(Protocol):
+    """What the frames of a track go to: times are on the asset's clock."""
+
+    def push(self, frame: Any, time_ns: int) -> Sequence[Found]:
+        """Take the next picture; return the clips that are complete now."""
+
+    def end(self) -> Sequence[Found]:
+        """Take the end of the track; return the clips that were still open."""
+
+
+class Cutter(Protocol):
+    """What the sound of a track goes to."""
+
+    def push(self, frame: Any, time_ns: int | None) -> Sequence[Found]:
+        """Take the next block; return the clips that are complete now."""
+
+    def due_ns(self) -> int:
+        """Return how far the sound has come."""
+
+    def end(self) -> Sequence[Found]:
+        """Take the end of the track; return the clips that were still open."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A track of a container, the clips (with their index) that lie in it, and what they need."""
@@ -30,6 +53,10 @@ class Wanted:
     stream: Stream
     clips: tuple[tuple[int, Clip], ...]
     needs: tuple[VideoNeeds | AudioNeeds, ...]
+    max_missing: float = MAX_MISSING  # share of the track that may be lost
+    strict: bool = False  # anything lost at all ends the pass
+    picker: Picker | None = None  # in place of the one that serves the needs
+    cutter: Cutter | None = None
 
 
 class TrackDecoder(ABC):
@@ -40,12 +67,15 @@ class TrackDecoder(ABC):
         self.av_stream = av_stream
         self.open_clips = {index for index, _ in want.clips}
         self.reached_ns = 0
+        self.lost_ns = 0
         self._stream = want.stream
+        self._want = want
         self._limits = limits
         self._codec = open_decoder(av_stream, limits)
+        if want.strict:
+            self._codec.options = self._codec.options | {"err_detect": "explode"}
         self._zero_ns = start_ns(av_stream) - want.stream.start_ns  # the asset's zero on the container's clock
         self._end_ns = want.stream.start_ns + want.stream.duration_ns
-        self._lost_ns = 0
         self._num_frames = 0
 
     def push(self, packet: Any) -> Iterator[Found]:
@@ -62,14 +92,16 @@ class TrackDecoder(ABC):
         yield from self._decode(None)
         if not self._num_frames or self.reached_ns <= self._stream.start_ns:
             raise SampleError("decode_error", f"{self._what()}: nothing could be decoded")
-        self._lose(max(self._end_ns - self.reached_ns, 0))
+        self._lose(self._missing_ns())
         yield from self._close(self._finish())
 
     def _decode(self, packet: Any) -> Iterator[Found]:
         """Decode a packet, or flush; what cannot be decoded is lost."""
         try:
             frames = self._codec.decode(packet)
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            if self._want.strict:
+                raise SampleError("decode_error", f"{self._what()}: {error.strerror}") from error
             if packet is not None:
                 self._lose(self._lost_ns_of(packet))
             return
@@ -87,10 +119,10 @@ class TrackDecoder(ABC):
             yield index, media
 
     def _lose(self, lost_ns: int) -> None:
-        self._lost_ns += lost_ns
-        if self._lost_ns > self._stream.duration_ns * MAX_MISSING + MISSING_SLACK_NS:
+        self.lost_ns += lost_ns
+        if self.lost_ns > self._stream.duration_ns * self._want.max_missing + MISSING_SLACK_NS:
             came = f"after {seconds(self.reached_ns)} of {seconds(self._end_ns)}"
-            raise SampleError("decode_error", f"{self._what()}: {seconds(self._lost_ns)} cannot be decoded, {came}")
+            raise SampleError("decode_error", f"{self._what()}: {seconds(self.lost_ns)} cannot be decoded, {came}")
 
     def _what(self) -> str:
         return f"{self._stream.codec} track {self._stream.track} of {self._stream.file!r}"
@@ -102,6 +134,10 @@ class TrackDecoder(ABC):
     def _left(self) -> list[Any]:
         """Return the packets that were held back until the end."""
         return []
+
+    def _missing_ns(self) -> int:
+        """Return by how much the track ended early."""
+        return max(self._end_ns - self.reached_ns, 0)
 
     def _lost_ns_of(self, packet: Any) -> int:
         """Return what is lost with a packet that cannot be decoded."""
@@ -126,16 +162,23 @@ class VideoDecoder(TrackDecoder):
     def __init__(self, av_stream: Any, want: Wanted, limits: LimitsConfig) -> None:
         """Open the decoder and set the clips up."""
         super().__init__(av_stream, want, limits)
-        self._picker = FramePicker(want.clips, [need for need in want.needs if isinstance(need, VideoNeeds)])
+        needs = [need for need in want.needs if isinstance(need, VideoNeeds)]
+        self._picker = want.picker or FramePicker(want.clips, needs)
         first_ns = min(clip.start_ns for _, clip in want.clips)
         self._lead_in = LeadIn(first_ns + self._zero_ns, av_stream.time_base)
         self._last_ns: int | None = None
+        self._only_keys = not want.picker and all(need.only_keyframes for need in needs)
+        if self._only_keys:
+            self._codec.skip_frame = "NONKEY"  # the decoder drops the rest unread: an order of magnitude cheaper
 
     def _due(self, packet: Any) -> list[Any]:
         return self._lead_in.admit(packet)
 
     def _left(self) -> list[Any]:
         return self._lead_in.release()
+
+    def _missing_ns(self) -> int:
+        return 0 if self._only_keys else super()._missing_ns()  # what was skipped on purpose is not lost
 
     def _frame_ns(self) -> int:
         return round(NANOSECONDS_PER_SECOND / (self._stream.frame_rate or _FALLBACK_FRAME_RATE))
@@ -164,7 +207,7 @@ class AudioDecoder(TrackDecoder):
         """Open the decoder and set the clips up."""
         super().__init__(av_stream, want, limits)
         rates = [need for need in want.needs if isinstance(need, AudioNeeds)]
-        self._cutter = WaveCutter(want.clips, rates, self._end_ns)
+        self._cutter = want.cutter or WaveCutter(want.clips, rates, self._end_ns)
         self.reached_ns = want.stream.start_ns
         self._num_failed = 0
 

@@ -12,8 +12,8 @@ from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.decoders import AudioDecoder, Found, TrackDecoder, VideoDecoder, Wanted
 from mmpipe.media.guard import open_container
-from mmpipe.media.tracks import is_track
-from mmpipe.types import Modality
+from mmpipe.media.tracks import MISSING_SLACK_NS, is_track
+from mmpipe.types import Modality, Stream
 
 
 class ContainerPass:
@@ -51,6 +51,17 @@ class ContainerPass:
     def wants(self, index: int) -> int:
         """Return how many of the tracks will bring something for a clip."""
         return sum(index in track.open_clips for track in self._tracks.values())
+
+    def lost_ns(self) -> dict[int, int]:
+        """Return what was lost of each track so far, by its number."""
+        return {number: track.lost_ns for number, track in self._tracks.items()}
+
+    def losses(self) -> Iterator[tuple[Stream, float]]:
+        """Yield the tracks of which more was lost than what a codec pads, with the share of their duration."""
+        for want in self._wanted:
+            lost_ns = self._tracks[want.stream.track].lost_ns
+            if lost_ns > MISSING_SLACK_NS:
+                yield want.stream, min(lost_ns / max(want.stream.duration_ns, 1), 1.0)
 
     def step(self) -> Iterator[Found]:
         """Take the next packet and yield the clips that it completes. Raise SampleError where too much is lost."""

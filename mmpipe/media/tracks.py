@@ -40,14 +40,19 @@ class _Track:
     end_pts: int | None = None
     tries: int = 0
     picture: Any = field(default=None)
+    lost_share: float = 0.0
 
 
-def read_tracks(descriptor: int, name: str, sha256: str, nbytes: int, limits: LimitsConfig) -> tuple[Stream, ...]:
+def read_tracks(
+    descriptor: int, name: str, sha256: str, nbytes: int, limits: LimitsConfig, max_missing: float = MAX_MISSING
+) -> tuple[Stream, ...]:
     """Return the tracks that hold packets, by number; times count from the earliest of them.
+
+    A file that was cut off may lack a share of `max_missing`; its tracks say what they lack.
 
     Raise SampleError where the file, or any of its tracks, is broken or beyond a limit.
     """
-    _require_whole_riff(descriptor, nbytes)
+    lost_share = _cut_share(*_riff_bytes(descriptor, nbytes), "bytes", max_missing)
     with open_container(descriptor, limits) as container:
         tracks = {stream.index: _track(stream, limits) for stream in container.streams if is_track(stream)}
         _read_packets(container, tracks, limits)
@@ -55,7 +60,7 @@ def read_tracks(descriptor: int, name: str, sha256: str, nbytes: int, limits: Li
         if not found:
             raise SampleError("no_streams", "no video or audio track that holds anything")
         for track in found:
-            _require_whole(container, track)
+            track.lost_share = max(_track_share(container, track, max_missing), lost_share)
         zero_ns = min(start_ns(track.av_stream) for track in found)
         roles = _roles(found)
         common = {"file": name, "file_sha256": sha256, "file_nbytes": nbytes}
@@ -161,26 +166,37 @@ def _try_picture(track: _Track, packet: Any) -> None:
 # --------------------------------------------------------------------------- the outcome
 
 
-def _require_whole_riff(descriptor: int, nbytes: int) -> None:
-    """Refuse a wav or avi file that is shorter than it says: FFmpeg makes do with what there is."""
+def _riff_bytes(descriptor: int, nbytes: int) -> tuple[int, int]:
+    """Return how long a wav or avi file says that it is, and how long it is: FFmpeg makes do with what there is."""
     head = os.pread(descriptor, 8, 0)
     said = int.from_bytes(head[4:8], "little") + 8
     # What writes to a pipe cannot know the size, and puts 0 or the largest number there.
-    if head[:4] == b"RIFF" and said < _UNKNOWN_RIFF_BYTES and nbytes < said * (1 - MAX_MISSING):
-        raise SampleError("decode_error", f"cut off: declares {said} bytes, the file holds {nbytes}")
+    return (said, nbytes) if head[:4] == b"RIFF" and said < _UNKNOWN_RIFF_BYTES else (0, 0)
 
 
-def _require_whole(container: Any, track: _Track) -> None:
-    """Refuse a track without a picture, or with clearly less than its header declares: the file was cut."""
+def _cut_share(declared: int, held: int, unit: str, max_missing: float) -> float:
+    """Return the share that is missing of what is declared; a header may be so far out without any damage."""
+    if held >= declared * (1 - MAX_MISSING):
+        return 0.0
+    if held < declared * (1 - max_missing):
+        if unit == "bytes":
+            raise SampleError("decode_error", f"cut off: declares {declared} bytes, the file holds {held}")
+        length = f"declares {seconds(declared)}, the file holds {seconds(held)}"
+        raise SampleError("decode_error", f"cut off: {unit} {length}")
+    return 1 - held / declared
+
+
+def _track_share(container: Any, track: _Track, max_missing: float) -> float:
+    """Return the share that a track lacks of what its header declares; refuse too much, and one without a picture."""
     stream = track.av_stream
     if track.modality is Modality.VIDEO and track.picture is None:
         raise SampleError("decode_error", f"video track {stream.index}: no picture can be decoded")
     if container.format.name not in _EXACT_FORMATS or not stream.duration:
-        return
+        return 0.0
     declared_ns, held_ns = to_ns(stream.duration, stream.time_base), _duration_ns(track)
-    if held_ns < declared_ns * (1 - MAX_MISSING) - MISSING_SLACK_NS:
-        length = f"declares {seconds(declared_ns)}, the file holds {seconds(held_ns)}"
-        raise SampleError("decode_error", f"cut off: track {stream.index} {length}")
+    if declared_ns - held_ns <= MISSING_SLACK_NS:
+        return 0.0
+    return _cut_share(declared_ns, held_ns + MISSING_SLACK_NS, f"track {stream.index}", max_missing)
 
 
 def _duration_ns(track: _Track) -> int:
@@ -222,6 +238,7 @@ def _stream(track: _Track, role: str, zero_ns: int, common: dict[str, Any]) -> S
         start_ns=start_ns(stream) - zero_ns,
         duration_ns=_duration_ns(track),
         codec=context.codec.canonical_name,
+        lost_share=track.lost_share,
         **details,
         **common,
     )

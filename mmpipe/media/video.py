@@ -19,8 +19,9 @@ _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.B
 class FramePicker:
     """Give every clip its frames, in one pass.
 
-    Without a frame rate a clip keeps all frames inside `[start, end)`; with one, the frame nearest to each point of an
-    exact grid from its start. A clip without a frame inside keeps the one nearest to it.
+    A clip keeps all frames inside `[start, end)`, or of these the nearest to each point of an exact grid: at a rate
+    from its start, or in the middles of equal parts. One without a frame inside keeps the one nearest to it. Where only
+    key frames are wanted, a clip without one inside keeps the last before it.
     """
 
     def __init__(self, clips: Sequence[tuple[int, Clip]], needs: Sequence[VideoNeeds]) -> None:
@@ -28,15 +29,17 @@ class FramePicker:
         self._waiting = sorted(clips, key=lambda pair: (pair[1].start_ns, pair[1].end_ns, pair[0]), reverse=True)
         self._needs = tuple(needs)
         self._running: list[_Reel] = []
-        self._scaler = _Scaler()
+        self._scaler = FrameScaler()
         self._shot: _Shot | None = None
+        self._key: _Shot | None = None
 
     def push(self, frame: Any, time_ns: int) -> list[tuple[int, dict[VideoNeeds, VideoClip]]]:
         """Take the next frame; return the clips that are complete now."""
         before, self._shot = self._shot, _Shot(frame, time_ns, self._scaler)
+        key, self._key = self._key, self._shot if self._shot.is_key else self._key
         # A clip opens with the first frame at or after its start: only then it may need the frame before.
         while self._waiting and self._waiting[-1][1].start_ns <= time_ns:
-            self._running.append(_Reel(*self._waiting.pop(), self._needs))
+            self._running.append(_Reel(*self._waiting.pop(), self._needs, key))
         for reel in self._running:
             reel.push(before, self._shot)
         done = [reel for reel in self._running if reel.clip.end_ns <= time_ns]
@@ -45,7 +48,7 @@ class FramePicker:
 
     def end(self) -> list[tuple[int, dict[VideoNeeds, VideoClip]]]:
         """Take the end of the video; return the clips that were still open."""
-        self._running += [_Reel(*pair, self._needs) for pair in reversed(self._waiting)]
+        self._running += [_Reel(*pair, self._needs, self._key) for pair in reversed(self._waiting)]
         self._waiting = []
         for reel in self._running:
             reel.push(self._shot, None)
@@ -53,7 +56,7 @@ class FramePicker:
         return [(reel.index, reel.finish()) for reel in done]
 
 
-class _Scaler:
+class FrameScaler:
     """One libswscale context per size, kept for the whole pass."""
 
     def __init__(self) -> None:
@@ -75,8 +78,9 @@ class _Scaler:
 class _Shot:
     """A decoded frame with its time, and its scaled forms as far as they were asked for."""
 
-    def __init__(self, frame: Any, time_ns: int, scaler: _Scaler) -> None:
+    def __init__(self, frame: Any, time_ns: int, scaler: FrameScaler) -> None:
         self.time_ns = time_ns
+        self.is_key = bool(frame.key_frame)
         self._frame = frame
         self._scaler = scaler
         self._scaled: dict[tuple[int, int, bool], np.ndarray] = {}
@@ -92,10 +96,10 @@ class _Shot:
 class _Reel:
     """The frames of one clip, for each of the needs."""
 
-    def __init__(self, index: int, clip: Clip, needs: Sequence[VideoNeeds]) -> None:
+    def __init__(self, index: int, clip: Clip, needs: Sequence[VideoNeeds], key: _Shot | None) -> None:
         self.index = index
         self.clip = clip
-        self._picks = {need: _Pick(clip=clip, needs=need) for need in needs}
+        self._picks = {need: _pick_for(need)(clip=clip, needs=need, key=key) for need in needs}
 
     def push(self, before: _Shot | None, now: _Shot | None) -> None:
         for pick in self._picks.values():
@@ -107,40 +111,32 @@ class _Reel:
 
 @dataclass(slots=True, kw_only=True)
 class _Pick:
-    """The kept frames of one clip for one need."""
+    """The kept frames of one clip for one need: here, all that are inside."""
 
     clip: Clip
     needs: VideoNeeds
+    key: _Shot | None  # the last key frame before the clip
     times_ns: list[int] = field(default_factory=list)
     frames: list[np.ndarray] = field(default_factory=list)
-    next_point: int = 0  # of the grid
 
     def push(self, before: _Shot | None, now: _Shot | None) -> None:
         """Take two neighbours in time; `now` is None at the end of the video."""
-        if self.needs.frame_rate is None:
-            if now and self._inside(now):
-                self._keep(now)
-        else:
-            self._follow_grid(before, now, self.needs.frame_rate)
+        self._choose(before, now)
         if not self.times_ns and (now is None or now.time_ns >= self.clip.end_ns):
-            around = [shot for shot in (before, now) if shot]
+            around = self._around(before, now)
             if around:
                 self._keep(min(around, key=self._distance_ns))
 
     def video(self) -> VideoClip:
         return VideoClip(frames=np.stack(self.frames), times_ns=np.array(self.times_ns, dtype=np.int64))
 
-    def _follow_grid(self, before: _Shot | None, now: _Shot | None, frame_rate: float) -> None:
-        """Keep the nearest frame for every point of the grid that the two neighbours enclose."""
-        inside = [shot for shot in (before, now) if shot and self._inside(shot)]
-        reached_ns = now.time_ns if now else self.clip.end_ns
-        while True:
-            point_ns = self.clip.start_ns + round(self.next_point * NANOSECONDS_PER_SECOND / frame_rate)
-            if point_ns > reached_ns or point_ns >= self.clip.end_ns:
-                return
-            self.next_point += 1
-            if inside:
-                self._keep(min(inside, key=lambda shot: abs(shot.time_ns - point_ns)))
+    def _choose(self, before: _Shot | None, now: _Shot | None) -> None:
+        if now and self._inside(now):
+            self._keep(now)
+
+    def _around(self, before: _Shot | None, now: _Shot | None) -> list[_Shot]:
+        """Return what a clip may keep that has no frame of its own."""
+        return [shot for shot in (before, now) if shot]
 
     def _keep(self, shot: _Shot) -> None:
         if not self.times_ns or shot.time_ns > self.times_ns[-1]:
@@ -152,3 +148,48 @@ class _Pick:
 
     def _distance_ns(self, shot: _Shot) -> int:
         return max(self.clip.start_ns - shot.time_ns, shot.time_ns - self.clip.end_ns + 1)
+
+
+@dataclass(slots=True, kw_only=True)
+class _GridPick(_Pick):
+    """The frame nearest to each point of an exact grid."""
+
+    next_point: int = 0
+
+    def _choose(self, before: _Shot | None, now: _Shot | None) -> None:
+        """Keep the nearest frame for every point that the two neighbours enclose."""
+        inside = [shot for shot in (before, now) if shot and self._inside(shot)]
+        reached_ns = now.time_ns if now else self.clip.end_ns
+        while (point_ns := self._point_ns()) is not None and point_ns <= reached_ns:
+            self.next_point += 1
+            if inside:
+                self._keep(min(inside, key=lambda shot: abs(shot.time_ns - point_ns)))
+
+    def _point_ns(self) -> int | None:
+        """Return the next point of the grid, None where there is none left."""
+        number, start_ns, end_ns = self.next_point, self.clip.start_ns, self.clip.end_ns
+        if self.needs.num_frames is not None:  # the middles of equal parts
+            middle_ns = start_ns + (2 * number + 1) * (end_ns - start_ns) // (2 * self.needs.num_frames)
+            return middle_ns if number < self.needs.num_frames else None
+        assert self.needs.frame_rate is not None
+        point_ns = start_ns + round(number * NANOSECONDS_PER_SECOND / self.needs.frame_rate)
+        return point_ns if point_ns < end_ns else None
+
+
+@dataclass(slots=True, kw_only=True)
+class _KeyPick(_Pick):
+    """The key frames: the same whether the frames between them were decoded or not."""
+
+    def _choose(self, before: _Shot | None, now: _Shot | None) -> None:
+        if now and now.is_key and self._inside(now):
+            self._keep(now)
+
+    def _around(self, before: _Shot | None, now: _Shot | None) -> list[_Shot]:
+        # The next one may lie far behind the clip: only where nothing at all came before is it taken.
+        return [self.key] if self.key else [shot for shot in (before, now) if shot and shot.is_key]
+
+
+def _pick_for(needs: VideoNeeds) -> type[_Pick]:
+    if needs.only_keyframes:
+        return _KeyPick
+    return _Pick if needs.frame_rate is None and needs.num_frames is None else _GridPick

@@ -78,6 +78,7 @@ def film(tmp_path: Path) -> Film:
         sound_codec: str = "pcm_s16le",
         first_frame: int = 0,
         first_sample: int = 0,
+        key_every: int = 12,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w", format=path.suffix[1:].replace("mkv", "matroska")) as container:
@@ -85,9 +86,9 @@ def film(tmp_path: Path) -> Film:
             sound = None if wave_N is None else container.add_stream(sound_codec, rate=rate_hz, layout="mono")
             if video is not None:
                 video.width, video.height, video.pix_fmt = *size, "yuv420p"
-                video.options = {"g": "12", "bf": "2"} | ({"qp": "1"} if codec == "libx264" else {})
+                video.options = {"g": str(key_every), "bf": "2"} | ({"qp": "1"} if codec == "libx264" else {})
                 if codec == "mpeg4":
-                    video.options = {"g": "12", "qscale": "1"}
+                    video.options = {"g": str(key_every), "qscale": "1"}
                 _write_pictures(container, video, num_frames, size, first_frame)
             if sound is not None and wave_N is not None:
                 _write_sound(container, sound, wave_N, rate_hz, first_sample)

@@ -1,0 +1,126 @@
+"""Look through a whole file once: small pictures and sound for whoever measures them, and what of it is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from mmpipe.config import LimitsConfig
+from mmpipe.errors import SampleError
+from mmpipe.media.audio import WaveFeed
+from mmpipe.media.decoders import Found, Wanted
+from mmpipe.media.passes import ContainerPass
+from mmpipe.media.video import FrameScaler
+from mmpipe.types import Clip, Modality, Stream, VideoNeeds
+
+SURVEY_PICTURE = VideoNeeds(width_px=160, height_px=90)
+SURVEY_RATE_HZ = 16_000
+
+
+class Observer(Protocol):
+    """What measures a file while it is decoded; it keeps numbers, never pictures or waves."""
+
+    def picture(self, time_ns: int, picture_HWC: np.ndarray) -> None:
+        """Take the next picture: uint8 RGB at the survey's size, upright."""
+
+    def sound(self, first: int, wave_N: np.ndarray) -> None:
+        """Take the next block of sound: float32 mono in [-1, 1]; sample n is at n / SURVEY_RATE_HZ."""
+
+
+_Observer = TypeVar("_Observer", bound=Observer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What of a file's tracks could not be decoded."""
+
+    shares: Mapping[str, float]  # by role, of the track's duration; 0 where a strict decoder has nothing to say
+
+
+def survey_file(
+    descriptor: int,
+    streams: Sequence[Stream],
+    limits: LimitsConfig,
+    make_observer: Callable[[], _Observer],
+    max_missing: float | None,
+) -> tuple[_Observer, Loss]:
+    """Decode the first video and audio track of a file in one pass; return who observed it, and what was lost.
+
+    A strict decoder decides what is whole. Where it gives up, a lenient one with a new observer measures how much is
+    missing. Raise SampleError decode_error where that is a larger share than `max_missing`, and limit_*. With None all
+    that a strict decoder refuses is an error.
+    """
+    tracks = [stream for stream in streams if stream.role in (Modality.VIDEO, Modality.AUDIO)]
+    try:
+        observer = make_observer()
+        _run(descriptor, tracks, limits, observer, 0.0, strict=True)
+        return observer, Loss(shares={stream.role: 0.0 for stream in tracks})
+    except SampleError as error:
+        if error.code != "decode_error" or max_missing is None:
+            raise
+    observer = make_observer()
+    lost_ns = _run(descriptor, tracks, limits, observer, max_missing, strict=False)
+    # What a strict decoder refuses is damaged, even where no time at all is missing.
+    shares = {
+        stream.role: max(lost_ns[stream.track] / max(stream.duration_ns, 1), np.finfo(float).eps) for stream in tracks
+    }
+    return observer, Loss(shares=shares)
+
+
+def _run(
+    descriptor: int,
+    tracks: Sequence[Stream],
+    limits: LimitsConfig,
+    observer: Observer,
+    max_missing: float,
+    strict: bool,
+) -> dict[int, int]:
+    """Decode everything; return what was lost of each track, in nanoseconds."""
+    wanted = [_want(stream, observer, max_missing, strict) for stream in tracks]
+    with ContainerPass(descriptor, wanted, limits) as decoding:
+        while not decoding.finished:
+            for _ in decoding.step():
+                pass
+        return decoding.lost_ns()
+
+
+def _want(stream: Stream, observer: Observer, max_missing: float, strict: bool) -> Wanted:
+    whole = Clip(key="", asset_id="", start_ns=0, end_ns=stream.start_ns + stream.duration_ns)
+    want = Wanted(stream=stream, clips=((0, whole),), needs=(), max_missing=max_missing, strict=strict)
+    if stream.modality is Modality.VIDEO:
+        return replace(want, picker=_Pictures(observer))
+    return replace(want, cutter=_Sound(observer))
+
+
+class _Pictures:
+    """Scale every picture and hand it on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._scaler = FrameScaler()
+
+    def push(self, frame: Any, time_ns: int) -> Sequence[Found]:
+        self._observer.picture(time_ns, self._scaler.scale(frame, SURVEY_PICTURE))
+        return ()
+
+    def end(self) -> Sequence[Found]:
+        return ((0, {}),)
+
+
+class _Sound(WaveFeed):
+    """Hand the sound on within [-1, 1]."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__(SURVEY_RATE_HZ, lambda first, wave_N: observer.sound(first, _bounded(wave_N)))
+
+    def end(self) -> Sequence[Found]:
+        super().end()
+        return ((0, {}),)
+
+
+def _bounded(wave_N: np.ndarray) -> np.ndarray:
+    """Return a wave without what sound stored as floats may hold: louder than full, or no number."""
+    return np.clip(np.nan_to_num(wave_N, posinf=1.0, neginf=-1.0), -1.0, 1.0)
