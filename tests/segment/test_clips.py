@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmpipe.config import ClipRule, ClipsConfig
 from mmpipe.errors import ConfigError
-from mmpipe.segment.clips import cut, length_ns
+from mmpipe.segment.clips import Marks, cut, length_ns
 from mmpipe.types import Asset, Clip, Cue, Modality, Stream
 
 SECOND = 1_000_000_000
@@ -150,3 +150,69 @@ def assert_sound(clips: tuple[Clip, ...], duration_ns: int) -> None:
     assert all(0 <= clip.start_ns < clip.end_ns <= duration_ns for clip in clips)
     assert len({clip.key for clip in clips}) == len(clips)
     assert list(clips) == sorted(clips, key=lambda clip: (clip.start_ns, clip.end_ns))
+
+
+def sound(duration_ns: int) -> Asset:
+    return Asset(asset_id="0" * 64, source_id="a", streams=(stream(Modality.AUDIO, duration_ns, file="a.wav"),))
+
+
+def test_a_shot_ends_where_the_next_begins() -> None:
+    marks = Marks(cuts_ns=(2 * SECOND, 5 * SECOND))
+    clips, drops = cut(asset(8 * SECOND), ClipsConfig(rule=ClipRule.SHOTS), marks)
+    assert spans(clips) == [(0, 2), (2, 5), (5, 8)] and drops == ()
+    assert spans(cut(asset(8 * SECOND), ClipsConfig(rule=ClipRule.SHOTS))[0]) == [(0, 8)]
+
+
+def test_short_shots_and_what_has_no_pictures_are_dropped_with_a_reason() -> None:
+    config = ClipsConfig(rule=ClipRule.SHOTS, min_length_s=1.0)
+    clips, drops = cut(asset(4 * SECOND), config, Marks(cuts_ns=(SECOND // 2,)))
+    assert spans(clips) == [(0.5, 4)] and [drop.code for drop in drops] == ["clip_too_short"]
+    assert [drop.code for drop in cut(sound(SECOND), config)[1]] == ["no_video"]
+
+
+def test_speech_within_the_clock_only() -> None:
+    marks = Marks(speech_ns=((SECOND, 2 * SECOND), (3 * SECOND, 9 * SECOND)))
+    assert spans(cut(sound(4 * SECOND), ClipsConfig(rule=ClipRule.SPEECH), marks)[0]) == [(1, 2), (3, 4)]
+    for silent, code in ((sound(SECOND), "no_speech"), (asset(SECOND), "no_audio")):
+        clips, drops = cut(silent, ClipsConfig(rule=ClipRule.SPEECH))
+        assert clips == () and [drop.code for drop in drops] == [code]
+
+
+def test_clips_are_cut_again() -> None:
+    marks = Marks(cuts_ns=(3 * SECOND,), speech_ns=((SECOND, 4 * SECOND),))
+    windows = ClipsConfig(rule=ClipRule.SHOTS, then=ClipRule.WINDOW, length_s=2.0, hop_s=2.0)
+    assert spans(cut(asset(5 * SECOND), windows, marks)[0]) == [(0, 2), (2, 3), (3, 5)]
+    both = Asset(
+        asset_id="0" * 64,
+        source_id="a",
+        streams=(stream(Modality.VIDEO, 5 * SECOND), stream(Modality.AUDIO, 5 * SECOND)),
+    )
+    spoken = ClipsConfig(rule=ClipRule.SHOTS, then=ClipRule.SPEECH)
+    assert spans(cut(both, spoken, marks)[0]) == [(1, 3), (3, 4)]
+
+
+def test_clips_that_are_too_long_are_cut_into_equal_parts() -> None:
+    config = ClipsConfig(max_length_s=2.0)
+    assert spans(cut(asset(2 * SECOND), config)[0]) == [(0, 2)]
+    clips, _ = cut(asset(5 * SECOND), config)
+    assert [clip.end_ns - clip.start_ns for clip in clips] == [1_666_666_666, 1_666_666_667, 1_666_666_667]
+    assert clips[-1].end_ns == 5 * SECOND
+    told = cut(asset(6 * SECOND, (cue(0, 4 * SECOND, "a word"),)), ClipsConfig(rule=ClipRule.CUES, max_length_s=2.0))[0]
+    assert spans(told) == [(0, 2), (2, 4)] and {clip.text for clip in told} == {"a word"}
+
+
+def test_the_same_range_is_one_clip() -> None:
+    config = ClipsConfig(rule=ClipRule.WINDOW, length_s=2.0, hop_s=1.0, then=ClipRule.SHOTS)
+    clips, drops = cut(asset(3 * SECOND), config, Marks(cuts_ns=(SECOND, 2 * SECOND)))
+    assert spans(clips) == [(0, 1), (1, 2), (2, 3)] and [drop.code for drop in drops] == ["duplicate_clip"]
+
+
+@pytest.mark.parametrize("then", [ClipRule.WHOLE, ClipRule.CUES])
+def test_what_cuts_nothing_again_is_refused(then: ClipRule) -> None:
+    with pytest.raises(ConfigError, match=r"clips\.then"):
+        cut(asset(SECOND), ClipsConfig(then=then))
+
+
+def test_too_many_parts_are_refused() -> None:
+    with pytest.raises(ConfigError, match="max_length_s"):
+        cut(asset(3600 * SECOND), ClipsConfig(max_length_s=0.000001))
