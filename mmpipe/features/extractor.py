@@ -10,6 +10,7 @@ import numpy as np
 from mmpipe.config import Table
 from mmpipe.features.alias import Alias
 from mmpipe.features.pinned import PinnedFeature
+from mmpipe.features.prepared import Prepared
 from mmpipe.io import canonical_json
 from mmpipe.types import (
     AudioClip,
@@ -74,9 +75,13 @@ def feature_name(extractor: Extractor) -> str:
 def fingerprint(extractor: Extractor) -> str:
     """Return the sha256 over name, version, parameters, dtype and weights: equal means the values are equal.
 
-    Of values that another team publishes it is the digest of the pin, which says the same of them. The name that a
-    config gives to an extractor does not count.
+    Of values that another team publishes it is the digest of the pin, which says the same of them. Of prepared media
+    it is over the rendition too: filters, program, bank and seed. The name that a config gives to an extractor does
+    not count.
     """
+    if isinstance(extractor, Prepared):
+        resolved = canonical_json(extractor.rendition.model_dump(mode="json", exclude_none=True))
+        return digest_of("rendition", fingerprint(extractor.extractor), resolved)
     if isinstance(extractor, Alias):
         return fingerprint(extractor.extractor)
     if isinstance(extractor, PinnedFeature):

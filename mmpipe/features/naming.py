@@ -1,6 +1,7 @@
 """Which extractor a feature's name in the config stands for: the one place where such a name is read.
 
-A name is an extractor's, or one of its own: the table `[features.NAME]` then says by `extractor` whose it is.
+A name is an extractor's, or one of its own: the table `[features.NAME]` then says by `extractor` whose it is. Either
+may read a rendition, as NAME.RENDITION: the same extractor over media that are prepared.
 """
 
 from __future__ import annotations
@@ -8,16 +9,63 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmpipe.config import split_feature
 from mmpipe.errors import ConfigError
 from mmpipe.features.alias import Alias
 from mmpipe.features.extractor import Extractor
+from mmpipe.features.prepared import Prepared, Rendition
 from mmpipe.features.registry import extractor_names, make_extractor
 
 EXTRACTOR = "extractor"  # the key of `[features.NAME]` that is no parameter
 
 
-def make_feature(name: str, table: Mapping[str, Any] | None = None) -> Extractor:
-    """Return what makes a feature, from its name and its table in the config; raise ConfigError naming the fault."""
+def make_feature(name: str, table: Mapping[str, Any] | None = None, rendition: Rendition | None = None) -> Extractor:
+    """Return what makes a feature, from its name, its table in the config, and the rendition that it names.
+
+    Raise ConfigError naming the fault.
+    """
+    own_name, rendition_name = split_feature(name)
+    made = _make_named(own_name, table)
+    if not rendition_name:
+        return made
+    if rendition is None:
+        raise ConfigError(f"the feature {name!r} reads the rendition {rendition_name!r}, which nobody here knows")
+    if made.modality != str(rendition.modality):
+        raise ConfigError(
+            f"the feature {name!r} reads {made.modality}, and the rendition {rendition_name!r} is of "
+            f"{rendition.modality}. Name a rendition of {made.modality}."
+        )
+    return Prepared(extractor=made, rendition_name=rendition_name, rendition=rendition)
+
+
+def table_name(name: str) -> str:
+    """Return under which name the config has a feature's parameters: a rendition has none of its own."""
+    return split_feature(name)[0]
+
+
+def extractor_behind(extractor: Extractor) -> Extractor:
+    """Return the extractor that computes: behind a rendition or an alias another, else itself."""
+    if isinstance(extractor, Prepared | Alias):
+        return extractor_behind(extractor.extractor)
+    return extractor
+
+
+def rendition_of(extractor: Extractor) -> Rendition | None:
+    """Return how the media of a feature are prepared; None where they are read as they are."""
+    return extractor.rendition if isinstance(extractor, Prepared) else None
+
+
+def own_name_hint(extractor: Extractor) -> str:
+    """Say how a person keeps an extractor's values beside those of other parameters."""
+    made_by = extractor_behind(extractor).name
+    free = next(name for number in range(2, 1_000) if (name := f"{made_by}-{number}") != extractor.name)
+    return (
+        f"give the changed one a name, and so a dataset, of its own: a table [features.{free}] with "
+        f'extractor = "{made_by}" and its parameters, and "{free}" in `features` of the corpus'
+    )
+
+
+def _make_named(name: str, table: Mapping[str, Any] | None) -> Extractor:
     params = dict(table or {})
     made_by = params.pop(EXTRACTOR, name)
     if made_by == name:
@@ -31,18 +79,3 @@ def make_feature(name: str, table: Mapping[str, Any] | None = None) -> Extractor
             f"features.{name}.{EXTRACTOR} = {made_by!r}: {name!r} is an extractor itself. Choose a name that is none."
         )
     return Alias(name=name, extractor=make_extractor(made_by, params, name))
-
-
-def extractor_behind(extractor: Extractor) -> Extractor:
-    """Return the extractor that computes: behind an alias another, else itself."""
-    return extractor.extractor if isinstance(extractor, Alias) else extractor
-
-
-def own_name_hint(extractor: Extractor) -> str:
-    """Say how a person keeps an extractor's values beside those of other parameters."""
-    made_by = extractor_behind(extractor).name
-    free = next(name for number in range(2, 1_000) if (name := f"{made_by}-{number}") != extractor.name)
-    return (
-        f"give the changed one a name, and so a dataset, of its own: a table [features.{free}] with "
-        f'extractor = "{made_by}" and its parameters, and "{free}" in `features` of the corpus'
-    )

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from mmpipe.config import Table, fault_text
 from mmpipe.errors import ConfigError
+from mmpipe.features.array_raw import ArrayRaw
+from mmpipe.features.array_stats import ArrayStats
 from mmpipe.features.audio_logmel import AudioLogMel
 from mmpipe.features.audio_mfccseg import AudioMfccSeg
 from mmpipe.features.extractor import Extractor
@@ -32,8 +34,9 @@ class ExtractorClass(Protocol):
 
 
 _BUILT_IN: Mapping[str, ExtractorClass] = {
-    kind.name: kind for kind in (AudioLogMel, AudioMfccSeg, ImageHogDct, TextNgrams, VideoHogDct)
+    kind.name: kind for kind in (ArrayRaw, ArrayStats, AudioLogMel, AudioMfccSeg, ImageHogDct, TextNgrams, VideoHogDct)
 }
+_OF_ARRAYS = (ArrayRaw.name, ArrayStats.name)
 
 
 def make_extractor(name: str, params: Mapping[str, Any] | None = None, table: str = "") -> Extractor:
@@ -59,9 +62,12 @@ def extractor_names() -> tuple[str, ...]:
     return tuple(sorted({*_BUILT_IN, *_entry_points()}))
 
 
-def default_features() -> tuple[str, ...]:
-    """Return the extractors that run where a corpus names none: the built-in ones, which need no weights."""
-    return tuple(sorted(_BUILT_IN))
+def default_features(*, arrays: bool = False) -> tuple[str, ...]:
+    """Return the extractors that run where a corpus names none: the built-in ones, which need no weights.
+
+    Those of arrays are among them only for a corpus whose config says that it has `arrays`.
+    """
+    return tuple(name for name in sorted(_BUILT_IN) if arrays or name not in _OF_ARRAYS)
 
 
 def _extractor_class(name: str) -> ExtractorClass:

@@ -6,9 +6,10 @@ Axes: T frames, H height, W width, K frequencies per axis.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmpipe.config import Table
 from mmpipe.features import dsp
@@ -27,10 +28,23 @@ class VideoHogDctParams(Table):
     width_px: int = Field(120, ge=32, le=512, description="frames are scaled to this width")
     height_px: int = Field(96, ge=32, le=512, description="frames are scaled to this height")
     frame_rate: float | None = Field(None, gt=0, le=240, description="frames per second at most; none: every frame")
+    # Left out where they are not asked for, so that the fingerprints of values from before there were these stand.
+    num_frames: int | None = Field(
+        None, ge=1, le=10_000, exclude_if=lambda value: value is None, description="so many frames, evenly spread"
+    )
+    only_keyframes: bool = Field(
+        False, exclude_if=lambda value: not value, description="only frames that stand for themselves: cheap to decode"
+    )
     cells_x: int = Field(8, ge=2, le=16, description="cells across for the histograms of gradients")
     cells_y: int = Field(6, ge=2, le=16, description="cells down for the histograms of gradients")
     frequencies: int = Field(8, ge=1, le=16, description="cosine frequencies per side that describe a frame")
     change_frequencies: int = Field(12, ge=1, le=16, description="cosine frequencies per side that describe a change")
+
+    @model_validator(mode="after")
+    def _frames_are_chosen_in_one_way(self) -> Self:
+        if (self.frame_rate is not None) + (self.num_frames is not None) + self.only_keyframes > 1:
+            raise ValueError("choose frames by frame_rate, num_frames or only_keyframes, one of them")
+        return self
 
 
 class VideoHogDct:
@@ -45,7 +59,12 @@ class VideoHogDct:
     def __init__(self, params: VideoHogDctParams) -> None:
         self.params = params
         self.needs = VideoNeeds(
-            width_px=params.width_px, height_px=params.height_px, gray=True, frame_rate=params.frame_rate
+            width_px=params.width_px,
+            height_px=params.height_px,
+            gray=True,
+            frame_rate=params.frame_rate,
+            num_frames=params.num_frames,
+            only_keyframes=params.only_keyframes,
         )
         self.schema = FeatureSchema(
             feature=f"{self.name}@{self.version}",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmpipe.fusion.base import Embedded, Fusion
+from mmpipe.fusion.byfeature import ByFeature
 from mmpipe.fusion.encoders import Encoder
 from mmpipe.fusion.output import FusionOutput
 from mmpipe.fusion.preprocess import Prepared, Preprocess
@@ -25,9 +26,9 @@ class FusionModel(nn.Module):
         width, num_classes = spec.encoder.width, len(spec.classes)
         self.spec = spec
         self.fusion: Fusion = make_fusion(spec)
-        self.preprocess = nn.ModuleDict()
-        self.encoders = nn.ModuleDict()
-        self.unimodal_heads = nn.ModuleDict()
+        self.preprocess = ByFeature()
+        self.encoders = ByFeature()
+        self.unimodal_heads = ByFeature()
         for entry in spec.inputs:
             preprocess = Preprocess(entry, spec.encoder, per_segment=self.fusion.reads_tokens)
             self.preprocess[entry.feature] = preprocess

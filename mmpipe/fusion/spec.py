@@ -22,8 +22,8 @@ class InputSpec:
     dim: int
 
     def __post_init__(self) -> None:
-        if not self.feature or "." in self.feature:
-            raise ConfigError(f"an input needs a feature name without dots, got {self.feature!r}")
+        if not self.feature or ":" in self.feature:  # parts of the network are held under it: see `ByFeature`
+            raise ConfigError(f"an input needs a feature name without colons, got {self.feature!r}")
         if self.dim < 1:
             raise ConfigError(f"the dimension of {self.feature} must be at least 1, got {self.dim}")
 

@@ -35,7 +35,7 @@ def test_an_extractors_own_name_may_say_so() -> None:
         (
             "words",
             {"extractor": "words64"},
-            r"features.words.extractor = 'words64': no such extractor; there are: audio",
+            r"features.words.extractor = 'words64': no such extractor; there are: array-raw",
         ),
         ("words", {"extractor": 3}, "features.words.extractor = 3: no such extractor"),
         ("audio-logmel", {"extractor": "text-ngrams"}, "'audio-logmel' is an extractor itself"),

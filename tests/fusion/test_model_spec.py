@@ -41,9 +41,9 @@ def test_impossible_specs_are_refused(changes, said):
         ModelSpec(**{"fusion": "concat", "inputs": (AUDIO, IMAGE), "classes": ("no", "yes"), **changes})
 
 
-def test_an_input_needs_a_name_without_dots_and_a_size():
-    with pytest.raises(ConfigError, match="without dots"):
-        InputSpec(feature="a.b", kind=FeatureKind.VECTOR, dim=3)
+def test_an_input_needs_a_name_without_colons_and_a_size():
+    with pytest.raises(ConfigError, match="without colons"):
+        InputSpec(feature="a:b", kind=FeatureKind.VECTOR, dim=3)
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         InputSpec(feature="a", kind=FeatureKind.VECTOR, dim=0)
 
