@@ -1,0 +1,106 @@
+"""Prints of assets as rows of the store, and rows as the arrays that are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from mmpipe.signals.near_assets import AssetPool, tells_something
+from mmpipe.signals.near_sounds import SoundPrints
+from mmpipe.signals.text_prints import NUM_PERMUTATIONS
+from mmpipe.steps.survey_work import AssetPrints
+from mmpipe.types import Asset, Modality, Stream
+
+PRINTS_VERSION = "prints-1"  # another one prints everything anew
+
+
+def print_rows(asset: Asset, prints: AssetPrints) -> list[dict[str, str | bytes]]:
+    """Return a row for every stream that tells recordings apart: texts only where there is nothing else."""
+    media = [stream for stream in asset.streams if stream.modality is not Modality.TEXT]
+    return [
+        {
+            "asset_id": asset.asset_id,
+            "source_id": asset.source_id,
+            "role": stream.role,
+            "modality": str(stream.modality),
+            "digest": stream.digest,
+            "version": PRINTS_VERSION,
+            **_print_of(stream, prints, alone=_is_alone(asset)),
+        }
+        for stream in (asset.streams if _is_alone(asset) else media)
+    ]
+
+
+def _is_alone(asset: Asset) -> bool:
+    """Say whether an asset's text is all there is to compare: arrays are compared by their digests."""
+    return all(stream.modality in (Modality.TEXT, Modality.ARRAY) for stream in asset.streams)
+
+
+def _print_of(stream: Stream, prints: AssetPrints, alone: bool) -> dict[str, bytes]:
+    print_, heard = b"", b""
+    match stream.role:
+        case Modality.IMAGE:
+            print_ = _telling(prints.image)
+        case Modality.VIDEO:
+            print_ = _telling(prints.video_hashes)
+        case Modality.AUDIO:
+            print_, heard = bytes.fromhex(prints.sound_words), bytes.fromhex(prints.sound_heard)
+            if not any(heard):
+                print_, heard = b"", b""
+        case Modality.TEXT if alone:
+            print_ = bytes.fromhex(prints.text)
+    return {"print": print_, "heard": heard}
+
+
+def _telling(hashes: str) -> bytes:
+    values = np.frombuffer(bytes.fromhex(hashes), "<u8")
+    return values[tells_something(values)].tobytes()
+
+
+def pool_of(rows: pl.DataFrame, asset_ids: Sequence[str]) -> AssetPool:
+    """Return some assets as arrays, in the order in which they are named."""
+    is_picture = pl.col("modality").is_in([Modality.VIDEO.value, Modality.IMAGE.value])
+    rows = rows.with_columns(borrowed=pl.when(is_picture & (pl.len().over("digest") > 1)).then("digest"))
+    places = pl.DataFrame(
+        {"asset_id": list(asset_ids), "place": range(len(asset_ids))}, schema={"asset_id": pl.String, "place": pl.Int64}
+    )
+    rows = rows.join(places, on="asset_id").sort("place", "role")
+    told = rows.with_columns(
+        compared=pl.when((pl.col("print") != b"") & (pl.col("role") == pl.col("modality"))).then("role"),
+        shape=pl.when(pl.col("modality") == Modality.ARRAY.value)
+        .then(pl.concat_str("role", pl.lit("="), "digest"))
+        .when(pl.col("modality") != Modality.TEXT.value)
+        .then("role"),
+    )
+    whole = told.group_by("place").agg(pl.col("compared", "shape", "borrowed").drop_nulls()).sort("place")
+    images, videos, sounds, texts = (
+        rows.filter((pl.col("role") == modality.value) & (pl.col("print") != b""))
+        for modality in (Modality.IMAGE, Modality.VIDEO, Modality.AUDIO, Modality.TEXT)
+    )
+    return AssetPool(
+        compared=[frozenset(roles) for roles in whole["compared"].to_list()],
+        shapes=[" ".join(roles) for roles in whole["shape"].to_list()],
+        borrowed=[frozenset(digests) for digests in whole["borrowed"].to_list()],
+        image_places=images["place"].to_numpy(),
+        image_hashes=_joined(images, "<u8"),
+        video_places=videos["place"].to_numpy(),
+        video_hashes=_joined(videos, "<u8"),
+        video_offsets=_offsets(videos, 8),
+        sound_places=sounds["place"].to_numpy(),
+        sounds=SoundPrints(
+            words_T=_joined(sounds, "<u4"), heard_T=_joined(sounds, "u1", "heard") > 0, offsets=_offsets(sounds, 4)
+        ),
+        text_places=texts["place"].to_numpy(),
+        texts_NP=_joined(texts, "<u4").reshape(-1, NUM_PERMUTATIONS),
+    )
+
+
+def _joined(rows: pl.DataFrame, kind: str, column: str = "print") -> np.ndarray:
+    return np.frombuffer(b"".join(rows[column].to_list()), kind)
+
+
+def _offsets(rows: pl.DataFrame, width: int) -> np.ndarray:
+    lengths = rows["print"].bin.size().to_numpy().astype(np.int64) // width
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
