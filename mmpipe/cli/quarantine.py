@@ -1,13 +1,23 @@
-"""The verbs on the quarantine: what could not be used, and why."""
+"""The verbs on the quarantine: what could not be used and why, another try, and letting in what a policy refused."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, OnlyDate, open_config
-from mmpipe.cli.show import print_json, print_rows, print_text
+from mmpipe.cli.options import (
+    DEFAULT_CONFIG,
+    LOOKING,
+    AsJson,
+    ConfigPath,
+    Corpus,
+    DryRun,
+    OnlyDate,
+    Reason,
+    open_config,
+)
+from mmpipe.cli.show import Bars, print_json, print_rows, print_text
 
 
 def register(app: typer.Typer) -> None:
@@ -15,11 +25,17 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="What could not be used, and why.", name="quarantine")
     group.command(name="ls")(quarantine_ls)
     group.command(name="show")(quarantine_show)
+    group.command(name="retry")(quarantine_retry)
+    group.command(name="release")(quarantine_release)
     app.add_typer(group, rich_help_panel=LOOKING)
 
 
 def quarantine_ls(
-    config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: OnlyDate = None, as_json: AsJson = False
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    dt: OnlyDate = None,
+    released: Annotated[bool, typer.Option("--released", help="What was let in by hand instead, and why.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count what is in quarantine by stage and reason."""
     import polars as pl
@@ -28,7 +44,11 @@ def quarantine_ls(
     from mmpipe.store.quarantine import read_quarantine
 
     settings, name = open_config(config, corpus)
-    rows = read_quarantine(open_store(settings.store), name, (dt,) if dt else None)
+    layout = open_store(settings.store)
+    if released:
+        print_rows(_released_rows(layout, name, dt), as_json, f"released of {name}")
+        return
+    rows = read_quarantine(layout, name, (dt,) if dt else None)
     counts = (
         rows.group_by("partition", "stage", "code")
         .agg(pl.len().alias("count"), pl.col("file").sort().first().alias("example"))
@@ -43,7 +63,7 @@ def quarantine_show(
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the rows of the quarantine, with the command that tries each again."""
+    """Show the rows of the quarantine, with what was seen and the command that tries each again."""
     from mmpipe.store.layout import open_store
     from mmpipe.store.quarantine import read_quarantine
 
@@ -55,8 +75,65 @@ def quarantine_show(
     if not rows:
         print_text(f"quarantine of {name}: nothing" + (f" for {code!r}" if code else ""))
     for row in rows:
+        kept = " (in use all the same)" if row["kept"] else ""
         print_text(
-            f"{row['partition']} {row['stage']} {row['code']}: {row['file'] or row['clip_key'] or row['source_id']}"
+            f"{row['partition']} {row['stage']} {row['code']}{kept}: "
+            f"{row['file'] or row['clip_key'] or row['source_id']}"
         )
         print_text(f"    {row['detail']}")
+        if row["facts"]:
+            print_text(f"    seen: {row['facts']}")
+        if row["attempts"] > 1:
+            print_text(f"    tried {row['attempts']} times")
         print_text(f"    again: {row['replay']}")
+
+
+def quarantine_retry(
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    code: Annotated[str | None, typer.Option(help="Only this reason.")] = None,
+    file: Annotated[str | None, typer.Option(help="Only this file, by its corpus-relative name.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Only what fell out here: list, probe, decode, extract, ...")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try what is in quarantine again, whatever is known of it (exit 5: too much is still there)."""
+    from mmpipe.steps.retry import retry_quarantined
+
+    settings, name = open_config(config, corpus)
+    with Bars() as bars:
+        made = retry_quarantined(settings, name, code=code, file=file, stage=stage, dry_run=dry_run, progress=bars)
+    print_rows(made.table(), as_json, f"tried again of {name}")
+
+
+def quarantine_release(
+    which: Annotated[str, typer.Argument(metavar="CODE|FILE", help="A reason, a file or a clip key.")],
+    reason: Reason,
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take a release back.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let in what a policy refused: limits, filters, near twins; it holds for these bytes on every later night."""
+    from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
+
+    settings, name = open_config(config, corpus)
+    act = take_back_release if undo else release_quarantined
+    with Bars() as bars:
+        made = act(settings, name, which, reason, dry_run=dry_run, progress=bars)
+    done = "taken back" if undo else "released"
+    print_rows([entry.row() for entry in made], as_json, f"would be {done}" if dry_run else done)
+
+
+def _released_rows(layout: Any, corpus: str, dt: str | None) -> list[dict[str, Any]]:
+    from mmpipe.steps.released import list_released, reasons_of
+
+    reasons = reasons_of(layout, corpus)
+    return [
+        {**entry.row(), "reason": reasons.get((entry.code, entry.thing), "")}
+        for entry in list_released(layout, corpus)
+        if dt in (None, entry.partition)
+    ]
