@@ -15,6 +15,7 @@ ROOMS = (
     ("mmpipe/remote", ""),
     ("mmpipe/sources", ""),
     ("mmpipe/media", ""),
+    ("mmpipe/signals", ""),
     ("mmpipe/segment", ""),
     ("mmpipe/features", ""),
     ("mmpipe/engine", ""),

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from mmpipe.errors import MmpipeError
+from mmpipe.steps.markdown import as_block
 
 
 class Report(Protocol):
@@ -46,7 +47,7 @@ def run_page(*names: str) -> Iterator[RunPage]:
     try:
         yield page
     except MmpipeError as error:
-        page.note("failed", str(error))
+        page.sections.append(f"## failed\n\n{as_block(str(error))}")  # it may quote names of files
         raise
     finally:
         key = artifact_key(*names)

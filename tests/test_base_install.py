@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = (
     "av", "fastapi", "ffmpeg", "ftfy", "imageio_ffmpeg", "jinja2", "PIL", "prefect", "safetensors", "sklearn", "scipy",
     "sqlalchemy", "torch", "transformers", "webdataset", "xxhash", "pandas", "duckdb", "hypothesis", "pytest",
+    "py3langid", "charset_normalizer",
 )  # fmt: skip
 
 BLOCK = f"""
@@ -58,6 +59,7 @@ def test_the_list_of_heavy_packages_is_complete() -> None:
     imported = {
         "ffmpeg-python": "ffmpeg",
         "imageio-ffmpeg": "imageio_ffmpeg",
+        "charset-normalizer": "charset_normalizer",
         "pillow": "PIL",
         "scikit-learn": "sklearn",
     }

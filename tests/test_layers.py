@@ -24,7 +24,7 @@ DOORS = {
 MAY_LOAD: dict[str, tuple[str, ...]] = {
     "torch": ("mmpipe.fusion", "mmpipe.train"),
     "transformers": (),
-    "av": ("mmpipe.media", "mmpipe.steps.extract_shard"),
+    "av": ("mmpipe.media", "mmpipe.steps.extract_shard", "mmpipe.steps.survey_worker"),
     "prefect": (),
     "ray": (),
 }

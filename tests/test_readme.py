@@ -10,6 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from docs.tree import BEGIN, END, render_tree
@@ -78,9 +80,25 @@ def test_there_is_no_program_beyond_those_that_are_run() -> None:
 
 
 def test_the_config_is_one_that_mmpipe_takes() -> None:
-    (toml,) = blocks("toml")
-    config = parse_config(tomllib.loads(toml))
+    config = parse_config(tomllib.loads(blocks("toml")[0]))
     assert config.models["street"].corpus == "street"
+
+
+@pytest.mark.slow
+def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "made", num_clips=4)
+    shutil.move(corpus / "media", tmp_path / "raw")
+    shutil.move(corpus / "labels.jsonl", tmp_path / "labels.jsonl")
+    np.save(tmp_path / "raw" / "scene-001.npy", np.ones((400, 3), np.float32))
+    (_, toml) = blocks("toml")
+    (tmp_path / "mmpipe.toml").write_text(toml.replace('"sidecar", "column:caption"', '"sidecar"'), "utf-8")
+    for words in (["ingest", "--dt", "2026-11-20"], ["extract"]):
+        done = subprocess.run([*MMPIPE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    datasets = {path.name for path in (tmp_path / "store" / "street").iterdir()}
+    assert {"signals", "audio-logmel.clean@1", "video-hogdct@1", "audio-logmel@1"} <= datasets
+    signals = pl.read_parquet(tmp_path / "store" / "street" / "signals" / "data" / "*" / "*.parquet")
+    assert signals.height >= 4 and signals["loudness_lufs"].null_count() == 0
 
 
 def test_the_tree_is_that_of_the_files() -> None:

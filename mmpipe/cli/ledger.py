@@ -45,8 +45,9 @@ def plan(
     """Say what is due and why, and what it will take."""
     from mmpipe.steps.forecast import forecast_plan, totals_of
     from mmpipe.steps.ingest import ingest_reason
-    from mmpipe.steps.night import date_now, models_due
+    from mmpipe.steps.night import models_due
     from mmpipe.steps.plan import Plan, dates_between, plan_corpus
+    from mmpipe.steps.today import date_now
 
     settings, name = open_config(config, corpus)
     today = date_now(settings)

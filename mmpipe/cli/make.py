@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    corpus: Annotated[Path, typer.Option(help="Folder of raw files.")],
+    corpus: Annotated[Path, typer.Option(help="Folder of raw files or tars, or a table that names files.")],
     labels: Annotated[Path | None, typer.Option(help="Labels table: jsonl, csv or parquet.")] = None,
     target: Annotated[str | None, typer.Option(help="Labels column to learn, or `cue`.")] = None,
     clips: Annotated[ClipRule, typer.Option(help="How to cut recordings into clips.")] = ClipRule.WHOLE,
@@ -75,7 +75,8 @@ def init(
 def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False) -> None:
     """Do a whole night: ingest, extract, train, evaluate, publish, report."""
     from mmpipe.steps.inspect import count_quarantined
-    from mmpipe.steps.night import date_now, run_night, what_is_due, what_waits
+    from mmpipe.steps.night import run_night, what_is_due, what_waits
+    from mmpipe.steps.today import date_now
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
@@ -107,7 +108,7 @@ def ingest(
 ) -> None:
     """Take in what is new in a corpus."""
     from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-    from mmpipe.steps.night import date_now
+    from mmpipe.steps.today import date_now
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
@@ -271,8 +272,9 @@ def report(
     dry_run: DryRun = False,
 ) -> None:
     """Write the HTML page of a corpus, with its model where one is trained."""
-    from mmpipe.steps.night import date_now, models_of
+    from mmpipe.steps.night import models_of
     from mmpipe.steps.report import report_path, write_report
+    from mmpipe.steps.today import date_now
     from mmpipe.steps.train import newest_checkpoint
     from mmpipe.store.layout import open_store
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from mmpipe.steps.progress import Pace
+
+_LINE_EVERY_S = 5.0  # between two plain lines of one stage
 _BIDI = {0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0x2066, 0x2067, 0x2068, 0x2069}
 
 
@@ -75,6 +79,8 @@ class Bars:
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._paces: dict[str, Pace] = {}
+        self._said_s: dict[str, float] = {}  # when the last plain line of a stage was printed
 
     def __enter__(self) -> Bars:
         """Take the terminal."""
@@ -84,6 +90,7 @@ class Bars:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TextColumn("{task.fields[pace]}"),
                 TextColumn("{task.fields[note]}"),
                 console=self._console,
                 transient=False,
@@ -98,12 +105,22 @@ class Bars:
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
+        now_s = time.monotonic()
+        self._paces[stage], self._said_s[stage] = Pace(total=total, started_s=now_s), now_s
         if self._progress:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
+            self._tasks[stage] = self._progress.add_task(stage, total=total, note="", pace="")
         else:
             self._console.print(f"{stage}: {total} to do")
 
     def advance(self, stage: str, units: int = 1, note: str = "") -> None:
         """Move a stage's bar."""
-        if self._progress and stage in self._tasks:
-            self._progress.update(self._tasks[stage], advance=units, note=plain(note))
+        pace = self._paces.get(stage)
+        if pace is None:
+            return
+        now_s = time.monotonic()
+        pace.done += units
+        if self._progress:
+            self._progress.update(self._tasks[stage], advance=units, note=plain(note), pace=pace.told(now_s))
+        elif now_s - self._said_s[stage] >= _LINE_EVERY_S:
+            self._said_s[stage] = now_s
+            self._console.print(f"{stage}: {pace.done} of {pace.total}, {pace.told(now_s)}")

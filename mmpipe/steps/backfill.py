@@ -66,7 +66,16 @@ def backfill_dates(
     The corpus's folder is listed once for the whole range.
     """
     dates = dates_of_range(first, last)
-    whole = _Range(config=config, corpus=corpus, dates=dates, only=only, features=features, list_files=list_files)
+    whole = _Range(
+        config=config,
+        corpus=corpus,
+        dates=dates,
+        only=only,
+        features=features,
+        list_files=list_files,
+        progress=progress,
+        dry_run=dry_run,
+    )
     with shared_engine(config):
         days = [_fill(whole, dt, dry_run, progress) for dt in dates]
     return BackfillReport(days=tuple(days))
@@ -93,13 +102,17 @@ class _Range:
     only: Only
     features: Sequence[str] | None
     list_files: ListFiles
+    progress: Progress
+    dry_run: bool
     files: Look | None = None
     plan: Plan | None = None
 
     def look(self) -> Look:
         """Return what lies in the folder."""
         if self.files is None:
-            self.files = look_at_corpus(self.config, self.corpus, self.list_files)
+            self.files = look_at_corpus(
+                self.config, self.corpus, self.list_files, self.progress, refresh=not self.dry_run
+            )
         return self.files
 
     def of_date(self, dt: str) -> Plan:

@@ -60,7 +60,10 @@ def _cause(before: pl.DataFrame, rows: pl.DataFrame, modality: Modality) -> str:
     if changed.is_empty():
         same = replaced.height == rows.filter(pl.col(stream) != "").height
         return f"same {modality} under a new key: copied, nothing to compute" if same else ""
-    return f"the {modality} of {_quoted(changed['source_id'].unique().sort().to_list())} has new bytes"
+    names = changed["source_id"].unique().sort().to_list()
+    if changed.join(before, on=stream, how="anti").is_empty():
+        return f"the {modality} of {_quoted(names)} is cut otherwise"
+    return f"the {modality} of {_quoted(names)} has new bytes"
 
 
 def _quoted(names: Sequence[str]) -> str:

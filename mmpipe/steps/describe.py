@@ -20,6 +20,7 @@ from mmpipe.report.values import (
 from mmpipe.steps.candidates import UNIMODAL
 from mmpipe.steps.evaluate import Evaluation
 from mmpipe.store.rights import RightsCount
+from mmpipe.types import Modality
 
 
 def describe_model(
@@ -31,6 +32,10 @@ def describe_model(
     metrics = evaluation.metrics[contender]
     features = [contender] if not candidate.fused else [schema.feature for schema in evaluation.data.schemas]
     limits = [f"No labelled clip has {feature}: it was left out." for feature in evaluation.absent_inputs]
+    if any(schema.modality is Modality.TEXT and schema.feature in features for schema in evaluation.data.schemas):
+        limits += [
+            f"The text of {found['assets']} recordings is from {found['origin']}." for found in lineage.get("texts", ())
+        ]
     return ModelCard(
         name=evaluation.model,
         corpus=evaluation.settings.corpus,

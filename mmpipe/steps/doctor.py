@@ -27,6 +27,7 @@ def examine(config_path: Path) -> list[dict[str, str]]:
         lambda: _check_config(config_path),
         lambda: _check_store(config_path),
         _check_media,
+        _check_workers,
         _check_device,
     ]
     rows = []
@@ -83,6 +84,30 @@ def _check_media() -> tuple[str, str, str]:
     except MmpipeError as error:
         return "media", "wrong", str(error)
     return "media", "ok", f"PyAV {importlib.metadata.version('av')}: hostile containers are refused"
+
+
+def _check_workers() -> tuple[str, str, str]:
+    """Start a worker as a night does, and ask it what holds it."""
+    from mmpipe.engine.local import LocalEngine
+    from mmpipe.engine.work import WorkItem
+    from mmpipe.media.confine import InForce
+    from mmpipe.steps.wire import decode
+
+    try:
+        with LocalEngine(1, 2 << 30, worker_setup="mmpipe.steps.worker:set_up") as engine:
+            item = WorkItem(name="confinement", payload=None, timeout_s=60)
+            (outcome,) = engine.run("mmpipe.steps.worker:tell_confinement", [item])
+    except MmpipeError as error:
+        return "workers", "wrong", str(error)
+    if outcome.result is None:
+        return "workers", "wrong", f"a worker could not say what holds it: {outcome.failure and outcome.failure.detail}"
+    seen = decode(InForce, outcome.result)
+    if faults := seen.faults():
+        return "workers", "wrong", ", ".join(faults)
+    held = f"no core dumps, {seen.open_files} open files at most, ended with their parent, no new privileges"
+    if not seen.network_off:
+        return "workers", "weak", f"{held}; but this system lets no process give its network away"
+    return "workers", "ok", f"no network, {held}"
 
 
 def _check_device() -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from mmpipe.config import Config
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ShardError
 from mmpipe.features.extractor import feature_name, fingerprint
+from mmpipe.steps.banks import ensure_banks
 from mmpipe.steps.choices import State
 from mmpipe.steps.commit import CommitReport, commit_features
 from mmpipe.steps.external_shards import fill_external
@@ -71,6 +72,7 @@ def extract_plan(
     that could not be made. TransientError, after that: shards that somebody else is making.
     """
     layout = create_store(config.store)
+    ensure_banks(config, plan.corpus, _features(plan.shards), progress)
     require_room(config, plan.corpus, plan.shards, free)
     with claim_shards(layout, plan.corpus, _places(plan.shards)) as claim:
         shards = _still_due(config, plan.corpus, plan.shards, claim)
@@ -98,12 +100,17 @@ def extract_shards(
     ShardError, after all the others are made: shards that could not be. TransientError: shards somebody else makes.
     """
     layout = create_store(config.store)
+    ensure_banks(config, corpus, _features(shards), progress)
     require_room(config, corpus, shards, free)
     with claim_shards(layout, corpus, _places(shards)) as claim:
         report, failed = _extract(config, corpus, _still_due(config, corpus, shards, claim), progress)
     _raise_failures(failed)
     raise_if_running(claim.held)
     return report
+
+
+def _features(shards: Iterable[ShardDue]) -> set[str]:
+    return {name for due in shards for name in due.features}
 
 
 def _places(shards: Iterable[ShardDue]) -> set[Place]:
@@ -149,7 +156,7 @@ def _extract(
     quarantined: dict[str, int] = {}
     for shard in done:
         for feature in shard.features:
-            for drop in feature.drops:
+            for drop in (drop for drop in feature.drops if not drop.kept):
                 quarantined[drop.code] = quarantined.get(drop.code, 0) + 1
     report = ExtractReport(
         corpus=corpus,

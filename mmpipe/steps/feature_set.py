@@ -5,10 +5,11 @@ from __future__ import annotations
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.features.extractor import Extractor, feature_name
-from mmpipe.features.naming import EXTRACTOR, make_feature, own_name_hint
+from mmpipe.features.naming import EXTRACTOR, make_feature, own_name_hint, table_name
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.features.registry import default_features
 from mmpipe.steps.external_pins import find_pinned, registered_names
+from mmpipe.steps.renditions import resolve_rendition
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.schema import find_schema, schema_digest, shape_of
 
@@ -18,7 +19,8 @@ def resolve_features(config: Config, corpus: str) -> tuple[Extractor, ...]:
     those its models read."""
     _, source = config.corpus(corpus)
     if source.features is None:
-        names = {*default_features(), *registered_names(StoreLayout(config.store), corpus)}
+        usual = default_features(arrays=source.arrays.are_wanted)
+        names = {*usual, *registered_names(StoreLayout(config.store), corpus)}
     else:
         names = set(source.features)
     for model in config.models.values():
@@ -31,10 +33,10 @@ def resolve_feature(config: Config, name: str, corpus: str | None = None) -> Ext
     """Return one extractor with the parameters that the config gives it, or what another team publishes for a corpus
     under the name."""
     pinned = find_pinned(StoreLayout(config.store), corpus, name) if corpus else None
-    table = config.features.get(name, {})
+    table = config.features.get(table_name(name), {})
     if pinned and EXTRACTOR in table:
         raise ConfigError(f"features.{name}: another team's dataset is registered under this name. Choose another.")
-    return pinned or make_feature(name, table)
+    return pinned or make_feature(name, table, resolve_rendition(config, corpus, name))
 
 
 def require_same_shape(layout: StoreLayout, corpus: str, extractor: Extractor) -> None:

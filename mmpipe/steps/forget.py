@@ -29,6 +29,7 @@ from mmpipe.steps.forget_places import (
     tainted_versions,
 )
 from mmpipe.steps.forget_store import Holders, delete_objects, holders_of, rewrite_datasets
+from mmpipe.steps.mirror import forget_in_mirror
 from mmpipe.steps.rights import recount_rights
 from mmpipe.steps.scan import forget_in_scan, scan_path
 from mmpipe.store.audit import append_event
@@ -122,6 +123,7 @@ def _carry_out(layout: StoreLayout, order: ForgetOrder, raw: Path | None) -> For
     recount_rights(layout, order.corpus)
     for page in list_reports(layout, order.corpus):
         remove_file(page)
+    forget_in_mirror(layout, order.corpus, order.files)
     forget_in_scan(scan_path(layout, order.corpus), order.files, order.streams)
     drop_journal(layout, order.corpus)
     _clear_staging(layout, order, holders)

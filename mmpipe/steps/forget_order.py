@@ -17,7 +17,7 @@ from mmpipe.store.objects import has_object
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.rewrite import Traces, every_shard
 from mmpipe.store.spine import SPINE, read_spine
-from mmpipe.store.table import read_shard_table
+from mmpipe.store.table import kind_of, read_shard_table
 from mmpipe.types import digest_of
 
 ROW_COLUMNS = ("partition", "shard", "ordinal", "key", "start_ns", "end_ns", *STREAM_COLUMNS.values())
@@ -77,6 +77,7 @@ def resolve_order(layout: StoreLayout, corpus: str, name: str, reason: str) -> F
     spine = spine.filter(pl.col("asset_id").is_in(ids))
     partitions = {*spine["partition"], *mine["partition"], *twins["partition"], *loose["partition"]}
     streams = set(mine["digest"])
+    digests = {*mine["file_sha256"], *twins["file_sha256"], *loose["file_sha256"]}
     return ForgetOrder(
         corpus=corpus,
         name=name,
@@ -84,11 +85,11 @@ def resolve_order(layout: StoreLayout, corpus: str, name: str, reason: str) -> F
         partition=min(partitions),
         asset_ids=tuple(ids),
         source_ids=tuple(sources),
-        files=tuple(sorted({*mine["file"], *twins["file"], *loose["file"]})),
+        files=tuple(sorted({*mine["file"], *twins["file"], *loose["file"]} - {""})),
         keys=tuple(sorted({*spine["key"], *_old_keys(layout, corpus, ids)})),
         streams=tuple(sorted(streams - set(others["digest"]))),
         shared=len(streams & set(others["digest"])),
-        file_digests=tuple(sorted({*mine["file_sha256"], *loose["file_sha256"]} - {"", *others["file_sha256"]})),
+        file_digests=tuple(sorted(digests - {"", *others["file_sha256"]})),
         rows=tuple(spine.select(ROW_COLUMNS).iter_rows()),
         moved=_moved(mine, twins, loose, set(spine.filter(~pl.col("superseded"))["asset_id"])),
     )
@@ -102,7 +103,7 @@ def assets_named(name: str, *frames: pl.DataFrame) -> list[str]:
 
 def twins_among(drops: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of a quarantine that stand for second copies of known assets."""
-    return drops.filter((pl.col("code") == "duplicate") & (pl.col("asset_id") != ""))
+    return drops.filter(pl.col("code").is_in(["duplicate", "near_duplicate"]) & (pl.col("asset_id") != ""))
 
 
 def write_order(layout: StoreLayout, order: ForgetOrder) -> None:
@@ -133,16 +134,16 @@ def _old_keys(layout: StoreLayout, corpus: str, ids: list[str]) -> set[str]:
     """Return the keys of clips that only old revisions have."""
     dataset = layout.dataset(corpus, CLIPS)
     keys: set[str] = set()
-    for _, shard in every_shard(dataset):
+    for manifest, shard in every_shard(dataset):
         if all(has_object(dataset, file) for file in shard.files):
-            frame = read_shard_table(dataset, SPINE, shard)
+            frame = read_shard_table(dataset, kind_of(dataset, SPINE, manifest), shard)
             keys.update(frame.filter(pl.col("asset_id").is_in(ids))["key"])
     return keys
 
 
 def _moved(mine: pl.DataFrame, twins: pl.DataFrame, loose: pl.DataFrame, live: set[str]) -> dict[str, dict[str, int]]:
     moved: dict[str, dict[str, int]] = {}
-    used = mine.filter(pl.col("asset_id").is_in(sorted(live)))
+    used = mine.filter(pl.col("asset_id").is_in(sorted(live)) & (pl.col("file") != ""))  # words of a label are in none
     for fate, rows in (("used", used), ("duplicates", twins), ("quarantined", loose)):
         for partition, file in rows.select("partition", "file").unique().iter_rows():
             assert file, f"a row of {partition} that counts as {fate} names no file"

@@ -16,6 +16,7 @@ from mmpipe.registry.versions import Version, list_models, list_versions
 from mmpipe.steps.forget_models import checkpoint_changes, unfinished_trainings, version_changes
 from mmpipe.steps.forget_order import ForgetOrder
 from mmpipe.steps.forget_store import Holders, holds_traces
+from mmpipe.steps.mirror import mirrored_files
 from mmpipe.steps.scan import scan_path
 from mmpipe.store.commit import read_head, read_manifest
 from mmpipe.store.journal import read_made
@@ -39,6 +40,7 @@ def list_places(layout: StoreLayout, order: ForgetOrder, holders: Holders, raw: 
     yield from _in_models(layout, order, holders)
     yield from _notes(layout, order, holders)
     yield from _in_pins(layout, order)
+    yield from _in_mirror(layout, order)
     yield from _raw_files(order, raw)
 
 
@@ -95,6 +97,12 @@ def _in_pins(layout: StoreLayout, order: ForgetOrder) -> Iterator[Holding]:
         if any(PurePosixPath(name).stem in {*stems, *order.keys} for name in names):
             where = f"{path.parent.name}/{path.name}"
             yield Holding(what="pin", where=where, fate="stays: it names a file of another team, theirs to delete")
+
+
+def _in_mirror(layout: StoreLayout, order: ForgetOrder) -> Iterator[Holding]:
+    if mirrored := mirrored_files(layout, order.corpus, order.files):
+        yield Holding(what="mirrored files", where=f"{len(mirrored)} of {order.corpus}", fate="deleted")
+        yield Holding(what="source", where=f"of {order.corpus}", fate="not ours to change: remove it there too")
 
 
 def _raw_files(order: ForgetOrder, raw: Path | None) -> Iterator[Holding]:

@@ -14,25 +14,49 @@ from mmpipe.steps.forget_order import ForgetOrder
 from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest
 from mmpipe.steps.recommit import recommit
 from mmpipe.store.assets import ASSET_STREAMS
+from mmpipe.store.banks import BANK_CLIPS
 from mmpipe.store.commit import read_head
-from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, TOMBSTONES, DatasetLayout, StoreLayout
+from mmpipe.store.layout import (
+    ADMITTED,
+    ASSETS,
+    BANKS,
+    CLIPS,
+    PRINTS,
+    QUARANTINE,
+    SIGNALS,
+    SURVEYS,
+    TOMBSTONES,
+    DatasetLayout,
+    StoreLayout,
+)
 from mmpipe.store.manifest import Manifest, ShardEntry
 from mmpipe.store.objects import has_object
+from mmpipe.store.prints import STREAM_PRINTS
 from mmpipe.store.quarantine import DROPS, read_quarantine
 from mmpipe.store.redaction import Redaction, put_redaction, read_redaction, redact_manifest
 from mmpipe.store.rewrite import every_shard, find_holders, rewrite_feature, rewrite_table
 from mmpipe.store.schema import read_schema
+from mmpipe.store.signals import CLIP_SIGNALS
 from mmpipe.store.spine import SPINE, IngestTotals, identity_digest, read_spine
+from mmpipe.store.surveys import ASSET_SURVEYS
 from mmpipe.store.table import kind_of
 from mmpipe.types import Modality
 
-TABLES = {CLIPS: SPINE, ASSETS: ASSET_STREAMS, QUARANTINE: DROPS}
+TABLES = {
+    CLIPS: SPINE,
+    ASSETS: ASSET_STREAMS,
+    SIGNALS: CLIP_SIGNALS,
+    SURVEYS: ASSET_SURVEYS,
+    PRINTS: STREAM_PRINTS,
+    BANKS: BANK_CLIPS,
+    QUARANTINE: DROPS,
+}
 Holders = Mapping[str, frozenset[str]]  # objects that hold something of it, by dataset
 
 
 def holders_of(layout: StoreLayout, order: ForgetOrder) -> Holders:
     """Return the objects that hold something of what is forgotten, of every dataset and revision."""
-    names = [name for name in layout.dataset_names(order.corpus) if name != TOMBSTONES]
+    names = [name for name in layout.dataset_names(order.corpus) if name not in (TOMBSTONES, ADMITTED)]
     return {name: find_holders(layout.dataset(order.corpus, name), order.traces) for name in names}
 
 
@@ -41,7 +65,7 @@ def rewrite_datasets(layout: StoreLayout, order: ForgetOrder, holders: Holders) 
     for name, held in holders.items():
         _redact(layout.dataset(order.corpus, name), order, held)
     # Readers look up the spine's clips in the features, so the spine loses its rows first.
-    for name in (CLIPS, ASSETS, QUARANTINE):
+    for name in TABLES:
         if name in holders:
             _commit_table(layout.dataset(order.corpus, name), order)
     removed, remaining = order.spine_rows(), read_spine(layout, order.corpus)

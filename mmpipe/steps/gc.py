@@ -31,6 +31,7 @@ from mmpipe.remote import RemotePath, require_conditional_delete, store_now
 from mmpipe.steps.abandoned import spare_receipts
 from mmpipe.steps.garbage import Collection, Garbage
 from mmpipe.steps.gc_bucket import Stamped, find_far, remove_far
+from mmpipe.steps.mirror import spare_mirrors
 from mmpipe.steps.retention import held_objects, newest_change, spare_checkpoints, spare_snapshots
 from mmpipe.store.audit import append_event
 from mmpipe.store.layout import StoreLayout, open_store, require_current
@@ -111,6 +112,7 @@ def _find(config: Config, layout: StoreLayout, corpus: str | None, cutoff_s: flo
         found += _unheld(layout, corpus, held, cutoff_s)
     if corpus is None:
         found += _leftovers(layout, cutoff_s)
+        found += [_garbage(layout, "mirror", path) for path in spare_mirrors(config, layout, cutoff_s)]
         found += [_garbage(layout, "receipt", path) for path in spare_receipts(config, layout, cutoff_s)]
         if not isinstance(layout.root, RemotePath):
             found += [_garbage(layout, "lease", path) for path in _dead_leases(layout)]
@@ -157,7 +159,7 @@ def _garbage(layout: StoreLayout, kind: str, path: StorePath) -> Garbage:
 
 def _home(layout: StoreLayout, kind: str) -> StorePath:
     """Return where a kind of thing lies; a remote store's unfinished work lies on this machine."""
-    return layout.local if kind in ("staging", "receipt", "checkpoint") else layout.root
+    return layout.local if kind in ("staging", "receipt", "checkpoint", "mirror") else layout.root
 
 
 # --------------------------------------------------------------------------- removing

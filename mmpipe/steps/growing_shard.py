@@ -15,7 +15,11 @@ from pathlib import Path
 from mmpipe.errors import SampleError
 from mmpipe.features.extractor import Extractor
 from mmpipe.features.naming import make_feature
+from mmpipe.features.prepared import Rendition
 from mmpipe.io import make_directory
+from mmpipe.media.facts import stream_facts
+from mmpipe.media.filters import FilterStep
+from mmpipe.steps.renditions import Preparation, filter_steps
 from mmpipe.steps.shard_work import AssetWork, ClipWork, FeatureDone, FeatureWork, ReusedValue, ShardWork
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import DatasetLayout, StoreLayout
@@ -40,20 +44,27 @@ class GrowingShard:
     reused: Mapping[int, ReusedValue]
     twins: frozenset[tuple[str, int, int]]  # (stream, start, end) that more than one clip of the shard has
     drops: list[Drop] = field(default_factory=list)
+    notes: list[Drop] = field(default_factory=list)  # of what is in use all the same
     num_absent: int = 0
     num_reused: int = 0
     num_settled: int = 0  # whose turn has come
     settled: dict[int, _Row | None] = field(default_factory=dict)
     memory: dict[tuple[str, int, int], FeatureValue] = field(default_factory=dict)
     readers: dict[tuple[str, int], ShardReader] = field(default_factory=dict)
+    preparation: Preparation | None = None  # where the feature reads a rendition
+    staging: Path = Path()  # of the whole shard
 
     @classmethod
     def open(
         cls, layout: StoreLayout, work: ShardWork, feature: FeatureWork, staging: Path, stack: ExitStack
     ) -> GrowingShard:
         """Set the extractor up, and begin a file in a staging folder."""
-        extractor = make_feature(feature.name, json.loads(feature.table_json))
+        rendition = Rendition.model_validate_json(feature.rendition_json) if feature.rendition_json else None
+        extractor = make_feature(feature.name, json.loads(feature.table_json), rendition)
         extractor.setup("cpu")
+        preparation = None
+        if rendition:
+            preparation = Preparation(layout=layout, corpus=work.corpus, rendition=rendition, needs=extractor.needs)
         spec = ShardSpec(
             corpus=work.corpus,
             partition=work.partition,
@@ -76,7 +87,14 @@ class GrowingShard:
             ordinals=tuple(sorted(clip.ordinal for asset in work.assets for clip in asset.clips)),
             reused={entry.ordinal: entry for entry in work.reused if entry.feature == feature.feature},
             twins=frozenset(place for place, count in ranges.items() if count > 1),
+            preparation=preparation,
+            staging=staging,
         )
+
+    @property
+    def filters(self) -> tuple[FilterStep, ...]:
+        """Return the filters that the media must go through before they are decoded."""
+        return filter_steps(self.preparation.rendition) if self.preparation else ()
 
     def waits_for(self, clip: ClipWork) -> bool:
         """Say whether a clip is not settled yet."""
@@ -106,7 +124,7 @@ class GrowingShard:
             self._settle_without(asset, stream, clip)
             return
         try:
-            value = self._compute(media)
+            value = self._compute(media, _place(stream, clip))
         except SampleError as error:
             self.settle_fault(asset, clip, error)
             return
@@ -123,8 +141,10 @@ class GrowingShard:
             self.num_absent += 1
             self._settle(clip, None)
 
-    def _compute(self, media: ClipMedia) -> FeatureValue:
+    def _compute(self, media: ClipMedia, place: tuple[str, int, int]) -> FeatureValue:
         try:
+            if self.preparation:
+                media = self.preparation.apply(media, " ".join(map(str, place)))
             (value,) = self.extractor.extract([media])
             check_value(self.extractor.schema, value)
         except (SampleError, MemoryError):  # the engine knows what to do about memory
@@ -150,16 +170,35 @@ class GrowingShard:
                 asset_id=asset.asset_id,
                 clip_key=clip.clip.key,
                 feature=self.feature.feature,
+                facts=stream_facts(stream),
             )
         )
         self._settle(clip, None)
+
+    def note_damage(self, asset: AssetWork, stream: Stream, clip: ClipWork, share: float) -> None:
+        """Note, beside the asset's first clip here, that values come from media with holes."""
+        self.notes.append(
+            Drop(
+                stage="extract",
+                code="damaged",
+                detail=f"{share:.2%} of the {stream.modality} cannot be decoded; it is used all the same",
+                file=stream.file,
+                file_sha256=stream.file_sha256,
+                source_id=asset.source_id,
+                asset_id=asset.asset_id,
+                clip_key=clip.clip.key,
+                feature=self.feature.feature,
+                facts=stream_facts(stream),
+                kept=True,
+            )
+        )
 
     def finish(self, work: ShardWork) -> FeatureDone:
         """Make the shard's files durable and leave the receipt."""
         missing = len(self.ordinals) - self.num_settled
         assert not missing, f"{missing} of {len(self.ordinals)} clips were never settled"
         staged = self.writer.close()
-        drops = tuple(sorted(self.drops, key=lambda drop: drop.clip_key))
+        drops = tuple(sorted((*self.drops, *self.notes), key=lambda drop: (drop.clip_key, drop.kept, drop.detail)))
         entry = ShardEntry(
             number=work.shard,
             files=tuple(self._put(staged)),
@@ -167,7 +206,7 @@ class GrowingShard:
             inputs=self.feature.inputs,
             spine=len(self.ordinals),
             absent=self.num_absent,
-            quarantined=len(drops),
+            quarantined=len(self.drops),
             statistics=staged.statistics,
         )
         receipt = Receipt(entry=entry, drops=drops)
@@ -223,7 +262,9 @@ class _Row:
 
 def _should_reach(asset: AssetWork, stream: Stream, clip: ClipWork) -> bool:
     """Say whether a stream, as it was probed, has something in a clip: text between two cues has not, nor has a track
-    that ended before."""
+    that ended before, nor need an array."""
+    if stream.modality is Modality.ARRAY:
+        return False  # a sensor may be silent for a while, or have no number to give
     if stream.modality is Modality.TEXT:
         return not (asset.cues or stream.duration_ns)
     ends_ns = stream.start_ns + stream.duration_ns

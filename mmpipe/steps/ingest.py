@@ -16,19 +16,28 @@ from mmpipe.config import Config, CorpusConfig, DateRule
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import PartialError, ShardError
 from mmpipe.io import canonical_json, make_directory, replace_bytes
+from mmpipe.media.captions import reading_of
 from mmpipe.media.probe import ProbedFile
 from mmpipe.sources.listing import Listing
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.steps.acceptance import Acceptance, accept_asset, refuse_forgotten
+from mmpipe.steps.arrays import add_label_numbers
+from mmpipe.steps.banks import keep_train_clips
 from mmpipe.steps.homes import Homes, read_homes
 from mmpipe.steps.intake import Intake, Look, look_at_corpus, look_at_listing, settings_digest, take_in
+from mmpipe.steps.markdown import inert
+from mmpipe.steps.mirror import media_root
+from mmpipe.steps.near import NO_TWINS, NearTwins, find_twins, read_known_prints
 from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.rights import RightsSaid, note_rights
 from mmpipe.steps.scan import RACE_NS, read_scan, scan_path, write_scan
+from mmpipe.steps.survey import require_survey, survey_corpus
+from mmpipe.steps.texts import give_texts
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
 from mmpipe.steps.workers import shared_engine
+from mmpipe.store.admitted import read_admitted
 from mmpipe.store.layout import StoreLayout, check_partition, create_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.tombstones import FILE, STREAM, Tombstones, read_tombstones
@@ -65,7 +74,7 @@ class IngestReport:
             f"{self.seconds:.1f} s"
         ]
         if self.unmatched_labels:
-            first = ", ".join(self.unmatched_labels[:3])
+            first = ", ".join(map(inert, self.unmatched_labels[:3]))
             labels = counted(len(self.unmatched_labels), "label", "name", "names")
             lines.append(f"{labels} no file, such as {first}")
         return "\n\n".join(lines)
@@ -86,7 +95,7 @@ def ingest_corpus(
     _, source = config.corpus(corpus)
     layout = create_store(config.store)
     with Lease.acquire(layout, f"ingest-{corpus}"):
-        intake = take_in(source, dt, look or look_at_corpus(config, corpus))
+        intake = take_in(source, dt, look or look_at_corpus(config, corpus, progress=progress))
         report = _ingest(config, layout, corpus, source, dt, intake, progress)
     if report.quarantined_share > source.max_quarantined:
         raise PartialError(
@@ -113,7 +122,10 @@ def ingest_reason(config: Config, corpus: str, dt: str, look: Look | None = None
         return "never ingested"
     if record.get("settings") != (look.settings if look else settings_digest(source)):
         return "the corpus's settings or labels changed"
-    intake = take_in(source, dt, look or look_at_corpus(config, corpus))
+    look = look or look_at_corpus(config, corpus, refresh=False)
+    if look.pending:
+        return look.pending
+    intake = take_in(source, dt, look)
     noted = record.get("listings", {}).get(_record_key(source, dt), _listing_digest((), ()))
     if noted != _listing_digest(intake.groups, intake.drops):
         return "files were added, removed or changed"
@@ -130,16 +142,26 @@ def _ingest(
     progress: Progress,
 ) -> IngestReport:
     started, started_ns = time.monotonic(), intake.started_ns
+    require_survey(corpus, source)
+    source = source.model_copy(update={"root": media_root(layout, corpus, source)})  # every stage reads files there
     files = [file for group in intake.groups for file in group.files]
     tombstones = read_tombstones(layout, corpus)
     probed, num_opened = _probe_files(config, layout, corpus, source, files, tombstones, started_ns, progress)
     accepted = [refuse_forgotten(accept_asset(group, probed), tombstones) for group in intake.groups]
+    accepted = give_texts(config, layout, corpus, source, accepted, intake.labels.labels, progress)
+    accepted, cell_notes = add_label_numbers(accepted, source, intake.labels.labels)
+    prints = read_known_prints(layout, corpus, source)
+    surveyed = survey_corpus(config, layout, corpus, source, accepted, progress, set(prints["asset_id"]))
+    accepted = [refuse_forgotten(entry, tombstones) for entry in surveyed.accepted]
     homes = read_homes(layout, corpus)
+    near = find_twins(source, prints, surveyed.prints, accepted, homes, read_admitted(layout, corpus))
     said = RightsSaid(config=source.rights, table=intake.labels)
-    drops = [*intake.drops, *said.faults({group.source_id for group in intake.groups})]
-    drafts = draft_partitions(accepted, drops, intake.num_filtered, homes, source.dates.rule, dt)
-    counts = [commit_draft(layout, corpus, source, draft, intake.labels.labels, said.of) for draft in drafts]
+    drops = [*intake.drops, *cell_notes, *said.faults({group.source_id for group in intake.groups})]
+    drafts = draft_partitions(accepted, drops, intake.num_filtered, homes, source.dates.rule, dt, near)
+    labels = intake.labels.labels
+    counts = [commit_draft(layout, corpus, source, draft, labels, said.of, surveyed, near) for draft in drafts]
     note_rights(layout, corpus, source, intake.labels, [draft.partition for draft in drafts])
+    keep_train_clips(layout, corpus)
     _write_record(layout, corpus, source, dt, intake)
     return IngestReport(
         corpus=corpus,
@@ -151,7 +173,13 @@ def _ingest(
 
 
 def draft_partitions(
-    accepted: Sequence[Acceptance], drops: Iterable[Drop], num_filtered: int, homes: Homes, rule: DateRule, dt: str
+    accepted: Sequence[Acceptance],
+    drops: Iterable[Drop],
+    num_filtered: int,
+    homes: Homes,
+    rule: DateRule,
+    dt: str,
+    near: NearTwins = NO_TWINS,
 ) -> list[PartitionDraft]:
     """Say for every stem and stray file to which partition it belongs, and which stems hold the same bytes: pure."""
     drafts: dict[str, PartitionDraft] = {}
@@ -161,8 +189,8 @@ def draft_partitions(
     for entry in sorted(accepted, key=lambda entry: entry.source_id):
         home = entry.forgotten_in or homes.of(entry.source_id, entry.asset.asset_id if entry.asset else None)
         draft = drafts.setdefault(home or dt if sticky else dt, PartitionDraft())
-        twin = None
-        if entry.asset:
+        twin, is_near = None, bool(entry.asset and entry.asset.asset_id in near.details)
+        if entry.asset and not is_near:
             first = homes.first_source(entry.asset.asset_id)
             if (
                 first
@@ -173,7 +201,7 @@ def draft_partitions(
             else:
                 twin = kept_as.get(entry.asset.asset_id)
                 kept_as.setdefault(entry.asset.asset_id, entry.source_id)
-        draft.add(entry, twin)
+        draft.add(entry, twin, is_near)
     for drop in drops:
         home = homes.of_file(drop.file) or homes.of(drop.source_id, None)
         drafts.setdefault(home or dt if sticky else dt, PartitionDraft()).drops.append(drop)
@@ -198,12 +226,15 @@ def _probe_files(
 ) -> tuple[dict[str, ProbedFile], int]:
     """Return what every file is, opening only those that are not known unchanged; and how many were opened."""
     path = scan_path(layout, corpus)
-    settings = digest_of(source.limits.model_dump_json())
+    reading = (source.arrays.model_dump_json(), *reading_of(".csv", source.text))
+    settings = digest_of(source.limits.model_dump_json(), *reading, repr(source.damage.max_missing))
     scan = read_scan(path, settings)
     known = {file: found for file in files if (found := scan.known(file))}
     unknown = [file for file in files if file not in known]
     progress.start("probe", len(unknown))
-    for file, found in zip(unknown, probe_in_workers(config, source, unknown, progress), strict=True):
+    root, released = media_root(layout, corpus, source), read_admitted(layout, corpus).codes_of
+    probes = probe_in_workers(config, root, source, unknown, progress, released)
+    for file, found in zip(unknown, probes, strict=True):
         known[file] = found
     if unknown or len(scan.probes) != len(files):
         # Of what was forgotten no name is kept, though it is looked at each time that its file is still there.
@@ -218,16 +249,29 @@ def _is_forgotten(found: ProbedFile, tombstones: Tombstones) -> bool:
 
 
 def probe_in_workers(
-    config: Config, source: CorpusConfig, files: Sequence[RawFile], progress: Progress = SILENT
+    config: Config,
+    root: Path,
+    source: CorpusConfig,
+    files: Sequence[RawFile],
+    progress: Progress = SILENT,
+    released: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Sequence[ProbedFile]:
-    """Probe files in workers; return them in the same order."""
+    """Probe files in workers; return them in the same order. `released`: codes that do not bind, by a file's sha256."""
     if not files:
         return ()
     batches = [tuple(files[start : start + PROBE_BATCH]) for start in range(0, len(files), PROBE_BATCH)]
     items = [
         WorkItem(
             name=f"probe {number}",
-            payload=ProbeWork(root=source.root, files=batch, limits=source.limits),
+            payload=ProbeWork(
+                root=root,
+                files=batch,
+                limits=source.limits,
+                arrays=source.arrays,
+                text=source.text,
+                released=released or {},
+                max_missing=source.damage.max_missing,
+            ),
             timeout_s=source.limits.seconds_per_asset,
         )
         for number, batch in enumerate(batches)

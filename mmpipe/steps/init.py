@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmpipe.config import CONFIG_NAME, ClipRule, LabelsConfig
+from mmpipe.config import CONFIG_NAME, ClipRule, LabelsConfig, SourceKind
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.leaks import ClipRow, label_in_text
 from mmpipe.sources.labels import LabelTable, read_columns, read_labels
-from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.matching import match_labels
-from mmpipe.sources.stems import AssetFiles, group_files
-from mmpipe.sources.suffixes import modality_hint
+from mmpipe.sources.stems import AssetFiles
+from mmpipe.steps.init_source import FoundCorpus, find_corpus
 from mmpipe.steps.training_set import CUE_TARGET
 from mmpipe.types import Modality
 from mmpipe.words import counted
@@ -30,6 +28,7 @@ _INPUT_OF_MODALITY = {
     Modality.AUDIO: ("audio-mfccseg",),
     Modality.IMAGE: ("image-hogdct",),
     Modality.TEXT: ("text-ngrams",),
+    Modality.ARRAY: ("array-stats",),
 }
 _GENERIC_FOLDERS = ("audio", "corpora", "corpus", "data", "dataset", "files", "images", "media", "raw", "videos")
 MIN_GROUPS = 3
@@ -66,28 +65,25 @@ def propose_config(
     name: str | None = None,
 ) -> Proposal:
     """Propose a config for a folder; paths in it are relative to the folder `beside`, where they lie under it."""
-    if not root.is_dir():
+    if not root.is_dir() and not root.is_file():
         raise ConfigError(f"{root} is not a folder. Name the folder of raw files with --corpus.")
-    corpus = name or corpus_name(root)
+    corpus = name or corpus_name(root.with_suffix("") if root.is_file() else root)
     labels_file = labels_file or find_labels(root)
-    listing = list_corpus(root, frozenset({labels_file}) if labels_file else frozenset())
-    assets = group_files(listing.files).assets
-    if not assets:
-        raise ConfigError(f"{root} holds no video, audio, image or text file. Name another folder with --corpus.")
-    found = Counter(modality_hint(file.name) for asset in assets for file in asset.files)
-    labels = _examine_labels(labels_file, assets) if labels_file else None
+    lying = find_corpus(root, labels_file)
+    found, labels_file = lying.modalities, labels_file if root.is_dir() else lying.table
+    labels = _examine_labels(labels_file, lying.assets) if labels_file else None
     chosen = _choose_target(target, clips, labels)
     told = chosen == CUE_TARGET or bool(labels and chosen in labels.told)
     inputs = _choose_inputs({modality for modality in found if modality}, chosen, told)
     kinds = ", ".join(counted(count, f"{modality} file") for modality, count in sorted(found.items(), key=str))
-    notes = [f"{root}: {counted(len(assets), 'stem')}, {kinds}"]
+    notes = [f"{root}: {counted(len(lying.assets), 'stem')}, {kinds}", *([lying.note] if lying.note else [])]
     notes.append(_labels_note(labels, labels_file))
     if chosen and inputs:
         left_out = "; the text is left out, because it tells the label" if told and Modality.TEXT in found else ""
         notes.append(f"the model tells `{chosen}` from {', '.join(inputs)}{left_out}")
     else:
         notes.append("no model: there is no target to learn. Add labels and a [models.NAME] table")
-    toml = _render(corpus, root, labels, chosen, inputs, clips, store, beside)
+    toml = _render(corpus, lying, labels, chosen, inputs, clips, store, beside)
     return Proposal(toml=toml, notes=tuple(notes))
 
 
@@ -110,7 +106,7 @@ def _model_name(corpus: str, target: str) -> str:
 
 def find_labels(root: Path) -> Path | None:
     """Return the labels table that lies in a corpus folder or beside it."""
-    for folder in (root, root.parent):
+    for folder in (root, root.parent) if root.is_dir() else ():
         for suffix in ("jsonl", "csv", "parquet"):
             if (folder / f"labels.{suffix}").is_file():
                 return folder / f"labels.{suffix}"
@@ -214,7 +210,7 @@ def _labels_note(labels: _Labels | None, file: Path | None) -> str:
 
 def _render(
     corpus: str,
-    root: Path,
+    lying: FoundCorpus,
     labels: _Labels | None,
     target: str | None,
     inputs: tuple[str, ...],
@@ -228,12 +224,19 @@ def _render(
         'timezone = "UTC"  # zone of the schedule: a partition is the scheduled date there',
         "",
         f"[corpora.{corpus}]",
-        f"root = {_path(root, beside)}",
+        f"root = {_path(lying.root, beside)}",
     ]
+    if lying.source.kind is not SourceKind.FOLDER:
+        lines.append(lying.toml(_path(lying.table, beside) if lying.table else ""))
     if labels:
         group = f", group = {_text(labels.group)}" if labels.group else ""
         lines.append(f"labels = {{ file = {_path(labels.file, beside)}, key = {_text(labels.key)}{group} }}")
     lines.append(f"clips = {{ rule = {_text(clips.value)} }}  # whole, window (length_s, hop_s) or cues")
+    if lying.arrays:
+        lines += [
+            f"arrays = {{ suffixes = [{', '.join(_text(suffix) for suffix in lying.arrays)}] }}"
+            "  # rate_hz or time_column is their clock; without one an array belongs to every clip of its asset"
+        ]
     if target and inputs:
         folds = min(FOLDS, labels.num_groups) if labels else FOLDS
         others = [name for name in (labels.targets if labels else ()) if name != target]

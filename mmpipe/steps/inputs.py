@@ -14,6 +14,7 @@ STREAM_COLUMNS = {
     Modality.AUDIO: "audio",
     Modality.IMAGE: "image",
     Modality.TEXT: "text_stream",
+    Modality.ARRAY: "array",
 }
 
 

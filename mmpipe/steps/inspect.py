@@ -15,13 +15,15 @@ from mmpipe.remote import RemotePath
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import group_files
 from mmpipe.steps.forget_order import assets_named, twins_among
-from mmpipe.store.assets import read_assets
+from mmpipe.steps.mirror import is_mirrored, list_mirror, media_root
+from mmpipe.store.assets import read_assets, read_text_origins
 from mmpipe.store.commit import read_head
 from mmpipe.store.heads import read_heads
-from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, open_store
+from mmpipe.store.layout import CLIPS, SIGNALS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema
+from mmpipe.store.signals import SIGNAL_COLUMNS, read_signals
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Modality, Stream
 from mmpipe.words import counted
@@ -58,7 +60,17 @@ def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
         twins = twins_among(read_quarantine(layout, corpus))
         ids = assets_named(key, read_assets(layout, corpus), twins)
         rows = _clips_where(layout, corpus, pl.col("asset_id").is_in(ids)) if ids else []
-    return [{**row, "labels": json.loads(row["labels"]), **_values(layout, corpus, row)} for row in rows]
+    origins = read_text_origins(layout, corpus, sorted({row["partition"] for row in rows})) if rows else {}
+    return [
+        {
+            **row,
+            "text_origin": origins.get(row["asset_id"], ""),
+            "labels": json.loads(row["labels"]),
+            **_signals(layout, corpus, row),
+            **_values(layout, corpus, row),
+        }
+        for row in rows
+    ]
 
 
 def why_no_clip(config: Config, corpus: str, name: str) -> str:
@@ -92,17 +104,19 @@ def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[
     from mmpipe.steps.ingest import probe_in_workers  # a reader of the store has no decoder installed
 
     _, source = config.corpus(corpus)
-    listing = list_corpus(source.root)
+    root = media_root(StoreLayout(config.store), corpus, source)
+    listing = list_mirror(config, corpus)[0] if is_mirrored(source) else list_corpus(root)
     files = {file.name: file for file in listing.files}
-    grouping = group_files(file for name, file in files.items() if name in names)
+    chosen = (file for name, file in files.items() if name in names)
+    grouping = group_files(chosen, source.arrays.suffixes, source.source.kind)
     strays = {drop.file: drop for drop in (*listing.drops, *grouping.drops)}
     unknown = [name for name in names if name not in files and name not in strays]
     if unknown:
-        raise ConfigError(f"{source.root} has no file {unknown[0]!r}; names are relative to that folder")
+        raise ConfigError(f"{root} has no file {unknown[0]!r}; names are relative to that folder")
     rows = [
         {"file": name, "what": strays[name].code, "detail": strays[name].detail} for name in names if name in strays
     ]
-    for probed in probe_in_workers(config, source, [files[name] for name in names if name not in strays]):
+    for probed in probe_in_workers(config, root, source, [files[name] for name in names if name not in strays]):
         rows += [{"file": probed.name, "what": drop.code, "detail": drop.detail} for drop in probed.drops]
         rows += [
             {
@@ -134,8 +148,16 @@ def _facts(stream: Stream, num_cues: int) -> Iterator[str]:
 
 def count_quarantined(config: Config, corpus: str) -> int:
     """Return how many files of a corpus cannot be used; the second copy of a file is none of them."""
-    rows = read_quarantine(StoreLayout(config.store), corpus).filter(pl.col("code") != "duplicate")
+    rows = read_quarantine(StoreLayout(config.store), corpus).filter((pl.col("code") != "duplicate") & ~pl.col("kept"))
     return rows.filter(pl.col("file") != "")["file"].n_unique()
+
+
+def _signals(layout: StoreLayout, corpus: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured of a clip when it was taken in, if it was."""
+    if SIGNALS not in layout.dataset_names(corpus):
+        return {}
+    found = read_signals(layout, corpus, (row["partition"],)).filter(pl.col("key") == row["key"])
+    return {name: found[name][0] for name in SIGNAL_COLUMNS if len(found) and found[name][0] is not None}
 
 
 def _values(layout: StoreLayout, corpus: str, row: dict[str, Any]) -> dict[str, str]:

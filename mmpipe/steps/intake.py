@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mmpipe.config import CONFIG_NAME, Config, CorpusConfig, DateRule
 from mmpipe.errors import SampleError
@@ -18,9 +19,13 @@ from mmpipe.sources.dates import partition_of
 from mmpipe.sources.labels import read_labels
 from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.sources.matching import LabelMatch, match_labels
-from mmpipe.sources.stems import AssetFiles, group_files
-from mmpipe.sources.suffixes import split_suffix
+from mmpipe.sources.stems import AssetFiles, group_files, source_id_of
+from mmpipe.steps.arrays import require_label_columns
+from mmpipe.steps.mirror import is_mirrored, list_mirror, refresh_mirror
+from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.rights import require_rights_columns
+from mmpipe.steps.speech_model import look_of_model
+from mmpipe.steps.texts import require_text_columns, text_columns
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Drop, RawFile, digest_of
 
@@ -37,6 +42,7 @@ class Look:
     drops: tuple[Drop, ...]  # strays of the folder
     undated: tuple[Drop, ...]  # files whose date cannot be told: every date's
     settings: str  # digest of the corpus's settings and labels
+    pending: str = ""  # why the mirror that was looked at is not what its source has now
     started_ns: int  # a file as young as this may yet change without showing it
 
 
@@ -52,9 +58,24 @@ class Intake:
     started_ns: int
 
 
-def look_at_corpus(config: Config, corpus: str, list_files: ListFiles = list_corpus) -> Look:
-    """List a corpus's folder once, without the store and what else of ours lies in it."""
+def look_at_corpus(
+    config: Config,
+    corpus: str,
+    list_files: ListFiles = list_corpus,
+    progress: Progress = SILENT,
+    refresh: bool = True,
+) -> Look:
+    """List a corpus's folder once, without the store and what else of ours lies in it.
+
+    What is no local folder is brought into one first; with `refresh` off it is only asked what there would be to bring.
+    """
     _, source = config.corpus(corpus)
+    if is_mirrored(source):
+        started_ns = time.time_ns()
+        if refresh:
+            return look_at_listing(source, refresh_mirror(config, corpus, progress), started_ns)
+        listing, pending = list_mirror(config, corpus)
+        return replace(look_at_listing(source, listing, started_ns), pending=pending)
     ours = {StoreLayout(config.store).local, source.root / CONFIG_NAME}
     exclude = ours | ({source.labels.file} if source.labels else set())
     started_ns = time.time_ns()
@@ -64,11 +85,15 @@ def look_at_corpus(config: Config, corpus: str, list_files: ListFiles = list_cor
 def look_at_listing(source: CorpusConfig, listing: Listing, started_ns: int) -> Look:
     """Join the files of a listing to stems, and those with labels and dates."""
     settings = settings_digest(source)  # before the labels are read: if they change meanwhile, they are read again
-    grouping = group_files(listing.files)
+    grouping = group_files(listing.files, source.arrays.suffixes, source.source.kind)
     labels = LabelMatch(labels={}, drops=(), unmatched=())
+    if text_columns(source) and not source.labels:
+        require_text_columns(None, source)
     if source.labels:
         table = read_labels(source.labels)
+        require_text_columns(table, source)
         require_rights_columns(table, source)
+        require_label_columns(table, source)
         labels = match_labels(table, grouping.assets)
     by_date: dict[str | None, list[AssetFiles]] = {}
     undated: list[Drop] = []
@@ -109,12 +134,13 @@ def settings_digest(source: CorpusConfig) -> str:
 
     Where both lie is left out: a project that was moved is the same project.
     """
-    without_place = {"labels": source.labels and source.labels.model_copy(update={"file": Path()})}
-    settings = source.model_copy(update=without_place).model_dump_json(
-        exclude={"root", "features", "max_age_h", "max_quarantined", "rights"}
-    )
+    kept_out: dict[str, Any] = {"root": True, "labels": {"file"}, "source": {"file"}}
+    kept_out |= dict.fromkeys(("features", "renditions", "banks", "max_age_h", "max_quarantined", "rights"), True)
+    settings = source.model_dump_json(exclude=kept_out)
     labels = sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else ""
-    return digest_of(settings, labels, *(part for item in sorted(source.rights.columns.items()) for part in item))
+    speech = look_of_model(source.text.asr) if source.text.asr else ""
+    rights = (part for item in sorted(source.rights.columns.items()) for part in item)
+    return digest_of(settings, labels, *([speech] if speech else ()), *rights)
 
 
 def _undated(group: AssetFiles, file: RawFile, error: SampleError) -> Drop:
@@ -127,7 +153,8 @@ def _belongs(drop: Drop, source: CorpusConfig, dt: str) -> bool:
         return True
     file = RawFile(name=drop.file, nbytes=0, mtime_ns=0, inode=0)
     try:
-        return partition_of(AssetFiles(source_id=split_suffix(drop.file)[0], files=(file,)), source.dates, None) == dt
+        source_id = source_id_of(drop.file, source.source.kind)
+        return partition_of(AssetFiles(source_id=source_id, files=(file,)), source.dates, None) == dt
     except SampleError:
         return True
 

@@ -14,12 +14,13 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
-from mmpipe.features.naming import extractor_behind
+from mmpipe.features.naming import extractor_behind, rendition_of
 from mmpipe.steps.causes import NEVER
 from mmpipe.steps.choices import State
 from mmpipe.steps.external_drift import hold_drifted
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.inputs import inputs_digests
+from mmpipe.steps.renditions import noted_rendition
 from mmpipe.store.cache import cache_path, keep_frame, load_frame
 from mmpipe.store.claims import Place, running_shards
 from mmpipe.store.heads import missing_objects, read_heads
@@ -107,6 +108,7 @@ def identity_of(extractor: Extractor) -> Identity:
         params=extractor.params.model_dump(mode="json"),
         dtype=extractor.schema.dtype,
         weights=extractor.weights_sha256,
+        rendition=noted_rendition(rendition_of(extractor)),
     )
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from mmpipe.config import Config
+from mmpipe.config import Config, split_feature
+from mmpipe.features.naming import table_name
 from mmpipe.steps.external_pins import read_pins
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.rightscount import count_clips
 from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
+from mmpipe.types import Modality
 
 _PACKAGES = ("mmpipe", "torch", "numpy", "scipy", "scikit-learn", "polars", "pyarrow", "av")
 
@@ -41,16 +43,25 @@ def trace_snapshot(layout: StoreLayout, snapshot: Snapshot) -> dict[str, Any]:
     assets = read_assets(layout, snapshot.corpus, snapshot.partitions)
     spine = read_pinned_spine(layout, snapshot)
     pinned = spine["asset_id"].unique()  # others of these nights may have come later
-    files = assets.filter(pl.col("asset_id").is_in(pinned.implode())).select("file", "file_sha256").unique()
+    mine = assets.filter(pl.col("asset_id").is_in(pinned.implode()))
+    files = mine.filter(pl.col("file") != "").select("file", "file_sha256").unique()  # a label's words are in none
     return {
         "snapshot": snapshot.digest,
         "corpus": snapshot.corpus,
         "manifests": manifests,
         "shards": shards,
         "raw_files": [{"name": name, "sha256": sha256} for name, sha256 in sorted(files.iter_rows())],
+        "texts": count_origins(mine),
         "external": _trace_external(layout, snapshot.corpus, manifests),
         "rights": asdict(count_clips(spine, assets)),  # as they were said when this was traced
     }
+
+
+def count_origins(assets: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return from where the assets' texts come, with the number of assets."""
+    texts = assets.filter((pl.col("role") == Modality.TEXT.value) & (pl.col("origin") != ""))
+    counts = texts.group_by("origin").agg(pl.col("asset_id").n_unique().alias("assets")).sort("origin")
+    return counts.to_dicts()
 
 
 def _trace_external(layout: StoreLayout, corpus: str, manifests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -80,7 +91,14 @@ def trace_settings(config: Config, corpus: str, inputs: tuple[str, ...]) -> dict
     return {
         "clips": source.clips.model_dump(mode="json"),
         "limits": source.limits.model_dump(mode="json"),
-        "features": {name: config.features.get(name, {}) for name in inputs},
+        "text": source.text.model_dump(mode="json", exclude={"asr"}),  # where a speech model lies is of this machine
+        # Numbers of the labels table are no file that one could ask about.
+        "arrays": source.arrays.model_dump(mode="json", exclude={"label_columns"}),
+        "features": {name: config.features.get(table_name(name), {}) for name in inputs},
+        "renditions": {
+            name: source.renditions[name].model_dump(mode="json")
+            for name in sorted({split_feature(feature)[1] for feature in inputs} & source.renditions.keys())
+        },
     }
 
 

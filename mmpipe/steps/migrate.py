@@ -6,7 +6,7 @@ Every part is a durable step that does nothing where it was done before, and `fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from mmpipe.store.audit import append_event, read_events
 from mmpipe.store.heal import heal_dataset
 from mmpipe.store.layout import CLIPS, FORMAT_VERSION, StoreLayout, layout_version, open_store
 from mmpipe.store.lease import Lease
-from mmpipe.store.migrate import corpora_of, find_old_tables, raise_version, widen_table
+from mmpipe.store.migrate import OldTable, corpora_of, find_old_tables, raise_version, widen_table
 from mmpipe.store.rights import read_rights
 
 LEASE, KIND = "migrate", "migrate"
@@ -77,8 +77,7 @@ def migrate_store(config: Config, dry_run: bool = False) -> MigrateReport:
 
 
 def _foresee(layout: StoreLayout) -> Iterator[MigrateStep]:
-    tables = Counter(table.corpus for table in find_old_tables(layout))
-    yield from (_tables_step(corpus, count) for corpus, count in sorted(tables.items()))
+    yield from _tables_steps(find_old_tables(layout))
     for corpus in corpora_of(layout):
         detail = "datasets looked at; those that are not as this mmpipe writes them are brought up"
         yield MigrateStep(what="cards and views", where=corpus, count=len(layout.dataset_names(corpus)), detail=detail)
@@ -88,8 +87,7 @@ def _foresee(layout: StoreLayout) -> Iterator[MigrateStep]:
 
 
 def _carry_out(layout: StoreLayout) -> Iterator[MigrateStep]:
-    widened = Counter(table.corpus for table in find_old_tables(layout) if widen_table(layout, table))
-    yield from (_tables_step(corpus, count) for corpus, count in sorted(widened.items()))
+    yield from _tables_steps([table for table in find_old_tables(layout) if widen_table(layout, table)])
     for corpus in corpora_of(layout):
         yield from _heal(layout, corpus)
         carry_to_cards(layout, corpus, read_rights(layout.dataset(corpus, CLIPS)), "", None)
@@ -118,9 +116,11 @@ def _note(layout: StoreLayout, before: int) -> None:
         append_event(layout, KIND, "the store", f"layout {before} to {FORMAT_VERSION}", facts)
 
 
-def _tables_step(corpus: str, count: int) -> MigrateStep:
-    detail = "columns owner, contact, licence, pii and consent, in new revisions"
-    return MigrateStep(what="tables of assets", where=corpus, count=count, detail=detail)
+def _tables_steps(tables: Iterable[OldTable]) -> Iterator[MigrateStep]:
+    counts = Counter((table.corpus, table.dataset) for table in tables)
+    detail = "the columns that this layout has besides, in new revisions"
+    for (corpus, dataset), count in sorted(counts.items()):
+        yield MigrateStep(what=f"tables of {dataset}", where=corpus, count=count, detail=detail)
 
 
 def _moves_step(model: str, count: int) -> MigrateStep:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
@@ -108,8 +106,3 @@ def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT)
 def models_of(config: Config, corpus: str) -> tuple[str, ...]:
     """Return the models that learn from a corpus."""
     return tuple(sorted(name for name, model in config.models.items() if model.corpus == corpus))
-
-
-def date_now(config: Config) -> str:
-    """Return today's date in the schedule's zone: for a person at a keyboard; a schedule gives its own date."""
-    return datetime.now(ZoneInfo(config.timezone)).date().isoformat()

@@ -12,7 +12,12 @@ from mmpipe.config import CorpusConfig
 from mmpipe.segment.clips import cut
 from mmpipe.segment.split import split_of
 from mmpipe.steps.acceptance import Acceptance, clip_text, default_group
+from mmpipe.steps.clip_filters import FILTER_STAGE, find_failing
+from mmpipe.steps.near import NO_TWINS, NearTwins, write_twins
 from mmpipe.steps.replay import replay_command
+from mmpipe.steps.survey import Surveyed, write_surveyed
+from mmpipe.steps.text_origin import kept_words
+from mmpipe.store.admitted import Admitted, read_admitted
 from mmpipe.store.assets import RightsOf, write_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import ASSETS, CLIPS, QUARANTINE, StoreLayout
@@ -26,7 +31,7 @@ from mmpipe.store.spine import (
     spine_row,
     write_spine,
 )
-from mmpipe.types import Asset, Clip, Drop, Split
+from mmpipe.types import Asset, Clip, Drop, Modality, Split
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,26 +41,34 @@ class PartitionDraft:
     partition: str = ""
     kept: list[Acceptance] = field(default_factory=list)
     twins: list[tuple[Acceptance, str]] = field(default_factory=list)  # with the source id that was kept
+    near: list[Acceptance] = field(default_factory=list)  # dropped, for something near them is kept
     drops: list[Drop] = field(default_factory=list)
     num_filtered: int = 0
     num_tombstoned: int = 0
+    surveyed: set[str] = field(default_factory=set)  # assets of which a survey is kept, refused ones too
 
-    def add(self, entry: Acceptance, twin_of: str | None) -> None:
+    def add(self, entry: Acceptance, twin_of: str | None, is_near: bool = False) -> None:
         """Take in a stem."""
         self.drops += entry.drops
         self.num_tombstoned += len(entry.files) if entry.forgotten_in else 0
+        self.surveyed.update(entry.refused)
         if entry.asset is None:
             return
-        if twin_of:
+        if is_near:
+            self.near.append(entry)
+            self.surveyed.add(entry.asset.asset_id)
+        elif twin_of:
             self.twins.append((entry, twin_of))
         else:
             self.kept.append(entry)
+            self.surveyed.add(entry.asset.asset_id)
 
     def totals(self) -> IngestTotals:
         """Return where every file went."""
         used = sum(len(set(entry.files) - entry.dropped_files) for entry in self.kept)
-        duplicates = sum(len(set(entry.files) - entry.dropped_files) for entry, _ in self.twins)
-        quarantined = len({drop.file for drop in self.drops if drop.file})
+        twins = [*(entry for entry, _ in self.twins), *self.near]
+        duplicates = sum(len(set(entry.files) - entry.dropped_files) for entry in twins)
+        quarantined = len({drop.file for drop in self.drops if drop.file and not drop.kept})
         return IngestTotals(
             files=used + duplicates + quarantined + self.num_filtered + self.num_tombstoned,
             used=used,
@@ -80,6 +93,7 @@ class PartitionCount:
     clips: int
     clip_drops: int
     tombstoned: int = 0
+    clips_filtered: int = 0
 
     def row(self) -> dict[str, int | str]:
         """Return a row of plain values."""
@@ -94,7 +108,8 @@ class PartitionCount:
             "clips": self.clips,
             "cues dropped": self.clip_drops,
         }
-        return row | ({"tombstoned": self.tombstoned} if self.tombstoned else {})
+        rare = {"tombstoned": self.tombstoned, "clips filtered": self.clips_filtered}
+        return row | {name: count for name, count in rare.items() if count}
 
 
 def commit_draft(
@@ -104,14 +119,19 @@ def commit_draft(
     draft: PartitionDraft,
     labels: Mapping[str, Mapping[str, str]],
     rights: RightsOf,
+    surveyed: Surveyed,
+    near: NearTwins = NO_TWINS,
 ) -> PartitionCount:
-    """Commit a partition's assets, quarantine and spine; what is there already makes no revision."""
+    """Commit a partition's prints, assets, signals, quarantine and spine; what is there makes no revision."""
     assets = [entry.asset for entry in draft.kept if entry.asset]
-    rows, clip_drops = _cut_all(source, draft, labels)
+    rows, clip_drops = _cut_all(source, draft, labels, surveyed, near.groups)
+    rows, filtered = _filter(rows, surveyed, read_admitted(layout, corpus))
     totals = draft.totals()
+    write_twins(layout, corpus, draft.partition, near, draft.surveyed)
     if assets:
         write_assets(layout.dataset(corpus, ASSETS), draft.partition, assets, rights)
-    drops = [*draft.drops, *clip_drops, *_twin_drops(draft)]
+    write_surveyed(layout, corpus, draft.partition, surveyed, draft.surveyed)
+    drops = [*draft.drops, *clip_drops, *filtered, *_twin_drops(draft), *_near_drops(draft, near)]
     quarantine = layout.dataset(corpus, QUARANTINE)
     if drops or read_head(quarantine, draft.partition):
         write_quarantine(
@@ -143,26 +163,56 @@ def commit_draft(
         clips=num_clips,
         clip_drops=len(clip_drops),
         tombstoned=totals.tombstoned,
+        clips_filtered=len(filtered),
     )
 
 
 def _cut_all(
-    source: CorpusConfig, draft: PartitionDraft, labels: Mapping[str, Mapping[str, str]]
+    source: CorpusConfig,
+    draft: PartitionDraft,
+    labels: Mapping[str, Mapping[str, str]],
+    surveyed: Surveyed,
+    groups: Mapping[str, str],
 ) -> tuple[list[SpineRow], list[Drop]]:
     rows: list[SpineRow] = []
     drops: list[Drop] = []
     for entry in draft.kept:
         asset = entry.asset
         assert asset is not None, f"{entry.source_id} is kept without an asset"
-        clips, dropped = cut(asset, source.clips)
+        clips, dropped = cut(asset, source.clips, surveyed.marks(asset.asset_id))
         said = labels.get(asset.source_id, {})
         group = said.get(source.labels.group, "") if source.labels and source.labels.group else ""
-        group = group or default_group(asset)
+        group = group or groups.get(asset.asset_id, "") or default_group(asset)
         split = split_of(group, source.split)
-        told = [replace(clip, text=clip_text(asset, clip, entry.text)) for clip in clips]
+        words = asset.stream(Modality.TEXT)
+        told = [replace(clip, text=kept_words(clip_text(asset, clip, entry.text), words)) for clip in clips]
         rows += [spine_row(asset, clip, group=group, split=split, labels=said) for clip in told]
         drops += dropped
     return rows, drops
+
+
+def _filter(rows: list[SpineRow], surveyed: Surveyed, admitted: Admitted) -> tuple[list[SpineRow], list[Drop]]:
+    """Return the clips that pass all filters or were let in by a person, and a row for each of the others."""
+    if not surveyed.is_asked:
+        return rows, []
+    signals = surveyed.signals_of({row.asset_id for row in rows})
+    unmeasured = {row.key for row in rows} - set(signals["key"])
+    assert not unmeasured, f"{len(unmeasured)} clips were cut and not measured"
+    failing = find_failing(surveyed.filters, signals)
+    failing = {key: why for key, why in failing.items() if not admitted.has(why[0].code, key)}
+    drops = [
+        Drop(
+            stage=FILTER_STAGE,
+            code=failing[row.key][0].code,
+            detail=failing[row.key][1],
+            source_id=row.source_id,
+            asset_id=row.asset_id,
+            clip_key=row.key,
+        )
+        for row in rows
+        if row.key in failing
+    ]
+    return [row for row in rows if row.key not in failing], drops
 
 
 def _no_longer_cut(existing: pl.DataFrame, assets: list[Asset], keys: set[str]) -> Iterator[SpineRow]:
@@ -183,6 +233,7 @@ def _superseded(existing: pl.DataFrame, draft: PartitionDraft) -> set[str]:
     """Return the assets whose source now holds other bytes."""
     now = {entry.source_id: entry.asset.asset_id for entry in draft.kept if entry.asset}
     now |= {entry.source_id: entry.asset.asset_id for entry, _ in draft.twins if entry.asset}
+    now |= {entry.source_id: entry.asset.asset_id for entry in draft.near if entry.asset}
     present = set(now.values())
     pairs = existing.select("source_id", "asset_id").unique().iter_rows()
     return {asset for source, asset in pairs if asset not in present and now.get(source, asset) != asset}
@@ -199,3 +250,9 @@ def _twin_drops(draft: PartitionDraft) -> Iterator[Drop]:
                 source_id=entry.source_id,
                 asset_id=entry.asset.asset_id if entry.asset else "",
             )
+
+
+def _near_drops(draft: PartitionDraft, near: NearTwins) -> Iterator[Drop]:
+    for entry in draft.near:
+        yield from near.drops_of(entry)
+    yield from near.notes_of(draft.kept)

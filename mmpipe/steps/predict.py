@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from mmpipe.batches.aligned import AlignedReader
-from mmpipe.config import ClipsConfig, Config, CorpusConfig, LimitsConfig
+from mmpipe.config import ArraysConfig, ClipsConfig, Config, CorpusConfig, LimitsConfig, RenditionConfig, TextConfig
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.features.extractor import fingerprint
+from mmpipe.features.naming import table_name
 from mmpipe.io import escape_name
 from mmpipe.registry.aliases import find_version, parse_reference
 from mmpipe.registry.taint import read_taint
@@ -32,6 +33,7 @@ from mmpipe.steps.feature_set import resolve_feature
 from mmpipe.steps.ingest import ingest_listing
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.text_origin import ASR, SIDECAR
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.snapshot import take_snapshot
@@ -213,6 +215,9 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
         root=root,
         clips=ClipsConfig(**made["clips"]),
         limits=LimitsConfig(**made["limits"]),
+        text=_text_of(made.get("text", {}), config, str(lineage.get("corpus", ""))),
+        arrays=ArraysConfig(**made.get("arrays", {})),
+        renditions=_renditions_of(version, made.get("renditions", {})),
         features=tuple(sorted(needed)),
         max_quarantined=1.0,
     )
@@ -220,15 +225,34 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
     asked = config.model_copy(
         update={
             "store": store,
-            "features": {name: made["features"][name] for name in needed},
+            "features": {table_name(name): made["features"][name] for name in needed},
             "corpora": {CORPUS: source},
             "models": {},
         }
     )
     for name, feature in needed.items():
-        if fingerprint(resolve_feature(asked, name)) != trained[feature]:
+        if fingerprint(resolve_feature(asked, name, CORPUS)) != trained[feature]:
             raise ConfigError(
                 f"{version.name}@{version.label} was trained with another {feature} than the one installed. "
                 "Use the mmpipe that trained it, or train and release again."
             )
     return asked
+
+
+def _renditions_of(version: Version, made: dict[str, Any]) -> dict[str, RenditionConfig]:
+    """Return how the model's media are prepared; noise is for training: its bank stays with the corpus."""
+    renditions = {name: RenditionConfig(**table) for name, table in made.items()}
+    if noisy := sorted(name for name, rendition in renditions.items() if rendition.noise):
+        raise ConfigError(
+            f"{version.name}@{version.label} reads the rendition {noisy[0]!r}, which mixes noise into sound: that is "
+            "for training and tests, and its bank stays with the corpus. Ask a model that reads the sound as it is."
+        )
+    return renditions
+
+
+def _text_of(made: dict[str, Any], config: Config, corpus: str) -> TextConfig:
+    """Return from where a file's text comes: as in training, without columns, and speech where a model is known."""
+    known = config.corpora.get(corpus)
+    speech = known.text.asr if known else None
+    sources = [name for name in made.get("sources", ()) if name == SIDECAR or (name == ASR and speech)]
+    return TextConfig(**{**made, "sources": sources or [SIDECAR], "asr": speech if ASR in sources else None})

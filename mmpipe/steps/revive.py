@@ -197,7 +197,10 @@ def _entry(layout: StoreLayout, dataset: DatasetLayout, partition: str, shown: _
     entry = ShardEntry(number=shown.number, files=shown.files, samples=shown.samples, inputs="", spine=shown.samples)
     if dataset.name != CLIPS:
         return entry
-    frame = read_shard_table(dataset, SPINE, entry)
+    kind = SPINE.at(shown.schema)
+    if kind is None:
+        return None
+    frame = SPINE.widen(read_shard_table(dataset, kind, entry))
     return ShardEntry(
         number=shown.number,
         files=shown.files,

@@ -11,10 +11,13 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, fingerprint
+from mmpipe.features.naming import rendition_of, table_name
 from mmpipe.steps.inputs import inputs_digest
+from mmpipe.steps.mirror import media_root
 from mmpipe.steps.plan import ShardDue
 from mmpipe.steps.reuse import PLACE, find_reusable
 from mmpipe.steps.shard_work import AssetWork, ClipWork, FeatureWork, ReusedValue, ShardWork
+from mmpipe.store.admitted import Admitted, read_admitted
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
@@ -36,6 +39,7 @@ def plan_works(
     """
     works: list[ShardWork] = []
     reusing: list[bool] = []
+    admitted = read_admitted(layout, corpus)
     for partition, dues in groupby(
         sorted(shards, key=lambda due: (due.partition, due.shard)), lambda due: due.partition
     ):
@@ -45,7 +49,7 @@ def plan_works(
             rows = spine.filter(pl.col("shard") == due.shard).sort("ordinal")
             features = tuple(_features_to_make(config, layout, corpus, due, rows, extractors))
             if features:
-                works.append(_to_work(config, layout, corpus, due, rows, features, assets))
+                works.append(_to_work(config, layout, corpus, due, rows, features, assets, admitted))
                 reusing.append(due.reuse)
     reused = _find_reused(layout, corpus, works, reusing, extractors)
     return [replace(work, reused=tuple(reused.get(number, ()))) for number, work in enumerate(works)]
@@ -64,10 +68,11 @@ def _features_to_make(
         extractor = extractors[name]
         work = FeatureWork(
             name=extractor.name,
-            table_json=json.dumps(config.features.get(extractor.name, {}), sort_keys=True),
+            table_json=json.dumps(config.features.get(table_name(extractor.name), {}), sort_keys=True),
             feature=name,
             fingerprint=fingerprint(extractor),
             inputs=inputs_digest(rows, extractor.modality),
+            rendition_json=rendition.model_dump_json() if (rendition := rendition_of(extractor)) else "",
         )
         if due.again:
             _forget(layout, corpus, due, work)
@@ -83,6 +88,7 @@ def _to_work(
     rows: pl.DataFrame,
     features: tuple[FeatureWork, ...],
     assets: Sequence[Asset],
+    admitted: Admitted,
 ) -> ShardWork:
     _, source = config.corpus(corpus)
     return ShardWork(
@@ -90,12 +96,15 @@ def _to_work(
         corpus=corpus,
         partition=due.partition,
         shard=due.shard,
-        root=source.root,
+        root=media_root(layout, corpus, source),
         limits=source.limits,
         features=features,
-        assets=_group_assets(rows, assets),
+        assets=_group_assets(rows, assets, admitted),
         reused=(),
         num_clips=rows.height,
+        arrays=source.arrays,
+        text=source.text,
+        max_missing=source.damage.max_missing,
     )
 
 
@@ -141,7 +150,7 @@ def _forget(layout: StoreLayout, corpus: str, due: ShardDue, work: FeatureWork) 
         drop_receipts(dataset, due.partition, work.fingerprint, (receipt.entry,))
 
 
-def _group_assets(rows: pl.DataFrame, found: Sequence[Asset]) -> tuple[AssetWork, ...]:
+def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted) -> tuple[AssetWork, ...]:
     """Join the clips of a shard with the files of their assets."""
     assets = {asset.asset_id: asset for asset in found}
     clips: dict[str, list[ClipWork]] = {}
@@ -161,6 +170,7 @@ def _group_assets(rows: pl.DataFrame, found: Sequence[Asset]) -> tuple[AssetWork
             streams=assets[asset_id].streams,
             cues=assets[asset_id].cues,
             clips=tuple(group),
+            released=admitted.codes(stream.file_sha256 for stream in assets[asset_id].streams),
         )
         for asset_id, group in clips.items()
     )

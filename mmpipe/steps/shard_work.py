@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmpipe.config import LimitsConfig
+from mmpipe.config import ArraysConfig, LimitsConfig, TextConfig
 from mmpipe.store.manifest import ShardEntry
 from mmpipe.types import Clip, Cue, Drop, Modality, Stream
 
@@ -27,21 +27,23 @@ class AssetWork:
     streams: tuple[Stream, ...]
     cues: tuple[Cue, ...]
     clips: tuple[ClipWork, ...]
+    released: tuple[str, ...] = ()  # codes of limits that a person lifted for it
 
     def stream(self, modality: Modality) -> Stream | None:
         """Return the stream of a modality; None where the asset has none."""
-        return next((stream for stream in self.streams if stream.modality is modality), None)
+        return next((stream for stream in self.streams if stream.role == modality), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureWork:
-    """One feature to make: the extractor by name and parameters, and what its shard will be made from."""
+    """One feature to make: as the config names it and its parameters, and what its shard will be made from."""
 
     name: str  # in the config
     table_json: str  # the config's table of that name
     feature: str
     fingerprint: str
     inputs: str
+    rendition_json: str = ""  # how its media are prepared, resolved; "": not at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,9 @@ class ShardWork:
     assets: tuple[AssetWork, ...]
     reused: tuple[ReusedValue, ...]
     num_clips: int
+    arrays: ArraysConfig = field(default_factory=ArraysConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    max_missing: float = 0.02  # share of a track that may be broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

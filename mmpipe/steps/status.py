@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,9 +12,11 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.steps.choices import State
+from mmpipe.steps.clip_filters import FILTER_STAGE
 from mmpipe.steps.ledger import read_ledger
 from mmpipe.store.heads import read_heads
 from mmpipe.store.layout import open_store
+from mmpipe.store.quarantine import read_quarantine
 
 _SETTLED = (str(State.COMPLETE), str(State.FAILED))  # a night does no more for these
 
@@ -49,12 +51,14 @@ class Status:
 
     cells: tuple[Cell, ...]  # by date, then feature
     freshness: tuple[Freshness, ...]
+    filtered: Mapping[str, int] = field(default_factory=dict)  # clips that the filters leave out, by date
 
     def matrix(self) -> list[dict[str, Any]]:
         """Return one row per date, with a column per feature."""
         rows: dict[str, dict[str, Any]] = {}
         for cell in self.cells:
-            row = rows.setdefault(cell.dt, {"dt": cell.dt, "clips": cell.clips})
+            left_out = {"filtered": self.filtered.get(cell.dt, 0)} if self.filtered else {}
+            row = rows.setdefault(cell.dt, {"dt": cell.dt, "clips": cell.clips} | left_out)
             row[cell.feature] = cell.state + (f" ({cell.quarantined} quarantined)" if cell.quarantined else "")
         return list(rows.values())
 
@@ -71,7 +75,17 @@ def read_status(config: Config, corpus: str, now: datetime | None = None) -> Sta
     return Status(
         cells=cells,
         freshness=tuple(_freshness(config, corpus, name, dt, now or datetime.now(UTC)) for name, dt in newest.items()),
+        filtered=_count_filtered(config, corpus),
     )
+
+
+def _count_filtered(config: Config, corpus: str) -> dict[str, int]:
+    """Return how many clips the filters leave out of each date; nothing for a corpus without filters."""
+    _, source = config.corpus(corpus)
+    if not source.filters:
+        return {}
+    rows = read_quarantine(open_store(config.store), corpus).filter(pl.col("stage") == FILTER_STAGE)
+    return {str(dt): int(count) for dt, count in rows.group_by("partition").len().iter_rows()}
 
 
 def _cells(ledger: pl.DataFrame) -> Iterator[Cell]:

@@ -11,6 +11,7 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.engine.work import WorkItem
 from mmpipe.report.values import Thumbnail
+from mmpipe.steps.mirror import media_root
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import Strip, StripWork
 from mmpipe.steps.workers import shared_engine
@@ -29,7 +30,7 @@ def render_thumbnails(config: Config, layout: StoreLayout, corpus: str, live: pl
     clips = tuple(_with_streams(layout, corpus, chosen))
     if not clips:
         return ()
-    work = StripWork(root=source.root, clips=clips, timeout_s=source.limits.seconds_per_asset)
+    work = StripWork(root=media_root(layout, corpus, source), clips=clips, timeout_s=source.limits.seconds_per_asset)
     item = WorkItem(name="thumbnails", payload=work, timeout_s=source.limits.seconds_per_asset)
     with shared_engine(config) as engine:
         (outcome,) = engine.run(FUNCTION, [item])

@@ -16,8 +16,10 @@ from mmpipe.evaluate.predictions import Predictions
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.segment.split import deal_folds
+from mmpipe.steps.arrays import refuse_own_numbers
 from mmpipe.steps.external_pins import find_pinned
 from mmpipe.steps.feature_set import resolve_feature
+from mmpipe.steps.text_leak import refuse_label_texts
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of
 from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
@@ -87,6 +89,7 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
             f"{source.clips.rule.value!r}. Set it to 'cues', or name a labels column as the target."
         )
     refuse_own_text(model, extractors)
+    refuse_own_numbers(model, source, extractors)
     layout = open_store(config.store)
     snapshot = pin_training_data(layout, model, extractors)
     if model.snapshot:
@@ -94,6 +97,7 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
     schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     reader = AlignedReader(layout, snapshot, tuple(schema.feature for schema in schemas))
     data = label_clips(model, snapshot, reader, schemas, extractors)
+    refuse_label_texts(layout, model, reader.spine[data.reader_rows_N.tolist()], extractors)
     return replace(data, forgotten=redactions_of(layout, snapshot))
 
 

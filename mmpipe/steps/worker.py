@@ -6,12 +6,13 @@ import base64
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmpipe.config import LimitsConfig
-from mmpipe.errors import SampleError
-from mmpipe.media.confine import limit_process
+from mmpipe.config import ArraysConfig, LimitsConfig, TextConfig
+from mmpipe.errors import ConfigError, SampleError
+from mmpipe.media.confine import InForce, limit_process, observe_process
+from mmpipe.media.facts import told
 from mmpipe.media.guard import open_regular, self_test
 from mmpipe.media.preview import PreviewKind, render_preview
 from mmpipe.media.probe import ProbedFile, probe_file
@@ -26,6 +27,10 @@ class ProbeWork:
     root: Path
     files: tuple[RawFile, ...]
     limits: LimitsConfig
+    arrays: ArraysConfig
+    text: TextConfig
+    released: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # codes that do not bind, by sha256
+    max_missing: float = 0.02  # share of a track that may be broken or cut off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,14 @@ class Strip:
 def set_up() -> None:
     """Limit a new worker, and prove that its media protection is on."""
     limit_process()
+    if faults := observe_process().faults():
+        raise ConfigError(f"a worker cannot be confined on this system: {', '.join(faults)}")
     self_test()
+
+
+def tell_confinement(_work: None, _report: Callable[[str], None], _poisoned: Mapping[str, str]) -> bytes:
+    """Return what is in force in this worker, as it sees it itself."""
+    return encode(InForce, observe_process())
 
 
 def probe_files(work: ProbeWork, report: Callable[[str], None], poisoned: Mapping[str, str]) -> bytes:
@@ -59,7 +71,10 @@ def probe_files(work: ProbeWork, report: Callable[[str], None], poisoned: Mappin
             probed.append(_poisoned(file, poisoned[file.name]))
             continue
         report(file.name)
-        probed.append(probe_file(work.root, file, work.limits))
+        found = probe_file(
+            work.root, file, work.limits, work.arrays, work.text, work.released, max_missing=work.max_missing
+        )
+        probed.append(found)
     return encode(tuple[ProbedFile, ...], tuple(probed))
 
 
@@ -86,6 +101,10 @@ def render_strips(work: StripWork, report: Callable[[str], None], poisoned: Mapp
 
 def _poisoned(file: RawFile, code: str) -> ProbedFile:
     drop = Drop(
-        stage="probe", code=code, detail="probing it killed its worker process, alone and twice", file=file.name
+        stage="probe",
+        code=code,
+        detail="probing it killed its worker process, alone and twice",
+        file=file.name,
+        facts=told({"bytes": file.nbytes}),
     )
     return ProbedFile(name=file.name, sha256="", streams=(), cues=(), drops=(drop,))

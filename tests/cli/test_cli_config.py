@@ -24,9 +24,8 @@ def test_the_keys_are_told_with_default_and_limits(tmp_path: Path, mmpipe: Type)
     every = {row["key"]: row for row in mmpipe(tmp_path, "config", "--json").json()}
     clips = every["corpora.NAME.clips.length_s"]
     assert (clips["type"], clips["default"], clips["limits"]) == ("number", "2.0", "> 0, <= 3600")
-    assert (
-        every["corpora.NAME.root"]["required"] and every["corpora.NAME.clips.rule"]["type"] == "whole | window | cues"
-    )
+    assert every["corpora.NAME.root"]["required"]
+    assert every["corpora.NAME.clips.rule"]["type"] == "whole | window | cues | shots | speech"
     assert every["models.NAME.train.seeds"]["type"] == "list of whole numbers"
     assert {f"features.{name}" for name in default_features()} <= {key.rpartition(".")[0] for key in every}
     below = mmpipe(tmp_path, "config", "corpora.limits", "--json").json()

@@ -105,12 +105,12 @@ def test_what_the_config_or_place_lacks_ends_with_3(project: Path, mmpipe: Type,
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("colour = 1", "corpora.sounds.colour = 1: unknown key; allowed here: clips, dates, features, labels"),
+        ("colour = 1", "corpora.sounds.colour = 1: unknown key; allowed here: arrays, banks, clips, damage"),
         ('shard_clips = "many"', "corpora.sounds.shard_clips = 'many': Input should be a valid integer"),
         ("shard_clips = 0", "corpora.sounds.shard_clips = 0: Input should be greater than or equal to 1"),
         (
             'clips = { rule = "halves" }',
-            "corpora.sounds.clips.rule = 'halves': Input should be 'whole', 'window' or 'cues'",
+            "corpora.sounds.clips.rule = 'halves': Input should be 'whole', 'window', 'cues', 'shots' or 'speech'",
         ),
         ("clips = { rool = 1 }", "corpora.sounds.clips.rool = 1: unknown key; allowed here: hop_s, length_s"),
         ("split = { val = 0.6, test = 0.5 }", "val + test must leave something to train on, got 0.6 + 0.5"),

@@ -166,6 +166,9 @@ def test_another_clip_rule_supersedes_the_old_clips(tmp_path: Path) -> None:
     assert count.clips == 4
     rows = read_spine(StoreLayout(windows.store), CORPUS)
     assert rows.group_by("shard", "superseded").len().sort("shard").rows() == [(0, True, 2), (1, False, 4)]
+    assert {reason for shard in plan_corpus(windows, CORPUS).shards for reason in shard.reasons} >= {
+        "the audio of 'one' and 1 more is cut otherwise"
+    }
     extract(windows)
     assert len(open_corpus(windows.store)) == 4
     ingest(config)  # and back again

@@ -219,7 +219,7 @@ def test_failed_are_tried_again_though_a_kill_left_the_receipt_of_their_commit(f
     layout = StoreLayout(config.store)
     dataset = layout.dataset(CORPUS, SOUND)
     entry = read_head(dataset, DT).shard(0)
-    (row,) = read_quarantine(layout, CORPUS).drop("partition", "replay").to_dicts()
+    (row,) = read_quarantine(layout, CORPUS).drop("partition", "attempts", "replay").to_dicts()
     mark = fingerprint(AudioMfccSeg(AudioMfccSeg.Params()))
     put_receipt(dataset, DT, mark, Receipt(entry=entry, drops=(Drop(**row),)))
     report, _ = extract(config, Only.FAILED)

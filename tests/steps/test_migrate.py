@@ -111,6 +111,8 @@ def test_a_dry_run_changes_no_byte(old: Config) -> None:
     report = migrate_store(old, dry_run=True)
     assert {step.what: step.count for step in report.steps} == {
         "tables of assets": 2,
+        "tables of clips": 2,
+        "tables of quarantine": 1,
         "cards and views": 5,
         "lines of events.jsonl": 2,
     }
