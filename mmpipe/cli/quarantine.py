@@ -49,9 +49,10 @@ def quarantine_ls(
         print_rows(_released_rows(layout, name, dt), as_json, f"released of {name}")
         return
     rows = read_quarantine(layout, name, (dt,) if dt else None)
+    example = pl.when(pl.col("file") != "").then("file").otherwise("clip_key")
     counts = (
         rows.group_by("partition", "stage", "code")
-        .agg(pl.len().alias("count"), pl.col("file").sort().first().alias("example"))
+        .agg(pl.len().alias("count"), example.sort().first().alias("example"))
         .sort("partition", "stage", "code")
     )
     print_rows(counts.to_dicts(), as_json, f"quarantine of {name}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmpipe.config.table import FeatureName, Name, Table
 
@@ -66,6 +67,12 @@ class ModelConfig(Table):
         if folds == 1:
             raise ValueError("folds must be 0 (the fixed split) or at least 2")
         return folds
+
+    @model_validator(mode="after")
+    def _several_inputs_are_fused(self) -> Self:
+        if len(self.inputs) > 1 and not self.fusions:
+            raise ValueError("fusions = [] with several inputs: name a fusion, or leave one input")
+        return self
 
 
 class GateConfig(Table):

@@ -76,7 +76,8 @@ def _starts(times_ns: np.ndarray, params: ArrayRawParams) -> np.ndarray:
     starts = np.arange(len(times_ns))
     if params.rate_hz:
         # Spans lie on the asset's clock, so that they do not depend on how it was cut.
-        spans = np.floor(times_ns / NANOSECONDS_PER_SECOND * params.rate_hz)
+        # A millionth of a span is forgiven: 0.29 s at 100 Hz is the 29th, whatever floating point makes of it.
+        spans = np.floor(times_ns * params.rate_hz / NANOSECONDS_PER_SECOND + 1e-6)
         starts = np.flatnonzero(np.diff(spans, prepend=-1))
     if len(starts) > params.max_rows:
         starts = starts[np.arange(params.max_rows) * len(starts) // params.max_rows]

@@ -159,8 +159,9 @@ def _names(folder: MirrorFolder) -> set[str]:
 
 def _require_something(plan: MirrorPlan, index: Mapping[str, Brought], source: CorpusConfig) -> None:
     if index and not plan.parts:
+        place = clean_url(str(source.source.file or source.root))
         raise ConfigError(
-            f"{clean_url(str(source.root))} is empty now; {len(index)} parts of it were mirrored. Nothing was removed. "
+            f"{place} is empty now; {len(index)} parts of it were mirrored. Nothing was removed. "
             "If it is meant, remove the corpus from the config, and its mirror with: mmpipe gc --delete"
         )
 

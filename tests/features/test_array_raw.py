@@ -47,6 +47,13 @@ def test_a_rate_averages_what_lies_in_each_span_of_the_assets_clock():
     np.testing.assert_array_equal(late.array, value.array[1:])
 
 
+def test_an_arrays_own_rate_keeps_every_row():
+    value = extract(
+        list(range(300)), seconds=[number / 100 for number in range(300)], columns=1, rate_hz=100, max_rows=999
+    )
+    assert value.array[:, 0].tolist() == list(range(300))
+
+
 def test_a_missing_number_is_the_mean_of_its_column_and_is_told():
     value = extract([[1, NAN, NAN], [NAN, 4, NAN], [3, 6, NAN], [NAN, NAN, NAN]], columns=4)
     np.testing.assert_allclose(
