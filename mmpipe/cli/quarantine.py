@@ -118,7 +118,11 @@ def quarantine_release(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let in what a policy refused: limits, filters, near twins; it holds for these bytes on every later night."""
+    """Let in what a policy refused: limits, filters, near twins; it holds for these bytes on every later night.
+
+    With --undo the policy judges again what comes from now on. What a limit or the search for near twins had let in by
+    then stays in the store until `mmpipe forget`; clips that a filter refuses are left out again.
+    """
     from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
 
     settings, name = open_config(config, corpus)
@@ -127,6 +131,8 @@ def quarantine_release(
         made = act(settings, name, which, reason, dry_run=dry_run, progress=bars)
     done = "taken back" if undo else "released"
     print_rows([entry.row() for entry in made], as_json, f"would be {done}" if dry_run else done)
+    if undo and any(not entry.code.startswith("filtered_") for entry in made):
+        typer.echo("What was taken in by then stays in the store; `mmpipe forget` takes it out.", err=True)
 
 
 def _released_rows(layout: Any, corpus: str, dt: str | None) -> list[dict[str, Any]]:

@@ -42,9 +42,12 @@ def _local(root: Path, exclude: frozenset[Path]) -> FolderOrigin:
         return open_regular(root, name)
 
     def listed() -> list[SourceObject]:
-        found = list_corpus(root, exclude).files
-        stamps = ((file, f"{file.nbytes} {file.mtime_ns} {file.inode}") for file in found)
-        return [SourceObject(name=file.name, nbytes=file.nbytes, stamp=stamp) for file, stamp in stamps]
+        found = list_corpus(root, exclude)
+        stamps = ((file, f"{file.nbytes} {file.mtime_ns} {file.inode}") for file in found.files)
+        objects = [SourceObject(name=file.name, nbytes=file.nbytes, stamp=stamp) for file, stamp in stamps]
+        # What cannot be used (empty, a link, not readable) is tried too: who opens it says why, in a row.
+        objects += [SourceObject(name=drop.file, nbytes=0, stamp=drop.code) for drop in found.drops]
+        return sorted(objects, key=lambda entry: entry.name)
 
     return FolderOrigin(listed=listed, open_file=open_file)
 

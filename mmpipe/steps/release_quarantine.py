@@ -51,7 +51,10 @@ def release_quarantined(
 def take_back_release(
     config: Config, corpus: str, which: str, reason: str, *, dry_run: bool = False, progress: Progress = SILENT
 ) -> tuple[Exempt, ...]:
-    """Take back the exceptions of a code, file, digest or clip: from the next look on the policy binds them again."""
+    """Take back the exceptions of a code, file, digest or clip: the policy binds again what comes from then on.
+
+    What was let in by a limit or the search for near twins, and is in the spine by then, stays until it is forgotten.
+    """
     _require_reason(reason)
     layout = open_store(config.store, to_write=not dry_run)
     there = list_released(layout, corpus)

@@ -36,6 +36,7 @@ from mmpipe.steps.ingest import ingest_reason
 from mmpipe.steps.inspect import probe_again
 from mmpipe.steps.mirror import refresh_mirror
 from mmpipe.store.layout import StoreLayout
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -181,6 +182,19 @@ def test_an_archive_that_breaks_off_keeps_its_whole_members(tmp_path):
     ingest(config)
     assert mirrored(config) == {"s.tar.gz/a.wav"}
     assert drops(config) == {"s.tar.gz": "archive_damaged", "no.tar.gz": "archive_damaged"}
+
+
+def test_an_archive_that_cannot_be_opened_is_a_row(tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    pack(media / "good.tar", {"a.wav": tone(300, tmp_path)})
+    (media / "empty.tar").write_bytes(b"")
+    (media / "link.tar").symlink_to(media / "good.tar")
+    config = make(tmp_path, max_quarantined=1.0)
+    ingest(config)
+    rows = read_quarantine(StoreLayout(config.store), CORPUS).select("file", "code").rows()
+    assert {file.partition("/")[0] for file, _ in rows} == {"empty.tar", "link.tar"}, rows
+    assert len(sources(config)) == 1
 
 
 @pytest.mark.parametrize(
