@@ -21,7 +21,9 @@ def epoch(tars: Sequence[Path], fields: Sequence[str]) -> Visit:
 
     def visit(number: int) -> int:
         chosen = [str(tars[number % len(tars)])]
-        samples = webdataset.WebDataset(chosen, shardshuffle=False).shuffle(_BUFFER_CLIPS).decode()
+        samples = (
+            webdataset.WebDataset(chosen, shardshuffle=False, select_files=_is_array).shuffle(_BUFFER_CLIPS).decode()
+        )
         return sum(len(batch[0]) for batch in samples.to_tuple(*fields).batched(BATCH_CLIPS))
 
     return visit
@@ -34,12 +36,18 @@ def loader(tars: Sequence[Path], fields: Sequence[str]) -> Visit:
     from torch.utils.data import DataLoader
 
     def visit(number: int) -> int:
-        samples = webdataset.WebDataset([str(tar) for tar in tars], shardshuffle=len(tars), seed=number)
+        named = [str(tar) for tar in tars]
+        samples = webdataset.WebDataset(named, shardshuffle=len(tars), seed=number, select_files=_is_array)
         fielded = samples.shuffle(_BUFFER_CLIPS).decode().to_tuple(*fields)
         batches = fielded.map_tuple(*[torch.from_numpy] * len(fields)).batched(BATCH_CLIPS)
         return sum(len(batch[0]) for batch in DataLoader(batches, num_workers=2, batch_size=None))
 
     return visit
+
+
+def _is_array(name: str) -> bool:
+    """Skip what is no value: an export has a JSON beside every clip."""
+    return name.endswith(".npy")
 
 
 FIELDS = ("npy",)

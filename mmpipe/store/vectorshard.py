@@ -37,15 +37,14 @@ class VectorShardWriter:
         """Prepare to write `000000.parquet` in an existing staging folder."""
         self._spec = spec
         self._path = staging / f"{spec.stem}.parquet"
-        self._guard = RowGuard(spec.schema)
         self._statistics = StatisticsCounter()
+        self._guard = RowGuard(spec.schema, self._statistics.add_finite)  # what it lets in is counted
         self._rows: list[tuple[str, int, str, int, int]] = []
         self._vectors: list[np.ndarray] = []
 
     def add(self, key: str, ordinal: int, stream: str, start_ns: int, end_ns: int, value: FeatureValue) -> None:
         """Append a value in the order of ordinals; SampleError refuses it and leaves the shard as it was."""
         array_D = self._guard.accept(key, ordinal, value)
-        self._statistics.add(array_D)
         self._vectors.append(array_D.copy())  # the caller may use its buffer again
         self._rows.append((key, ordinal, stream, start_ns, end_ns))
 
