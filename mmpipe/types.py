@@ -117,7 +117,7 @@ class Clip:
 class Drop:
     """Something that cannot be used, and why: a row of the quarantine."""
 
-    stage: str  # "list", "probe", "segment", "decode", "extract"
+    stage: str  # "list", "labels", "probe", "segment", "decode", "extract"
     code: str  # snake_case reason
     detail: str  # one sentence for a person
     file: str = ""  # escaped name

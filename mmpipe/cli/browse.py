@@ -17,7 +17,7 @@ from mmpipe.cli.options import (
     open_config,
 )
 from mmpipe.cli.show import plain, print_json, print_rows
-from mmpipe.config import load_config
+from mmpipe.config import Config, load_config
 
 LONGEST_TEXT = 40  # characters of a clip's text in a table
 
@@ -44,7 +44,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what is known of a clip: its place, its labels, its values."""
-    from mmpipe.steps.inspect import find_clips, why_no_clip
+    from mmpipe.steps.inspect import find_clips, why_filtered, why_no_clip
 
     settings, name = open_config(config, corpus)
     found = find_clips(settings, name, key)
@@ -53,6 +53,11 @@ def show(
     else:
         for clip in found:
             print_rows([{"field": field, "value": value} for field, value in clip.items()], False)
+    filtered = why_filtered(settings, name, key, [clip["asset_id"] for clip in found])
+    for line in filtered:
+        typer.echo(plain(line), err=True)
+    if not found and filtered:
+        raise typer.Exit(1)
     if not found:
         why = why_no_clip(settings, name, key)
         where = f": it is in quarantine: {why}" if why else ""
@@ -70,6 +75,7 @@ def schema(
     from mmpipe.steps.samples import describe_feature
 
     settings, name = open_config(config, corpus)
+    feature = _with_version(settings, name, feature)
     facts = describe_feature(settings, name, feature)
     if as_json:
         print_json(facts)
@@ -91,10 +97,21 @@ def sample(
     from mmpipe.steps.samples import sample_feature
 
     settings, name = open_config(config, corpus)
+    feature = _with_version(settings, name, feature)
     rows = sample_feature(settings, name, feature, count, dt)
     if not as_json:
         rows = [{**row, "text": _cut(row["text"])} for row in rows]
     print_rows(rows, as_json, f"clips of {feature}")
+
+
+def _with_version(settings: Config, corpus: str, feature: str) -> str:
+    """Return a feature's name with its version, and say it where it was not asked for by it."""
+    from mmpipe.steps.samples import full_name
+
+    found = full_name(settings, corpus, feature)
+    if found != feature:
+        typer.echo(plain(f"{feature!r} is shown as {found}"), err=True)
+    return found
 
 
 def _cut(text: str) -> str:

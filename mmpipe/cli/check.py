@@ -34,7 +34,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Then mend what can be mended, and check again.")] = False,
     source: Annotated[Path | None, typer.Option("--from", help="With --repair: a copy of the store.")] = None,
     accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="With --repair: give up revisions whose manifests are gone for good.")
+        bool, typer.Option("--accept-loss", help="With --repair: give up revisions and tables that are gone for good.")
     ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -67,13 +67,13 @@ def verify(
 
 
 def probe(
-    files: Annotated[list[str], typer.Argument(help="Corpus-relative names, as the quarantine shows them.")],
+    files: Annotated[list[str], typer.Argument(help="Files, rows, sources or clips, as the quarantine calls them.")],
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what raw files are, or why they cannot be used."""
-    from mmpipe.steps.inspect import probe_again
+    """Say what raw files are, or why they cannot be used: looked at now, as an ingest does, and nothing is kept."""
+    from mmpipe.steps.probe_again import probe_again
 
     settings, name = open_config(config, corpus)
     print_rows(probe_again(settings, name, files), as_json, "files")

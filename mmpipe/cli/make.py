@@ -93,7 +93,7 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
     with Bars() as bars:
         night = run_night(settings, name, date, bars)
     print_rows(night.ingested.table(), False, f"ingest of {name}")
-    _tell_unmatched(night.ingested.unmatched_labels)
+    _tell_labels(night.ingested.unmatched_labels, night.ingested.unusable_labels)
     print_rows(night.committed.table(), False, "features")
     for entry in night.models:
         print_rows(entry.released.table(), False, f"contenders of {entry.released.model}")
@@ -118,7 +118,7 @@ def ingest(
     with Bars() as bars:
         made = ingest_corpus(settings, name, date, bars)
     print_rows(made.table(), False, f"ingest of {name}")
-    _tell_unmatched(made.unmatched_labels)
+    _tell_labels(made.unmatched_labels, made.unusable_labels)
 
 
 def extract(
@@ -258,6 +258,9 @@ def predict(
         typer.echo(plain(f"{made.model}@{made.version} was refused by the gate: it is kept for its report"), err=True)
     if made.tainted:
         typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)
+    for feature in made.without_noise:
+        told = f"{feature} is read without the noise that {made.model}@{made.version} was trained and measured with"
+        typer.echo(plain(told), err=True)
     for drop in made.unanswered:
         typer.echo(plain(f"no answer for {drop.source}: {drop.code}: {drop.detail}"), err=True)
     if not made.answers:
@@ -295,7 +298,9 @@ def report(
         print_text(str(write_report(settings, name, date, chosen, checkpoint)))
 
 
-def _tell_unmatched(keys: Sequence[str]) -> None:
+def _tell_labels(keys: Sequence[str], unusable: int) -> None:
     if keys:
         labels = counted(len(keys), "label", "name", "names")
         typer.echo(f"{labels} no file, such as {', '.join(map(repr, keys[:3]))}", err=True)
+    if unusable:
+        typer.echo(f"{counted(unusable, 'fault')} in the labels: mmpipe quarantine ls", err=True)

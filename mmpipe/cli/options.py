@@ -49,7 +49,7 @@ ToDate = Annotated[str, _date("--to", "Last date.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 WhichShards = Annotated[Only, typer.Option("--only", help="Which shards: due means missing or stale.")]
-FeatureVersion = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A feature, as `mmpipe ls` names it.")]
+FeatureVersion = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A feature, as `mmpipe ls` names it.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
 Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]
 SnapshotRef = Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -49,7 +51,8 @@ def quarantine_ls(
         print_rows(_released_rows(layout, name, dt), as_json, f"released of {name}")
         return
     rows = read_quarantine(layout, name, (dt,) if dt else None)
-    example = pl.when(pl.col("file") != "").then("file").otherwise("clip_key")
+    names = (pl.when(pl.col(name) != "").then(name) for name in ("file", "clip_key", "source_id"))
+    example = pl.coalesce(*names)
     counts = (
         rows.group_by("partition", "stage", "code")
         .agg(pl.len().alias("count"), example.sort().first().alias("example"))
@@ -59,6 +62,7 @@ def quarantine_ls(
 
 
 def quarantine_show(
+    context: typer.Context,
     code: Annotated[str | None, typer.Argument(help="One reason; none: all.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
@@ -70,6 +74,7 @@ def quarantine_show(
 
     settings, name = open_config(config, corpus)
     rows = [row for row in read_quarantine(open_store(settings.store), name).to_dicts() if code in (None, row["code"])]
+    rows = [row | {"replay": _pasted(context, row["replay"], config)} for row in rows]
     if as_json:
         print_json(rows)
         return
@@ -118,12 +123,14 @@ def quarantine_release(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let in what a policy refused: limits, filters, near twins; it holds for these bytes on every later night.
+    """Let in what a limit, a filter or the search for near twins refused, or what decodes of damaged media.
 
-    With --undo the policy judges again what comes from now on. What a limit or the search for near twins had let in by
-    then stays in the store until `mmpipe forget`; clips that a filter refuses are left out again.
+    It holds for these bytes on every later night. With --undo they are judged again at once: what is refused is back in
+    quarantine, and its clips are superseded, so that no later snapshot holds them; those taken before stay as they are.
     """
     from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
+    from mmpipe.steps.released import list_still_used
+    from mmpipe.store.layout import open_store
 
     settings, name = open_config(config, corpus)
     act = take_back_release if undo else release_quarantined
@@ -131,8 +138,23 @@ def quarantine_release(
         made = act(settings, name, which, reason, dry_run=dry_run, progress=bars)
     done = "taken back" if undo else "released"
     print_rows([entry.row() for entry in made], as_json, f"would be {done}" if dry_run else done)
-    if undo and any(not entry.code.startswith("filtered_") for entry in made):
-        typer.echo("What was taken in by then stays in the store; `mmpipe forget` takes it out.", err=True)
+    if undo and not dry_run:
+        for file in list_still_used(open_store(settings.store), name, made):
+            typer.echo(
+                f"{file!r} stays in use: nothing refuses it now, or it is gone from the corpus's folder and nobody can "
+                "judge it. `mmpipe forget` takes it out.",
+                err=True,
+            )
+
+
+def _pasted(context: typer.Context, command: str, config: Path) -> str:
+    """Return a command as it works in the shell that asked: with the config that was named there by hand."""
+    source = context.get_parameter_source("config")
+    if source is None or source.name != "COMMANDLINE":
+        return command
+    words = shlex.split(command)
+    place = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
+    return shlex.join([*words[:place], "--config", str(config), *words[place:]])
 
 
 def _released_rows(layout: Any, corpus: str, dt: str | None) -> list[dict[str, Any]]:

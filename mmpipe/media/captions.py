@@ -160,6 +160,10 @@ def _normal(text: str) -> str:
     """Return text in NFC; refuse control characters and lone surrogates, which no store can hold."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     strange = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\f\x1b\x85"), None)
+    if strange == "\x00":
+        raise SampleError(
+            "encoding", "holds a NUL (U+0000), which text does not: remove it; UTF-16 is read with a byte-order mark"
+        )
     if strange is not None:
         raise SampleError("encoding", f"holds the character U+{ord(strange):04X}, which text does not")
     return text

@@ -15,7 +15,7 @@ from mmpipe.errors import SampleError
 from mmpipe.media.captions import PARSERS, Captions, reading_of
 from mmpipe.media.facts import seen_facts, told
 from mmpipe.media.guard import open_regular
-from mmpipe.media.lifted import lift_limits
+from mmpipe.media.lifted import LIMIT_FILE, lift_limits, lift_missing
 from mmpipe.media.sniff import HEAD_BYTES, Content, sniff
 from mmpipe.types import Cue, Drop, Modality, RawFile, Stream, digest_of
 
@@ -51,7 +51,8 @@ def probe_file(
     """Probe a file by its content. Broken, foreign and oversized files end in a drop with a code, never in an error.
 
     A film or sound that was cut off may lack a share of `max_missing`. `released` names, by their sha256, files that a
-    person let in, with the codes of the limits that do not bind them.
+    person let in, with the codes that do not bind them; with limit_file among these, larger files are digested, which
+    tells whether they are meant.
     Codes: unreadable, outside_root, not_regular, changed_while_reading, empty_file, not_media, format_not_allowed,
     no_streams, decode_error, encoding, limit_file, limit_text, limit_pixels, limit_duration, limit_frames,
     limit_channels, limit_rate, limit_streams, limit_array, array_dtype, empty_array, missing_column, bad_times,
@@ -59,9 +60,14 @@ def probe_file(
     """
     sha256, facts = "", told({"bytes": file.nbytes})
     try:
-        with _opened_unchanged(root, file, limits) as descriptor:
-            sha256 = _sha256(descriptor)
-            limits = lift_limits(limits, released.get(sha256, ()))
+        with _opened_unchanged(root, file) as descriptor:
+            too_large = file.nbytes > limits.file_bytes
+            if not too_large or any(LIMIT_FILE in codes for codes in released.values()):
+                sha256 = digest_file(descriptor)
+            codes = released.get(sha256, ())
+            if too_large and LIMIT_FILE not in codes:
+                raise SampleError(LIMIT_FILE, f"{file.nbytes} bytes, allowed are {limits.file_bytes}")
+            limits, max_missing = lift_limits(limits, codes), lift_missing(max_missing, codes)
             try:
                 streams, captions = _probe_content(descriptor, file, sha256, limits, arrays, text, max_missing)
             except SampleError:
@@ -77,13 +83,11 @@ def probe_file(
 
 
 @contextmanager
-def _opened_unchanged(root: Path, file: RawFile, limits: LimitsConfig) -> Iterator[int]:
+def _opened_unchanged(root: Path, file: RawFile) -> Iterator[int]:
     """Open a file, and require that it is the one that was listed, before and after."""
     descriptor = open_regular(root, file.name)
     try:
         _require_unchanged(file, descriptor)
-        if file.nbytes > limits.file_bytes:
-            raise SampleError("limit_file", f"{file.nbytes} bytes, allowed are {limits.file_bytes}")
         yield descriptor
         _require_unchanged(file, descriptor)
     finally:
@@ -98,7 +102,8 @@ def _require_unchanged(file: RawFile, descriptor: int) -> None:
 
 # FFmpeg reads the bytes once more, from the page cache: that is 6 % of the probe of a sound of 100 MB, 1 % of small
 # files. Handing it a buffer instead would give up that it sees the very descriptor that was checked.
-def _sha256(descriptor: int) -> str:
+def digest_file(descriptor: int) -> str:
+    """Return the sha256 of an open file."""
     hasher, offset = hashlib.sha256(), 0
     while chunk := os.pread(descriptor, _CHUNK_BYTES, offset):
         hasher.update(chunk)

@@ -41,7 +41,7 @@ def sniff(head: bytes, suffix: str) -> Content:
     """Return who reads a file that begins so. Raise SampleError empty_file, not_media or format_not_allowed."""
     if not head:
         raise SampleError("empty_file", "0 bytes")
-    if suffix in PARSERS and not _is_binary(head):
+    if suffix in PARSERS and (not _is_binary(head) or _is_text_with_nul(head)):
         return Content.TEXT
     if _is_image(head):
         return Content.IMAGE
@@ -57,6 +57,12 @@ def sniff(head: bytes, suffix: str) -> Content:
 
 def _is_binary(head: bytes) -> bool:
     return b"\x00" in head and not head.startswith(_MARKS)
+
+
+def _is_text_with_nul(head: bytes) -> bool:
+    """Say whether there is a NUL among letters, or nothing else: the reader of texts refuses it in words."""
+    letters = head.replace(b"\x00", b"")
+    return (not letters or len(letters) * 2 >= len(head)) and _is_utf8(letters)
 
 
 def _is_image(head: bytes) -> bool:

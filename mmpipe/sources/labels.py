@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -12,10 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from mmpipe.config import LabelsConfig
 from mmpipe.errors import ConfigError
+from mmpipe.sources.records import RowFault, read_records, require_some
+
+UNUSABLE = "label_not_usable"
+_MOST_CHARACTERS = 4 << 20  # of one value: as much as one text file may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,60 +30,73 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTable:
-    """The rows of a labels file in its order, and its columns sorted."""
+    """The rows of a labels file in its order, its columns sorted, and what of it is no label."""
 
     rows: tuple[LabelRow, ...]
     columns: tuple[str, ...]
+    faults: tuple[RowFault, ...] = ()  # rows that cannot be used
 
 
 def read_labels(config: LabelsConfig) -> LabelTable:
-    """Read a jsonl, csv or parquet table; every value becomes text in one canonical form. Raise ConfigError."""
+    """Read a jsonl, csv or parquet table; every value becomes text in one canonical form.
+
+    A row that cannot be used is a fault. Raise ConfigError where the table or a column is missing, or no row is left.
+    """
     records = read_records(config.file)
-    columns = _columns(records)
+    columns = records.columns
     for role, column in (("key", config.key), ("group", config.group)):
-        if records and column is not None and column not in columns:
+        if records.rows and column is not None and column not in columns:
             raise ConfigError(f"{config.file} has no column {column!r} (`labels.{role}`); its columns are: {columns}")
-    rows = tuple(_row(config, number, record) for number, record in enumerate(records, start=1))
-    return LabelTable(rows=rows, columns=tuple(columns))
+    rows, faults = [], [*records.faults]
+    for number, record in records.rows:
+        row = _row(config, number, record)
+        if isinstance(row, LabelRow):
+            rows.append(row)
+        else:
+            faults.append(row)
+    table = LabelTable(
+        rows=tuple(rows), columns=tuple(columns), faults=tuple(sorted(faults, key=lambda fault: fault.number))
+    )
+    require_some(config.file, table.rows, table.faults)
+    return table
 
 
 def read_columns(file: Path) -> tuple[str, ...]:
     """Return the columns of a table whose key is not known yet, sorted. Raise ConfigError as `read_labels` does."""
-    return tuple(_columns(read_records(file)))
+    return tuple(read_records(file).columns)
 
 
-def _columns(records: list[dict[str, Any]]) -> list[str]:
-    return sorted({column for record in records for column in record})
-
-
-def read_records(file: Path, data: bytes | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a jsonl, csv or parquet table, of its bytes where they are at hand. Raise ConfigError."""
-    readers = {".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"the table {file} must end with one of: {', '.join(sorted(readers))}")
+def _row(config: LabelsConfig, number: int, record: dict[str, Any]) -> LabelRow | RowFault:
+    raw_key = record.get(config.key)
     try:
-        data = file.read_bytes() if data is None else data
-    except OSError as error:
-        raise ConfigError(f"cannot read the labels file {file}: {error.strerror}. Correct `labels.file`.") from error
-    return reader(file, data)
-
-
-def _row(config: LabelsConfig, number: int, record: dict[str, Any]) -> LabelRow:
+        key = "" if isinstance(raw_key, list | dict) else _label_text(raw_key) or ""
+    except (ValueError, TypeError):
+        key = ""
+    if not key.strip():
+        said = "has no value" if raw_key is None or raw_key == "" else f"has {str(raw_key)[:40]!r}, which is no name,"
+        detail = f"row {number} {said} in the key column {config.key!r}"
+        return RowFault(number=number, code="label_without_key", detail=detail)
     values: dict[str, str] = {}
     for column, value in sorted(record.items()):
         try:
-            text = canonical_text(value)
-            if text is not None:
-                text.encode()
-                column.encode()
-                values[column] = text
+            text = _label_text(value)
+            column.encode()
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"{config.file}, row {number}, column {column!r}: {error}") from error
-    key = values.pop(config.key, "")
-    if not key:
-        raise ConfigError(f"{config.file}, row {number} has no value in the key column {config.key!r}")
+            detail = f"row {number}, column {column[:200]!r}: {error}"
+            return RowFault(number=number, code=UNUSABLE, detail=detail, key=key)
+        if text is not None and column != config.key:
+            values[column] = text
     return LabelRow(key=key, number=number, values=values)
+
+
+def _label_text(value: object) -> str | None:
+    """Return a value's text as a store can hold it."""
+    text = canonical_text(value)
+    if text is not None:
+        text.encode()
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"{len(text)} characters, allowed are {_MOST_CHARACTERS}")
+    return text
 
 
 def canonical_text(value: object) -> str | None:
@@ -110,42 +124,3 @@ def _number_text(number: float) -> str | None:
     if math.isinf(number):
         raise ValueError("an infinite number cannot be a label")
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-
-
-def _read_jsonl(file: Path, data: bytes) -> list[dict[str, Any]]:
-    records = []
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.decode(), object_pairs_hook=_object_without_twins)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{file}, line {number} is not JSON in UTF-8: {error}") from error
-        if not isinstance(record, dict):
-            raise ConfigError(f"{file}, line {number} must be a JSON object, not a {type(record).__name__}")
-        records.append(record)
-    return records
-
-
-def _object_without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return record
-
-
-def _read_csv(file: Path, data: bytes) -> list[dict[str, Any]]:
-    if not data.strip():
-        return []
-    try:
-        # Without inference: "01" is a label, and must not become 1.
-        return pl.read_csv(io.BytesIO(data), infer_schema=False).to_dicts()
-    except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"{file} is not a CSV table in UTF-8 with a header: {error}") from error
-
-
-def _read_parquet(file: Path, data: bytes) -> list[dict[str, Any]]:
-    try:
-        return pl.read_parquet(io.BytesIO(data)).to_dicts()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ConfigError(f"{file} is not a Parquet table: {error}") from error

@@ -8,18 +8,27 @@ from dataclasses import dataclass
 
 from mmpipe.errors import ConfigError
 from mmpipe.io import escape_name
-from mmpipe.sources.labels import LabelRow, LabelTable
+from mmpipe.sources.labels import UNUSABLE, LabelRow, LabelTable
+from mmpipe.sources.records import RowFault
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.types import Drop
+
+LABELS_STAGE = "labels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMatch:
-    """The labels of assets by source id; an asset with none, or with labels that disagree, is not among them."""
+    """The labels of assets by source id; an asset with none, or with rows that disagree or fail, is not among them."""
 
     labels: Mapping[str, Mapping[str, str]]
-    drops: tuple[Drop, ...]  # one for every asset whose rows disagree
+    drops: tuple[Drop, ...]  # one for every asset whose rows disagree, or of which one cannot be used
     unmatched: tuple[str, ...]  # keys of the table that name no asset, sorted
+    faults: tuple[Drop, ...] = ()  # one for every row that cannot be used and is about no asset that is known
+
+    @property
+    def has_lost(self) -> bool:
+        """Say whether there are rows of which nobody can tell what they are about."""
+        return any(drop.code != UNUSABLE for drop in self.faults)
 
 
 def match_labels(table: LabelTable, assets: Iterable[AssetFiles]) -> LabelMatch:
@@ -36,13 +45,26 @@ def match_labels(table: LabelTable, assets: Iterable[AssetFiles]) -> LabelMatch:
             unmatched.add(row.key)
         else:
             rows_of[source_id].append(row)
-    labels, drops = {}, []
-    for source_id, rows in sorted(rows_of.items()):
-        if all(row.values == rows[0].values for row in rows):
+    labels: dict[str, Mapping[str, str]] = {}
+    drops, faults = [], []
+    faulty: dict[str, RowFault] = {}
+    for fault in table.faults:
+        source_id = names.find(LabelRow(key=fault.key, number=fault.number, values={})) if fault.key else None
+        if source_id is None:
+            faults.append(_lost(fault))
+        else:
+            faulty.setdefault(source_id, fault)
+    for source_id in sorted(rows_of.keys() | faulty.keys()):
+        rows = rows_of[source_id]
+        if source_id in faulty:
+            fault = faulty[source_id]
+            detail = f"the labels table, {fault.detail}; until it is corrected, none of its labels count"
+            drops.append(Drop(stage="list", code=fault.code, detail=detail, source_id=source_id))
+        elif all(row.values == rows[0].values for row in rows):
             labels[source_id] = rows[0].values
         else:
             drops.append(_conflict(source_id, rows))
-    return LabelMatch(labels=labels, drops=tuple(drops), unmatched=tuple(sorted(unmatched)))
+    return LabelMatch(labels=labels, drops=tuple(drops), unmatched=tuple(sorted(unmatched)), faults=tuple(faults))
 
 
 class _Names:
@@ -71,6 +93,13 @@ class _Names:
                 "Write the corpus-relative name into the key column."
             )
         return candidates[0] if candidates else None
+
+
+def _lost(fault: RowFault) -> Drop:
+    """Return the row of a fault that is about no asset: it is called by its number."""
+    about = f"no file is called {fault.key[:200]!r}" if fault.key else "what it is about, nobody can tell"
+    detail = f"the labels table, {fault.detail}; {about}: correct or remove it"
+    return Drop(stage=LABELS_STAGE, code=fault.code, detail=detail, source_id=f"row {fault.number} of the labels")
 
 
 def _conflict(source_id: str, rows: list[LabelRow]) -> Drop:

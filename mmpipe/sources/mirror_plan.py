@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmpipe.config import SourceConfig
 from mmpipe.errors import SampleError
 from mmpipe.io import escape_name, unescape_name
 from mmpipe.sources.listing import Filtered, FilterReason, filter_reason
 from mmpipe.sources.origins import SourceObject, clean_url
+from mmpipe.sources.records import Records
 from mmpipe.sources.safe_names import NameBook, safe_name
 from mmpipe.sources.table import read_cells
 from mmpipe.types import Drop, digest_of
@@ -29,6 +29,7 @@ class Part:
     address: str = ""  # below the root, or a URL
     content: bytes | None = None
     is_archive: bool = False
+    row: int = 0  # of a table, from 1
 
     @property
     def said(self) -> str:
@@ -71,9 +72,7 @@ def plan_objects(objects: Iterable[SourceObject], file_bytes: int) -> MirrorPlan
     return MirrorPlan(parts=plan.parts, drops=(*plan.drops, *too_large), filtered=plan.filtered)
 
 
-def plan_table(
-    records: Iterable[Mapping[str, Any]], source: SourceConfig, look_at_all: LookAtAll, file_bytes: int
-) -> MirrorPlan:
+def plan_table(records: Records, source: SourceConfig, look_at_all: LookAtAll, file_bytes: int) -> MirrorPlan:
     """Take every cell of a table that is not empty as a file."""
     cells = read_cells(records, source)
     found = look_at_all(sorted({cell.address for cell in cells.cells if cell.address}))
@@ -95,6 +94,7 @@ def plan_table(
                     stamp=f"{where} {stamp}",
                     address=cell.address,
                     content=cell.content,
+                    row=cell.row,
                 )
             )
     return MirrorPlan(parts=tuple(parts), drops=tuple(drops), filtered=())

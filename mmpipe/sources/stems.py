@@ -49,7 +49,7 @@ def group_files(
     for stem, members in list(by_stem.items()):
         suffixes = {split_suffix(file.name)[1] for file in members}
         if all(suffix in TABLES and suffix[1:] not in arrays for suffix in suffixes):
-            drops += [_unknown(file) for file in by_stem.pop(stem)]
+            drops += [_lone_table(file) for file in by_stem.pop(stem)]
     assets = (AssetFiles(source_id=stem, files=tuple(members)) for stem, members in sorted(by_stem.items()))
     return Grouping(assets=tuple(assets), drops=tuple(sorted(drops, key=lambda drop: drop.file)))
 
@@ -74,6 +74,19 @@ def _by_folder(name: str) -> str:
 
 
 _KEYS = {SourceKind.FOLDER: _by_last_dot, SourceKind.TARS: _by_first_dot, SourceKind.TABLE: _by_folder}
+
+
+def _lone_table(file: RawFile) -> Drop:
+    suffix = split_suffix(file.name)[1][1:]
+    ways = [
+        'of assets is named by source = { kind = "table", file = ... } in [corpora.NAME]',
+        "one of labels by labels = { file = ... }",
+        "one of words lies beside media of its stem, as VIDEO.mp4 and VIDEO." + suffix,
+    ]
+    if suffix in _NUMBERS:
+        ways.append(f"one of numbers is read with arrays.suffixes = ['{suffix}']")
+    detail = f"a .{suffix} table without media of its stem; say what it is: a table {'; '.join(ways)}"
+    return Drop(stage="list", code="unknown_type", detail=detail, file=file.name)
 
 
 def _unknown(file: RawFile) -> Drop:

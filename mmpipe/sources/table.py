@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from mmpipe.io import escape_name
 from mmpipe.sources.labels import canonical_text
 from mmpipe.sources.listing import filter_reason
 from mmpipe.sources.origins import URL
+from mmpipe.sources.records import Records
 from mmpipe.sources.safe_names import NameBook, safe_name
 from mmpipe.types import Drop, Modality
 
@@ -38,6 +39,7 @@ class Cell:
     name: str  # escaped, of the file that it becomes: KEY/ROLE.SUFFIX
     address: str = ""  # a name below the root, or a URL
     content: bytes | None = None
+    row: int = 0  # of the table, from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +50,17 @@ class Cells:
     drops: tuple[Drop, ...]
 
 
-def read_cells(records: Iterable[Mapping[str, Any]], source: SourceConfig) -> Cells:
+def read_cells(records: Records, source: SourceConfig) -> Cells:
     """Take a table apart. Raise ConfigError where a column is missing or a role is none."""
     cells: list[Cell] = []
-    drops: list[Drop] = []
+    drops = [
+        Drop(stage="list", code=fault.code, detail=f"the table, {fault.detail}", file=row_name(fault.number))
+        for fault in records.faults
+    ]
     book = NameBook()
     modalities = {role: _modality(role) for role in source.columns}
-    rows = list(records)
-    _require_columns(rows, source)
-    for number, row in enumerate(rows, start=1):
+    _require_columns(records, source)
+    for number, row in records.rows:
         key = canonical_text(row.get(source.key)) or ""
         try:
             name = escape_name(safe_name(os.fsencode(key)))
@@ -68,10 +72,15 @@ def read_cells(records: Iterable[Mapping[str, Any]], source: SourceConfig) -> Ce
             code = error.code if isinstance(error, SampleError) else "unsafe_name"
             said = error.detail if isinstance(error, SampleError) else str(error)
             detail = f"row {number} of the table, {source.key} = {key[:200]!r}: {said}"
-            drops.append(Drop(stage="list", code=code, detail=detail, file=f"row {number}"))
+            drops.append(Drop(stage="list", code=code, detail=detail, file=row_name(number)))
             continue
-        cells += [cell for cell in found if cell]
+        cells += [replace(cell, row=number) for cell in found if cell]
     return Cells(cells=tuple(cells), drops=tuple(drops))
+
+
+def row_name(number: int) -> str:
+    """Return what a row is called of which no file comes."""
+    return f"row {number}"
 
 
 def _modality(role: str) -> Modality:
@@ -82,11 +91,11 @@ def _modality(role: str) -> Modality:
     raise ConfigError(f"source.columns has the role {role!r}; roles are {[str(one) for one in Modality]}, or audio-far")
 
 
-def _require_columns(rows: list[Mapping[str, Any]], source: SourceConfig) -> None:
-    there = {column for row in rows for column in row}
-    missing = sorted({source.key, *source.columns.values()} - there)
-    if rows and missing:
-        raise ConfigError(f"the table has no column {missing[0]!r} (`source`); its columns are: {sorted(there)}")
+def _require_columns(records: Records, source: SourceConfig) -> None:
+    there = records.columns
+    missing = sorted({source.key, *source.columns.values()}.difference(there))
+    if records.rows and missing:
+        raise ConfigError(f"the table has no column {missing[0]!r} (`source`); its columns are: {there}")
 
 
 def _cell(name: str, role: str, modality: Modality, value: Any) -> Cell | None:

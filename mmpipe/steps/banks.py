@@ -6,8 +6,9 @@ A bank that is there stays, whatever comes in later; another one is made only fo
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 
 import polars as pl
 
@@ -21,12 +22,14 @@ from mmpipe.steps.renditions import bank_settings
 from mmpipe.steps.wire import decode
 from mmpipe.steps.workers import shared_engine
 from mmpipe.store.assets import assets_of, read_assets
-from mmpipe.store.banks import BankClip, BankMix, bank_digest, bank_keys, drop_from_banks, write_bank
+from mmpipe.store.banks import BankClip, BankMix, bank_digest, bank_keys, bank_rows, drop_from_banks, write_bank
 from mmpipe.store.layout import StoreLayout, create_store
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Clip, Modality, Split, Stream, digest_of
 
 FUNCTION = "mmpipe.steps.bank_worker:collect_waves"
+_MAX_DRAWS = 8  # of a bank, and
+_MAX_TABLES = 64  # of a whole table, that are tried where it is lost
 _BATCH = 4  # clips of one answer: each may be minutes of sound
 
 
@@ -44,7 +47,7 @@ def make_bank(config: Config, corpus: str, name: str, progress: Progress = SILEN
     if name not in source.banks:
         raise ConfigError(f"no bank named {name!r} for {corpus!r}; there are: {sorted(source.banks)}")
     layout = create_store(config.store)
-    settings, wanted = bank_settings(source, name), source.banks[name]
+    settings = bank_settings(source, name)
     if not again and (found := bank_digest(layout, corpus, name, settings)):
         return found
     spine = _train_clips(layout, corpus)
@@ -55,16 +58,54 @@ def make_bank(config: Config, corpus: str, name: str, progress: Progress = SILEN
             f"the bank {name!r} of {corpus!r} has nothing to be made from: no train clip that is not superseded has a "
             "sound. Ingest some, or read features without this rendition."
         )
-    mix = BankMix(
+    write_bank(layout, corpus, _mix_of(source, name), clips, str(spine["partition"].min()), again=again)
+    return bank_digest(layout, corpus, name, settings)
+
+
+def draw_banks_again(config: Config, corpus: str, progress: Progress = SILENT) -> Iterator[pl.DataFrame]:
+    """Yield what the table of banks may have been, likeliest first: which were made, and when, stands nowhere else."""
+    _, source = config.corpus(corpus)
+    layout = StoreLayout(config.store)
+    draws = [
+        [
+            _rows_of(config, layout, corpus, name, spine, progress)
+            for spine in _spines_then(layout, corpus, name, source)
+        ]
+        for name in sorted(source.banks)
+    ]
+    for chosen in islice(product(*([*found, None] for found in draws)), _MAX_TABLES):
+        if rows := [frame for frame in chosen if frame is not None]:
+            yield pl.concat(rows, rechunk=True).sort("bank", "place")
+
+
+def _spines_then(layout: StoreLayout, corpus: str, name: str, source: CorpusConfig) -> list[pl.DataFrame]:
+    """Return the train clips up to a date, for the dates that make another bank of them, the oldest first."""
+    spine = _train_clips(layout, corpus)
+    found: dict[tuple[str, ...], pl.DataFrame] = {}
+    for last in sorted(spine["partition"].unique()):
+        then = spine.filter(pl.col("partition") <= last)
+        found.setdefault(tuple(_drawn_keys(then, source, name)), then)
+    return list(found.values())[:_MAX_DRAWS]
+
+
+def _rows_of(
+    config: Config, layout: StoreLayout, corpus: str, name: str, spine: pl.DataFrame, progress: Progress
+) -> pl.DataFrame:
+    _, source = config.corpus(corpus)
+    clips = _decode_clips(config, corpus, name, _draw(layout, corpus, spine, source, name), progress)
+    return bank_rows(_mix_of(source, name), clips)
+
+
+def _mix_of(source: CorpusConfig, name: str) -> BankMix:
+    wanted = source.banks[name]
+    return BankMix(
         name=name,
-        settings=settings,
+        settings=bank_settings(source, name),
         voices=wanted.voices,
         length_s=wanted.length_s,
         seed=wanted.seed,
         sample_rate_hz=wanted.sample_rate_hz,
     )
-    write_bank(layout, corpus, mix, clips, str(spine["partition"].min()), again=again)
-    return bank_digest(layout, corpus, name, settings)
 
 
 def keep_train_clips(layout: StoreLayout, corpus: str) -> None:
@@ -91,9 +132,7 @@ def _draw(
     layout: StoreLayout, corpus: str, spine: pl.DataFrame, source: CorpusConfig, name: str
 ) -> list[tuple[Clip, Stream]]:
     """Return the clips of a bank in its order, which depends on the seed and their keys alone."""
-    wanted = source.banks[name]
-    place = {key: digest_of("bank", name, wanted.seed, key) for key in spine["key"]}
-    keys = sorted(place, key=lambda key: place[key])[: wanted.clips]
+    keys = _drawn_keys(spine, source, name)
     rows = {row["key"]: row for row in spine.filter(pl.col("key").is_in(keys)).iter_rows(named=True)}
     assets = {
         asset.asset_id: asset for asset in assets_of(read_assets(layout, corpus, tuple(spine["partition"].unique())))
@@ -106,6 +145,12 @@ def _draw(
         if stream is not None:
             drawn.append((clip, stream))
     return drawn
+
+
+def _drawn_keys(spine: pl.DataFrame, source: CorpusConfig, name: str) -> list[str]:
+    wanted = source.banks[name]
+    place = {key: digest_of("bank", name, wanted.seed, key) for key in spine["key"]}
+    return sorted(place, key=lambda key: place[key])[: wanted.clips]
 
 
 def _decode_clips(

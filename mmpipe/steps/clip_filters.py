@@ -11,6 +11,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.store.signals import SIGNAL_COLUMNS
 
 FILTER_STAGE = "filter"
+FILTERED = "filtered_"  # begins the code of what a filter left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class ClipFilter:
     @property
     def code(self) -> str:
         """Return the code of a clip that fails."""
-        return f"filtered_{self.name}"
+        return f"{FILTERED}{self.name}"
 
 
 def parse_filters(corpus: str, filters: Mapping[str, str]) -> tuple[ClipFilter, ...]:

@@ -22,7 +22,7 @@ def deprecate_feature(
     """Put a notice on a feature's card, which every reader sees; its bytes stay as they are."""
     layout = open_store(config.store, to_write=not dry_run)
     dataset = require_feature(layout, corpus, feature)
-    require_feature(layout, corpus, use)
+    use, feature = require_feature(layout, corpus, use).name, dataset.name
     if use == feature:
         raise ConfigError(f"{feature} cannot take its own place; --use names another feature")
     if not reason.strip():
@@ -48,12 +48,26 @@ def warn_deprecated(layout: StoreLayout, corpus: str, features: Iterable[str]) -
             warnings.warn(notice.sentence(feature), FutureWarning, stacklevel=3)
 
 
-def require_feature(layout: StoreLayout, corpus: str, feature: str) -> DatasetLayout:
-    """Return a feature's dataset; ConfigError with the known ones where there is none."""
+def require_feature(layout: StoreLayout, corpus: str, feature: str, newest: bool = False) -> DatasetLayout:
+    """Return a feature's dataset, by NAME@VERSION, or by NAME where it has one version; with `newest` by any NAME.
+
+    ConfigError with the known ones where there is none.
+    """
     known = layout.feature_names(corpus)
-    if feature not in known:
+    if feature in known:
+        return layout.dataset(corpus, feature)
+    versions = sorted((name for name in known if name.rpartition("@")[0] == feature), key=_version)
+    if not versions:
         raise ConfigError(f"{corpus!r} has no feature {feature!r}; features there: {list(known)}")
-    return layout.dataset(corpus, feature)
+    if len(versions) > 1 and not newest:
+        raise ConfigError(f"{corpus!r} has {feature!r} in {len(versions)} versions: say which of {versions}")
+    return layout.dataset(corpus, versions[-1])
+
+
+def _version(feature: str) -> tuple[int, str]:
+    """Return by what versions are ordered: 10 is after 9."""
+    text = feature.rpartition("@")[2]
+    return (int(text) if text.isdecimal() else 0), text
 
 
 def _put(layout: StoreLayout, dataset: DatasetLayout, notice: Deprecation | None, dry_run: bool) -> dict[str, Any]:

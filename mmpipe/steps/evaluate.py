@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from mmpipe.segment.split import deal_folds
 from mmpipe.steps.candidates import FitFolder, fit_folder, join_parts, validation_scores
 from mmpipe.steps.train import CONTROL, read_checkpoint
 from mmpipe.steps.training_set import TrainingSet, open_training_set
-from mmpipe.store.layout import open_store
+from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.snapshot import Snapshot, read_snapshot, snapshot_path
 
 PARITY_NAME = "parity.json"
 PARITY_TOLERANCE = 1e-5
@@ -82,6 +83,7 @@ def evaluate_checkpoint(
     folder = layout.checkpoints / checkpoint
     table = read_checkpoint(folder)
     data = open_training_set(config, settings)
+    data = replace(data, snapshot=_trained_on(layout, data.snapshot, table["snapshot"]))
     if data.snapshot.digest != table["snapshot"]:
         raise ConfigError(
             f"the checkpoint {checkpoint} was trained on snapshot {table['snapshot']}, the store now is at "
@@ -123,6 +125,14 @@ def evaluate_checkpoint(
         },
         absent_inputs=tuple(table["absent_inputs"]),
     )
+
+
+def _trained_on(layout: StoreLayout, now: Snapshot, digest: str) -> Snapshot:
+    """Return the snapshot of a training where it has the clips and features of now: tables beside them may differ."""
+    if now.digest == digest or not snapshot_path(layout, digest).is_file():
+        return now
+    then = read_snapshot(layout, digest)
+    return then if then.core == now.core else now
 
 
 def read_parity(checkpoint: Path, contender: str) -> Parity | None:

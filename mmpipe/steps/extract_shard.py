@@ -19,7 +19,7 @@ from mmpipe.io import make_directory
 from mmpipe.media.decode import NO_FILE, MediaSource, decode_clips
 from mmpipe.media.filters import FilterStep
 from mmpipe.media.guard import open_regular
-from mmpipe.media.lifted import lift_limits
+from mmpipe.media.lifted import lift_limits, lift_missing
 from mmpipe.media.renditions import prepared_source
 from mmpipe.steps.growing_shard import GrowingShard
 from mmpipe.steps.shard_work import AssetWork, ClipWork, ShardDone, ShardWork
@@ -109,13 +109,14 @@ def _decode_file(
 
     try:
         limits = lift_limits(work.limits, asset.released)
+        max_missing = lift_missing(work.max_missing, asset.released)
         with (
             _open_sources(work, asset, file, {shard.extractor.modality for shard in shards}) as opened,
             _prepared(opened, shards[0], limits) as sources,
         ):
             clips = [clip.clip for clip in wanted]
             decoding = decode_clips(
-                sources, clips, needs, asset.cues, limits, work.arrays, work.max_missing, note_loss, work.text
+                sources, clips, needs, asset.cues, limits, work.arrays, max_missing, note_loss, work.text
             )
             for decoded in decoding:
                 for shard in shards:

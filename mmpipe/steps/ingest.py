@@ -5,7 +5,6 @@ Every file of the listing ends in exactly one place: used, quarantined with a re
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +14,22 @@ from typing import Any
 from mmpipe.config import Config, CorpusConfig, DateRule
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import PartialError, ShardError
-from mmpipe.io import canonical_json, make_directory, replace_bytes
 from mmpipe.media.captions import reading_of
 from mmpipe.media.probe import ProbedFile
 from mmpipe.sources.listing import Listing
-from mmpipe.sources.stems import AssetFiles
+from mmpipe.sources.matching import LABELS_STAGE
 from mmpipe.steps.acceptance import Acceptance, accept_asset, refuse_forgotten
 from mmpipe.steps.arrays import add_label_numbers
 from mmpipe.steps.banks import keep_train_clips
 from mmpipe.steps.homes import Homes, read_homes
+from mmpipe.steps.ingest_record import (
+    exceptions_digest,
+    has_same_exceptions,
+    listing_digest,
+    read_record,
+    record_key,
+    write_record,
+)
 from mmpipe.steps.intake import Intake, Look, look_at_corpus, look_at_listing, settings_digest, take_in
 from mmpipe.steps.markdown import inert
 from mmpipe.steps.mirror import media_root
@@ -31,8 +37,9 @@ from mmpipe.steps.near import NO_TWINS, NearTwins, find_twins, read_known_prints
 from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.rights import RightsSaid, note_rights
-from mmpipe.steps.scan import RACE_NS, read_scan, scan_path, write_scan
+from mmpipe.steps.scan import read_scan, scan_path, write_scan
 from mmpipe.steps.survey import require_survey, survey_corpus
+from mmpipe.steps.taken_back import find_refused_again, supersede
 from mmpipe.steps.texts import give_texts
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
@@ -57,6 +64,7 @@ class IngestReport:
     unmatched_labels: tuple[str, ...]  # keys of the labels table that name no asset
     probed: int  # files opened in this run; the others were known
     seconds: float
+    unusable_labels: int = 0  # rows of the labels table, or assets, whose labels are in quarantine
 
     @property
     def quarantined_share(self) -> float:
@@ -77,6 +85,8 @@ class IngestReport:
             first = ", ".join(map(inert, self.unmatched_labels[:3]))
             labels = counted(len(self.unmatched_labels), "label", "name", "names")
             lines.append(f"{labels} no file, such as {first}")
+        if self.unusable_labels:
+            lines.append(f"{counted(self.unusable_labels, 'fault')} in the labels: `mmpipe quarantine ls`")
         return "\n\n".join(lines)
 
     def table(self) -> list[dict[str, Any]]:
@@ -117,17 +127,20 @@ def ingest_listing(config: Config, corpus: str, dt: str, listing: Listing, progr
 def ingest_reason(config: Config, corpus: str, dt: str, look: Look | None = None) -> str:
     """Say why an ingest is due, "" where it is not: the files and settings are those that were taken in."""
     _, source = config.corpus(corpus)
-    record = _read_record(StoreLayout(config.store), corpus)
+    layout = StoreLayout(config.store)
+    record = read_record(layout, corpus)
     if not record:
         return "never ingested"
+    if not has_same_exceptions(record, record_key(source, dt), exceptions_digest(layout, corpus, source, dt)):
+        return "something was released, or a release was taken back"
     if record.get("settings") != (look.settings if look else settings_digest(source)):
         return "the corpus's settings or labels changed"
     look = look or look_at_corpus(config, corpus, refresh=False)
     if look.pending:
         return look.pending
     intake = take_in(source, dt, look)
-    noted = record.get("listings", {}).get(_record_key(source, dt), _listing_digest((), ()))
-    if noted != _listing_digest(intake.groups, intake.drops):
+    noted = record.get("listings", {}).get(record_key(source, dt), listing_digest((), ()))
+    if noted != listing_digest(intake.groups, intake.drops):
         return "files were added, removed or changed"
     return ""
 
@@ -145,7 +158,7 @@ def _ingest(
     require_survey(corpus, source)
     source = source.model_copy(update={"root": media_root(layout, corpus, source)})  # every stage reads files there
     files = [file for group in intake.groups for file in group.files]
-    tombstones = read_tombstones(layout, corpus)
+    tombstones, exceptions = read_tombstones(layout, corpus), exceptions_digest(layout, corpus, source, dt)
     probed, num_opened = _probe_files(config, layout, corpus, source, files, tombstones, started_ns, progress)
     accepted = [refuse_forgotten(accept_asset(group, probed), tombstones) for group in intake.groups]
     accepted = give_texts(config, layout, corpus, source, accepted, intake.labels.labels, progress)
@@ -154,21 +167,29 @@ def _ingest(
     surveyed = survey_corpus(config, layout, corpus, source, accepted, progress, set(prints["asset_id"]))
     accepted = [refuse_forgotten(entry, tombstones) for entry in surveyed.accepted]
     homes = read_homes(layout, corpus)
-    near = find_twins(source, prints, surveyed.prints, accepted, homes, read_admitted(layout, corpus))
+    admitted = read_admitted(layout, corpus)
+    near = find_twins(source, prints, surveyed.prints, accepted, homes, admitted)
     said = RightsSaid(config=source.rights, table=intake.labels)
     drops = [*intake.drops, *cell_notes, *said.faults({group.source_id for group in intake.groups})]
     drafts = draft_partitions(accepted, drops, intake.num_filtered, homes, source.dates.rule, dt, near)
     labels = intake.labels.labels
-    counts = [commit_draft(layout, corpus, source, draft, labels, said.of, surveyed, near) for draft in drafts]
+    gone = find_refused_again(layout, corpus, drafts, admitted)
+    counts = [
+        commit_draft(layout, corpus, source, draft, labels, said.of, surveyed, near, gone.pop(draft.partition, ()))
+        for draft in drafts
+    ]
+    for partition, asset_ids in sorted(gone.items()):
+        supersede(layout, corpus, source, partition, asset_ids)
     note_rights(layout, corpus, source, intake.labels, [draft.partition for draft in drafts])
     keep_train_clips(layout, corpus)
-    _write_record(layout, corpus, source, dt, intake)
+    write_record(layout, corpus, source, dt, intake, exceptions)
     return IngestReport(
         corpus=corpus,
         partitions=tuple(counts),
         unmatched_labels=intake.labels.unmatched,
         probed=num_opened,
         seconds=time.monotonic() - started,
+        unusable_labels=len(intake.labels.faults) + len(intake.labels.drops),
     )
 
 
@@ -204,6 +225,8 @@ def draft_partitions(
         draft.add(entry, twin, is_near)
     for drop in drops:
         home = homes.of_file(drop.file) or homes.of(drop.source_id, None)
+        if drop.stage == LABELS_STAGE and not sticky and home not in (None, dt):
+            continue  # it is about no file, and so of the date that saw it first
         drafts.setdefault(home or dt if sticky else dt, PartitionDraft()).drops.append(drop)
     if num_filtered and drafts:
         # Files left out by rule have no date of their own; the first partition counts them.
@@ -288,42 +311,3 @@ def _require_probes(outcome: Outcome) -> tuple[ProbedFile, ...]:
     if outcome.result is None or outcome.failure:
         raise ShardError(f"{outcome.name}: {outcome.failure and outcome.failure.detail}")
     return decode(tuple[ProbedFile, ...], outcome.result)
-
-
-# --------------------------------------------------------------------------- what was taken in last
-
-
-def _record_path(layout: StoreLayout, corpus: str) -> Path:
-    return layout.runs / f"ingest-{corpus}.json"
-
-
-def _read_record(layout: StoreLayout, corpus: str) -> dict[str, Any]:
-    try:
-        record = json.loads(_record_path(layout, corpus).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _write_record(layout: StoreLayout, corpus: str, source: CorpusConfig, dt: str, intake: Intake) -> None:
-    """Note what was taken in, so that the next run can see without opening a file that nothing is new."""
-    fresh = any(file.mtime_ns >= intake.started_ns - RACE_NS for group in intake.groups for file in group.files)
-    settings, record = intake.settings, _read_record(layout, corpus)
-    listings: Mapping[str, str] = record.get("listings", {}) if record.get("settings") == settings else {}
-    # A file written while it was read may yet change without a new time stamp: look again next time.
-    noted = "" if fresh else _listing_digest(intake.groups, intake.drops)
-    after = {"settings": settings, "listings": {**listings, _record_key(source, dt): noted}}
-    if after != record:
-        make_directory(layout.runs)
-        replace_bytes(_record_path(layout, corpus), canonical_json(after))
-
-
-def _record_key(source: CorpusConfig, dt: str) -> str:
-    return "*" if source.dates.rule is DateRule.FIRST_SEEN else dt
-
-
-def _listing_digest(groups: Iterable[AssetFiles], drops: Iterable[Drop]) -> str:
-    files = [
-        part for group in groups for file in group.files for part in (file.name, file.nbytes, file.mtime_ns, file.inode)
-    ]
-    return digest_of(*files, "drops", *(part for drop in drops for part in (drop.file, drop.code, drop.source_id)))

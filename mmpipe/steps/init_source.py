@@ -12,9 +12,9 @@ from typing import Any
 from mmpipe.config import SourceConfig, SourceKind
 from mmpipe.errors import ConfigError, SampleError
 from mmpipe.io import escape_name, unescape_name
-from mmpipe.sources.labels import read_records
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.origins import URL
+from mmpipe.sources.records import read_records
 from mmpipe.sources.safe_names import safe_name
 from mmpipe.sources.stems import AssetFiles, group_files
 from mmpipe.sources.suffixes import modality_hint, split_suffix
@@ -108,8 +108,8 @@ def _members(root: Path, archive: str) -> Iterator[RawFile]:
 
 
 def _of_table(file: Path) -> FoundCorpus:
-    rows = read_records(file)
-    columns = sorted({column for row in rows for column in row})
+    records = read_records(file)
+    rows, columns = [row for _, row in records.rows], records.columns
     key = _key_of(rows, columns)
     roles = _roles(rows, [column for column in columns if column != key])
     if key is None or not any(role != Modality.TEXT for role in roles):
@@ -118,7 +118,7 @@ def _of_table(file: Path) -> FoundCorpus:
             f"its columns are {columns}."
         )
     source = SourceConfig(kind=SourceKind.TABLE, file=file, key=key, columns=roles)
-    cells = read_cells(rows, source).cells
+    cells = read_cells(records, source).cells
     files = [RawFile(name=cell.name, nbytes=1, mtime_ns=0, inode=0) for cell in cells]
     assets = group_files(files, ("npy",), SourceKind.TABLE).assets
     has_arrays = any(role.startswith(Modality.ARRAY) for role in roles)

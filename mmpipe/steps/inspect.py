@@ -1,21 +1,18 @@
-"""Answer what a person asks of a store: which datasets, what of this clip, what is this file."""
+"""Answer what a person asks of a store: which datasets, what of this clip, how much is in quarantine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError
 from mmpipe.remote import RemotePath
-from mmpipe.sources.listing import list_corpus
-from mmpipe.sources.stems import group_files
+from mmpipe.steps.clip_filters import FILTER_STAGE, FILTERED
 from mmpipe.steps.forget_order import assets_named, twins_among
-from mmpipe.steps.mirror import is_mirrored, list_mirror, media_root
 from mmpipe.store.assets import read_assets, read_text_origins
 from mmpipe.store.commit import read_head
 from mmpipe.store.heads import read_heads
@@ -25,8 +22,6 @@ from mmpipe.store.reader import ShardReader
 from mmpipe.store.schema import read_schema
 from mmpipe.store.signals import SIGNAL_COLUMNS, read_signals
 from mmpipe.store.spine import read_spine
-from mmpipe.types import Modality, Stream
-from mmpipe.words import counted
 
 
 def list_datasets(config: Config) -> list[dict[str, Any]]:
@@ -73,6 +68,25 @@ def find_clips(config: Config, corpus: str, key: str) -> list[dict[str, Any]]:
     ]
 
 
+def why_filtered(config: Config, corpus: str, name: str, asset_ids: Sequence[str] = ()) -> list[str]:
+    """Say of every clip that is called so, or is of such an asset, that a filter left it out: which, why, and where.
+
+    `asset_ids` are those that a name stands for as well.
+    """
+    layout = open_store(config.store)
+    drops = read_quarantine(layout, corpus).filter(pl.col("stage") == FILTER_STAGE)
+    called = pl.any_horizontal(pl.col("clip_key", "asset_id", "source_id") == name)
+    rows = drops.filter(called | pl.col("asset_id").is_in(list(asset_ids))).sort("partition", "clip_key")
+    place = layout.dataset(corpus, SIGNALS).root / "data"
+    return [
+        f"clip {row['clip_key']!r} of {row['source_id']!r} was left out by the filter "
+        f"{row['code'].removeprefix(FILTERED)!r}: {row['detail']}. All that was measured of it: "
+        f"{place}/dt={row['partition']}, key {row['clip_key']!r}; its row: mmpipe quarantine show {row['code']}; "
+        f"to let it in: mmpipe quarantine release {row['clip_key']} --reason TEXT"
+        for row in rows.iter_rows(named=True)
+    ]
+
+
 def why_no_clip(config: Config, corpus: str, name: str) -> str:
     """Say why a file or source has no clip, where the quarantine knows."""
     drops = read_quarantine(open_store(config.store), corpus)
@@ -97,53 +111,6 @@ def _partitions_with(dataset: DatasetLayout, wanted: pl.Expr) -> list[str] | Non
         return None  # what is wrong with a file is said by who reads it all
     held = {Path(path).name for path in found["path"]}
     return heads.filter(pl.col("data").is_in(list(held)))["partition"].unique().to_list()
-
-
-def probe_again(config: Config, corpus: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Probe files of a corpus by name, whatever is known of them."""
-    from mmpipe.steps.ingest import probe_in_workers  # a reader of the store has no decoder installed
-
-    _, source = config.corpus(corpus)
-    root = media_root(StoreLayout(config.store), corpus, source)
-    listing = list_mirror(config, corpus)[0] if is_mirrored(source) else list_corpus(root)
-    files = {file.name: file for file in listing.files}
-    chosen = (file for name, file in files.items() if name in names)
-    grouping = group_files(chosen, source.arrays.suffixes, source.source.kind)
-    strays = {drop.file: drop for drop in (*listing.drops, *grouping.drops)}
-    unknown = [name for name in names if name not in files and name not in strays]
-    if unknown:
-        raise ConfigError(f"{root} has no file {unknown[0]!r}; names are relative to that folder")
-    rows = [
-        {"file": name, "what": strays[name].code, "detail": strays[name].detail} for name in names if name in strays
-    ]
-    for probed in probe_in_workers(config, root, source, [files[name] for name in names if name not in strays]):
-        rows += [{"file": probed.name, "what": drop.code, "detail": drop.detail} for drop in probed.drops]
-        rows += [
-            {
-                "file": probed.name,
-                "what": str(stream.modality),
-                "detail": ", ".join(_facts(stream, len(probed.cues))),
-            }
-            for stream in probed.streams
-        ]
-    return rows
-
-
-def _facts(stream: Stream, num_cues: int) -> Iterator[str]:
-    """Yield what a stream of its kind has: a sound has no width."""
-    yield stream.codec
-    if stream.duration_ns:
-        yield f"{stream.duration_ns / 1e9:.3f} s"
-    if stream.width_px:
-        yield f"{stream.width_px}x{stream.height_px} px"
-    if stream.frame_rate:
-        yield f"{stream.frame_rate:.4g} frames/s"
-    if stream.sample_rate_hz:
-        yield f"{stream.sample_rate_hz} Hz"
-    if stream.channels:
-        yield counted(stream.channels, "channel")
-    if stream.modality is Modality.TEXT and num_cues:
-        yield counted(num_cues, "cue")
 
 
 def count_quarantined(config: Config, corpus: str) -> int:

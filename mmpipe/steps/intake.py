@@ -7,7 +7,7 @@ seen by the next run: the look says since when.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,14 +119,22 @@ def take_in(source: CorpusConfig, dt: str, look: Look) -> Intake:
     """Pick what belongs to a date."""
     groups = [*look.by_date.get(None, ()), *look.by_date.get(dt, ())]
     strays = (drop for drop in look.drops if _belongs(drop, source, dt))
+    said = _of_date(look, {group.source_id for group in groups}) if look.labels.drops else []
+    faults = look.labels.faults if groups or source.dates.rule is DateRule.FIRST_SEEN else ()
     return Intake(
         groups=tuple(sorted(groups, key=lambda group: group.source_id)),
         labels=look.labels,
-        drops=(*look.labels.drops, *look.undated, *strays),
+        drops=(*said, *faults, *look.undated, *strays),
         num_filtered=_num_filtered(look.listing, source, dt),
         settings=look.settings,
         started_ns=look.started_ns,
     )
+
+
+def _of_date(look: Look, mine: Collection[str]) -> list[Drop]:
+    """Return the rows of the labels that are about stems of a date, or about none that has a date."""
+    others = {group.source_id for found in look.by_date.values() for group in found}.difference(mine)
+    return [drop for drop in look.labels.drops if drop.source_id not in others]
 
 
 def settings_digest(source: CorpusConfig) -> str:

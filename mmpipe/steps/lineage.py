@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import polars as pl
@@ -13,11 +13,13 @@ from mmpipe.config import Config, split_feature
 from mmpipe.features.naming import table_name
 from mmpipe.steps.external_pins import read_pins
 from mmpipe.store.assets import read_assets
+from mmpipe.store.identity import fingerprint_of, read_identity
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.rightscount import count_clips
 from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
 from mmpipe.types import Modality
 
+_OF_NOISE = ("snr_db", "bank", "bank_sha256", "seed")  # of a rendition of sound, nothing else draws
 _PACKAGES = ("mmpipe", "torch", "numpy", "scipy", "scikit-learn", "polars", "pyarrow", "av")
 
 
@@ -100,6 +102,20 @@ def trace_settings(config: Config, corpus: str, inputs: tuple[str, ...]) -> dict
             for name in sorted({split_feature(feature)[1] for feature in inputs} & source.renditions.keys())
         },
     }
+
+
+def trace_noiseless(layout: StoreLayout, corpus: str, fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """Return what the fingerprints of features would be without the noise that was mixed into them.
+
+    A model that learnt from noisy sound is asked about sound as it is; of features without noise nothing is said.
+    """
+    found = {}
+    for feature, fingerprint in sorted(fingerprints.items()):
+        identity = read_identity(layout.dataset(corpus, feature), fingerprint)
+        if identity and fingerprint_of(identity) == fingerprint and identity.rendition.get("bank"):
+            rest = {name: value for name, value in identity.rendition.items() if name not in _OF_NOISE}
+            found[feature] = fingerprint_of(replace(identity, rendition=rest))
+    return found
 
 
 def trace_code() -> dict[str, str]:

@@ -9,10 +9,10 @@ what is in them only workers see.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,6 +30,7 @@ from mmpipe.sources.origins import (
     clean_url,
     is_url,
 )
+from mmpipe.sources.table import row_name
 from mmpipe.steps.mirror_source import Origins, ask_source, origins_of
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.retention import newest_change
@@ -89,6 +90,42 @@ def list_mirror(config: Config, corpus: str) -> tuple[Listing, str]:
     gone = len(index.keys() - {_kept_as(part, index) for part in plan.parts})
     reason = f"the source has {due} new or changed parts, and lost {gone}" if due or gone else ""
     return _listing(plan, index, folder), reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenAgain:
+    """Some things of a source as they are now, without a trace of the look."""
+
+    listing: Listing
+    root: Path  # where the listed files lie
+    files_of_row: Mapping[str, tuple[str, ...]]  # of a table, by the name of the row
+
+
+def see_again(config: Config, corpus: str, is_wanted: Callable[[Part], bool], scratch: Path) -> SeenAgain:
+    """Look at some parts of a source whatever is known of them; a mirror that lacks one is left as it is.
+
+    Where one of them is new, changed, or could not be brought, all of them are brought into `scratch`.
+    """
+    _, source = config.corpus(corpus)
+    layout = StoreLayout(config.store)
+    exclude = frozenset({layout.local})
+    plan = ask_source(source, exclude)
+    wanted = replace(plan, parts=tuple(part for part in plan.parts if is_wanted(part)))
+    folder = _folder(layout, corpus, source)
+    index = read_index(folder.index)
+    rows: dict[str, tuple[str, ...]] = {}
+    for part in wanted.parts:
+        rows[row_name(part.row)] = (*rows.get(row_name(part.row), ()), part.name)
+    if not _due(wanted, index, folder):
+        listing = _listing(plan, index, folder)
+        held = {name for part in wanted.parts for name in index[_kept_as(part, index)].files}
+        there = tuple(file for file in listing.files if file.name in held)  # not what the source has no longer
+        return SeenAgain(listing=replace(listing, files=there), root=folder.files, files_of_row=rows)
+    folder = replace(folder, home=scratch)
+    origins = origins_of(source, exclude)
+    brought = {part.origin: _bring_part(part, folder, origins) for part in wanted.parts}
+    make_directory(folder.files)
+    return SeenAgain(listing=_listing(wanted, brought, folder), root=folder.files, files_of_row=rows)
 
 
 def mirrored_files(layout: StoreLayout, corpus: str, names: Sequence[str]) -> list[str]:

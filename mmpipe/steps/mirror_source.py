@@ -10,10 +10,10 @@ from pathlib import Path
 from mmpipe.config import CorpusConfig, SourceKind
 from mmpipe.errors import ConfigError, SampleError
 from mmpipe.media.guard import open_regular
-from mmpipe.sources.labels import read_records
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.mirror_plan import MirrorPlan, plan_objects, plan_table, plan_tars
 from mmpipe.sources.origins import AnywhereOrigin, FolderOrigin, Origin, SourceObject, UrlOrigin, clean_url, is_url
+from mmpipe.sources.records import read_records
 
 _THREADS = 8
 _TABLE_BYTES = 4 << 30

@@ -3,15 +3,16 @@
 Of twins that come in one night the longest stays (to a tenth of a second), then the one with the larger picture, then
 with more bytes, then the first by source id. A decision stands: that the twin's file is removed, or that the twin is
 forgotten, brings nothing in; `mmpipe quarantine release` does, and other thresholds decide anew on what is not taken
-in. New bytes under the same name are no twin of the old ones: they take their place. Recordings that share a stream
-and differ in another are both kept, with a note, and in one group, so that no split parts them; where the labels name
-groups, those hold.
+in. What a person lets in is noted as such: where that is taken back, it is judged anew and leaves again. New bytes
+under the same name are no twin of the old ones: they take their place. Recordings that share a stream and differ in
+another are both kept, with a note, and in one group, so that no split parts them; where the labels name groups, those
+hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -30,6 +31,7 @@ from mmpipe.types import Asset, Drop, digest_of
 
 STAGE = "dedup"
 NEAR = "near_duplicate"
+LET_IN = "let_in"
 SHARED = "shared_stream"
 _TENTH_NS = 100_000_000
 
@@ -38,7 +40,7 @@ _TENTH_NS = 100_000_000
 class Decision:
     """What became of an asset, as its rows tell it."""
 
-    verdict: str = ""  # "", near_duplicate, or shared_MODALITY
+    verdict: str = ""  # "", near_duplicate, let_in, or shared_MODALITY
     twin: str = ""  # what stands for the twin, by `_stand_in`
     distance: float = 0.0
     group: str = ""
@@ -123,7 +125,7 @@ def find_twins(
     )
     told = rows.drop(_DECIDED).join(decided, on="asset_id").select(STREAM_PRINTS.names)
     dropped = {key for key, decision in night.decisions.items() if decision.verdict == NEAR}
-    noted = {key for key, decision in night.decisions.items() if decision.verdict not in ("", NEAR)}
+    noted = {key for key, decision in night.decisions.items() if decision.verdict not in ("", NEAR, LET_IN)}
     return NearTwins(
         rows=told,
         details={key: night.detail(key) for key in sorted(dropped)},
@@ -196,7 +198,9 @@ class _Night:
         for key in sorted(self._present):
             if self._stands(key):
                 self.decisions[key] = self._as_stored(key)
-            elif key in kept or self._is_let_in(key):
+            elif self._is_let_in(key) and (key not in kept or self._was_dropped(key)):
+                self.decisions[key] = replace(self._own(key), verdict=LET_IN)
+            elif key in kept:
                 self.decisions[key] = self._own(key)
             else:
                 new.append(key)
@@ -232,6 +236,8 @@ class _Night:
 
     def _is_kept(self, asset_id: str) -> bool:
         """Say whether an asset was taken in before, or was decided to be by a run that was ended."""
+        if self._is_taken_back(asset_id):
+            return False
         if asset_id in self._homes.partition_of_asset:
             return asset_id in self._stored or asset_id in self._present
         row = self._stored.get(asset_id)
@@ -243,8 +249,21 @@ class _Night:
         return asset_id not in self._present and self._now.get(source_id, asset_id) != asset_id
 
     def _is_let_in(self, asset_id: str) -> bool:
-        files = {stream.file_sha256 for stream in self._present[asset_id].streams}
-        return any(self._admitted.has(NEAR, sha256) for sha256 in files)
+        return any(self._admitted.has(NEAR, sha256) for sha256 in self._files_of(asset_id))
+
+    def _is_taken_back(self, asset_id: str) -> bool:
+        """Say whether an asset is here because a person let it in who took that back: nothing of it counts as kept."""
+        row = self._stored.get(asset_id)
+        if row is None or asset_id not in self._present or self._is_let_in(asset_id):
+            return False
+        was_bound = any(NEAR in self._admitted.taken_back.get(sha256, ()) for sha256 in self._files_of(asset_id))
+        return row["verdict"] == LET_IN or (row["verdict"] == NEAR and was_bound)
+
+    def _was_dropped(self, asset_id: str) -> bool:
+        return asset_id in self._stored and bool(self._stored[asset_id]["verdict"] == NEAR)
+
+    def _files_of(self, asset_id: str) -> set[str]:
+        return {stream.file_sha256 for stream in self._present[asset_id].streams}
 
     def _let_in(self) -> Iterator[str]:
         return (key for key in self._present if self._is_let_in(key))
@@ -256,7 +275,7 @@ class _Night:
             return False
         if row["verdict"] != NEAR:
             return self._is_kept(asset_id)
-        taken = asset_id in self._homes.partition_of_asset
+        taken = asset_id in self._homes.partition_of_asset and not self._is_taken_back(asset_id)
         return not taken and not self._is_let_in(asset_id) and bool(row["settings"] == self._settings)
 
     def _as_stored(self, asset_id: str) -> Decision:
@@ -284,7 +303,9 @@ class _Night:
         """Say why an asset is dropped."""
         decision = self.decisions[asset_id]
         twin = self._names.get(decision.twin)
-        named = f"{twin!r}, which is kept" if twin is not None else "something that is no longer here"
+        dropped = {_stand_in(key) for key, found in self.decisions.items() if found.verdict == NEAR}
+        is_kept = "was kept then" if decision.twin in dropped else "is kept"
+        named = f"{twin!r}, which {is_kept}" if twin is not None else "something that is no longer here"
         return f"a near twin of {named}: {decision.distance:.3f} apart; `mmpipe quarantine release` lets it in"
 
     def note(self, asset_id: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -112,6 +112,31 @@ class PartitionCount:
         return row | {name: count for name, count in rare.items() if count}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedDraft:
+    """The clips of a partition, and every row of its quarantine."""
+
+    rows: list[SpineRow]
+    drops: list[Drop]
+    num_uncut: int  # cues that make no clip
+    num_filtered: int  # clips
+
+
+def judge_draft(
+    source: CorpusConfig,
+    draft: PartitionDraft,
+    labels: Mapping[str, Mapping[str, str]],
+    surveyed: Surveyed,
+    near: NearTwins,
+    admitted: Admitted,
+) -> JudgedDraft:
+    """Cut the assets of a partition, filter the clips, and say what falls out and why: nothing is committed."""
+    rows, clip_drops = _cut_all(source, draft, labels, surveyed, near.groups)
+    rows, filtered = _filter(rows, surveyed, admitted)
+    drops = [*draft.drops, *clip_drops, *filtered, *_twin_drops(draft), *_near_drops(draft, near)]
+    return JudgedDraft(rows=rows, drops=drops, num_uncut=len(clip_drops), num_filtered=len(filtered))
+
+
 def commit_draft(
     layout: StoreLayout,
     corpus: str,
@@ -121,17 +146,19 @@ def commit_draft(
     rights: RightsOf,
     surveyed: Surveyed,
     near: NearTwins = NO_TWINS,
+    gone: Collection[str] = (),
 ) -> PartitionCount:
-    """Commit a partition's prints, assets, signals, quarantine and spine; what is there makes no revision."""
+    """Commit a partition's prints, assets, signals, quarantine and spine; what is there makes no revision.
+
+    `gone` names assets whose clips are to be superseded whatever has taken their place.
+    """
     assets = [entry.asset for entry in draft.kept if entry.asset]
-    rows, clip_drops = _cut_all(source, draft, labels, surveyed, near.groups)
-    rows, filtered = _filter(rows, surveyed, read_admitted(layout, corpus))
-    totals = draft.totals()
+    judged = judge_draft(source, draft, labels, surveyed, near, read_admitted(layout, corpus))
+    rows, drops, totals = [*judged.rows], judged.drops, draft.totals()
     write_twins(layout, corpus, draft.partition, near, draft.surveyed)
     if assets:
         write_assets(layout.dataset(corpus, ASSETS), draft.partition, assets, rights)
     write_surveyed(layout, corpus, draft.partition, surveyed, draft.surveyed)
-    drops = [*draft.drops, *clip_drops, *filtered, *_twin_drops(draft), *_near_drops(draft, near)]
     quarantine = layout.dataset(corpus, QUARANTINE)
     if drops or read_head(quarantine, draft.partition):
         write_quarantine(
@@ -147,7 +174,7 @@ def commit_draft(
             existing,
             rows,
             shard_clips=source.shard_clips,
-            superseded=_superseded(existing, draft),
+            superseded=_superseded(existing, draft) | set(gone),
             first_free=next_shard(head),
         )
         write_spine(clips, draft.partition, plan, totals)
@@ -161,9 +188,9 @@ def commit_draft(
         filtered=totals.filtered,
         assets=len(assets),
         clips=num_clips,
-        clip_drops=len(clip_drops),
+        clip_drops=judged.num_uncut,
         tombstoned=totals.tombstoned,
-        clips_filtered=len(filtered),
+        clips_filtered=judged.num_filtered,
     )
 
 

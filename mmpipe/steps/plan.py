@@ -54,6 +54,7 @@ class ShardDue:
     clips: int
     again: bool = False  # make it anew even where it is committed: a retry
     reuse: bool = True  # False: compute again what is there already
+    anew: tuple[str, ...] = ()  # digests of streams whose values are computed again, whatever is reused of others
 
     def named_reasons(self) -> Iterator[tuple[str, str]]:
         """Yield each feature with why it is due."""

@@ -1,6 +1,7 @@
 """Ask a published model about raw files: through the very same ingest and extraction as a night, in a store of its own.
 
-So what a file is told now is what the batch said of the same clip.
+So what a file is told now is what the batch said of the same clip; but that noise, which is mixed in for training and
+tests, is not mixed into what is asked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any
 import numpy as np
 
 from mmpipe.batches.aligned import AlignedReader
-from mmpipe.config import ArraysConfig, ClipsConfig, Config, CorpusConfig, LimitsConfig, RenditionConfig, TextConfig
+from mmpipe.config import (
+    ArraysConfig,
+    ClipsConfig,
+    Config,
+    CorpusConfig,
+    LimitsConfig,
+    RenditionConfig,
+    TextConfig,
+    split_feature,
+)
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.temperature import apply_temperature
@@ -31,6 +41,7 @@ from mmpipe.sources.suffixes import split_suffix
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.feature_set import resolve_feature
 from mmpipe.steps.ingest import ingest_listing
+from mmpipe.steps.lineage import trace_noiseless
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.text_origin import ASR, SIDECAR
@@ -74,6 +85,7 @@ class PredictReport:
     unanswered: tuple[Unanswered, ...]
     status: str  # of the version: "candidate" or "refused"
     tainted: str = ""  # why the version should no longer be used
+    without_noise: tuple[str, ...] = ()  # inputs that it learnt from with noise mixed in, and is asked without
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per clip."""
@@ -112,6 +124,7 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
         unanswered=tuple(unanswered),
         status=version.status,
         tainted=str(read_taint(StoreLayout(config.store).models, version.name, version.label) or ""),
+        without_noise=_noisy_inputs(version),
     )
 
 
@@ -217,10 +230,10 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
         limits=LimitsConfig(**made["limits"]),
         text=_text_of(made.get("text", {}), config, str(lineage.get("corpus", ""))),
         arrays=ArraysConfig(**made.get("arrays", {})),
-        renditions=_renditions_of(version, made.get("renditions", {})),
-        features=tuple(sorted(needed)),
         max_quarantined=1.0,
     )
+    renditions = {name: _without_noise(table) for name, table in made.get("renditions", {}).items()}
+    source = source.model_copy(update={"renditions": renditions, "features": tuple(sorted(needed))})
     # A copy, not a new Config: there the environment would win, and MMPIPE_STORE name the real store.
     asked = config.model_copy(
         update={
@@ -230,8 +243,9 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
             "models": {},
         }
     )
+    wanted = {**trained, **_noiseless(version, StoreLayout(config.store), str(lineage.get("corpus", "")), trained)}
     for name, feature in needed.items():
-        if fingerprint(resolve_feature(asked, name, CORPUS)) != trained[feature]:
+        if fingerprint(resolve_feature(asked, name, CORPUS)) != wanted[feature]:
             raise ConfigError(
                 f"{version.name}@{version.label} was trained with another {feature} than the one installed. "
                 "Use the mmpipe that trained it, or train and release again."
@@ -239,15 +253,35 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
     return asked
 
 
-def _renditions_of(version: Version, made: dict[str, Any]) -> dict[str, RenditionConfig]:
-    """Return how the model's media are prepared; noise is for training: its bank stays with the corpus."""
-    renditions = {name: RenditionConfig(**table) for name, table in made.items()}
-    if noisy := sorted(name for name, rendition in renditions.items() if rendition.noise):
+def _without_noise(table: dict[str, Any]) -> RenditionConfig:
+    """Return how media are prepared when a model is asked: a file brings its own noise, and its filters stay.
+
+    A copy, not a new one: here a rendition need not do anything.
+    """
+    return RenditionConfig(**table).model_copy(update={"noise": None})
+
+
+def _noisy_inputs(version: Version) -> tuple[str, ...]:
+    """Return the inputs of a version that noise was mixed into, as NAME@VERSION."""
+    renditions = json.loads(version.read("extraction.json")).get("renditions", {})
+    noisy = {name for name, table in renditions.items() if table.get("noise")}
+    inputs = json.loads(version.read("config.json"))["spec"]["inputs"]
+    features = sorted(entry["feature"] for entry in inputs)
+    return tuple(feature for feature in features if split_feature(feature.rpartition("@")[0])[1] in noisy)
+
+
+def _noiseless(version: Version, layout: StoreLayout, corpus: str, trained: dict[str, str]) -> dict[str, str]:
+    """Return the fingerprints of noisy inputs without their noise: as the version says, or else the store's notes."""
+    said = json.loads(version.read("extraction.json")).get("noiseless", {})
+    noisy = _noisy_inputs(version)
+    known = {**trace_noiseless(layout, corpus, {feature: trained[feature] for feature in noisy}), **said}
+    if unknown := sorted(set(noisy) - set(known)):
         raise ConfigError(
-            f"{version.name}@{version.label} reads the rendition {noisy[0]!r}, which mixes noise into sound: that is "
-            "for training and tests, and its bank stays with the corpus. Ask a model that reads the sound as it is."
+            f"{version.name}@{version.label} learnt from {unknown[0]}, sound with noise mixed in. A file is asked "
+            "about without it, and neither the version nor this store says what that feature is then. Ask in the store "
+            f"that trained it, or train and release it again: mmpipe train --model {version.name}"
         )
-    return renditions
+    return known
 
 
 def _text_of(made: dict[str, Any], config: Config, corpus: str) -> TextConfig:

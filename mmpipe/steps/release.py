@@ -20,7 +20,7 @@ from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, list_versions, publish_version
 from mmpipe.steps.describe import describe_model
 from mmpipe.steps.evaluate import PARITY_NAME, STANDING_COLUMNS, Evaluation, evaluate_checkpoint, read_parity
-from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
+from mmpipe.steps.lineage import trace_code, trace_noiseless, trace_settings, trace_snapshot
 from mmpipe.steps.promotion import nominate_version, promote_version
 from mmpipe.steps.seal import seal_folder
 from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
@@ -205,19 +205,21 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
     """Put a contender's files into a version."""
     weights = evaluation.checkpoint / "release" / contender
     snapshot = evaluation.data.snapshot
-    if redactions_of(layout, snapshot) != evaluation.data.forgotten:
+    if redactions_of(layout, snapshot.core) != evaluation.data.forgotten:
         raise TransientError(f"something was forgotten out of the clips of {evaluation.model} meanwhile. Train again.")
     inputs = evaluation.settings.inputs
+    features = (schema.feature for schema in evaluation.data.schemas)
+    fingerprints = dict(zip(features, evaluation.data.fingerprints, strict=True))
     lineage = {
         **trace_snapshot(layout, snapshot),
         "checkpoint": evaluation.checkpoint.name,
         "recipe": evaluation.recipe,
         **({"snapshot_named": evaluation.settings.snapshot} if evaluation.settings.snapshot else {}),
-        "fingerprints": dict(
-            zip((schema.feature for schema in evaluation.data.schemas), evaluation.data.fingerprints, strict=True)
-        ),
+        "fingerprints": fingerprints,
         "code": trace_code(),
     }
+    noiseless = trace_noiseless(layout, snapshot.corpus, fingerprints)
+    extraction = trace_settings(config, snapshot.corpus, inputs) | ({"noiseless": noiseless} if noiseless else {})
     # A killed run may have left temporary names there, which begin with a dot.
     files: dict[str, bytes | Path] = {path.name: path for path in sorted(weights.glob("[!.]*")) if path.is_file()}
     files |= {
@@ -233,7 +235,7 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
         ),
         "verdict.json": canonical_json(verdict.as_json()),
         "lineage.json": canonical_json(lineage),
-        "extraction.json": canonical_json(trace_settings(config, snapshot.corpus, inputs)),
+        "extraction.json": canonical_json(extraction),
         "predictions.parquet": to_parquet(evaluation.candidates[contender].predictions),
     }
     card = describe_model(evaluation, contender, verdict, lineage, tuple(sorted(files)))

@@ -1,29 +1,38 @@
-"""Let things in that a policy refused: limits and filters bend for a person who gives a reason, broken bytes do not.
+"""Let things in that a policy refused, and damaged media as far as they decode; or take that back.
 
 An exception holds for the very bytes, or the very clip, on every later night, until it is taken back. Time and memory
-are never lifted. Who, when and why stand in the audit log.
+are never lifted. Who, when and why stand in the audit log. Both verbs can be killed anywhere and done again: the
+exception is what counts, and any ingest brings up what it says.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError, PartialError
-from mmpipe.media.lifted import LIFTS
+from mmpipe.errors import ConfigError, SampleError
+from mmpipe.features.extractor import feature_name
+from mmpipe.media.guard import open_regular
+from mmpipe.media.lifted import DAMAGED, LIFTED, LIMIT_FILE
+from mmpipe.media.probe import digest_file
+from mmpipe.steps.feature_set import resolve_features
+from mmpipe.steps.mirror import media_root
 from mmpipe.steps.progress import SILENT, Progress
-from mmpipe.steps.released import RELEASED, TAKEN_BACK, Exempt, list_released
-from mmpipe.steps.retry import ingest_again
+from mmpipe.steps.releasable import FILTERED, in_vain, is_releasable, way_out
+from mmpipe.steps.released import RELEASED, TAKEN_BACK, Exempt, list_released, list_undone
+from mmpipe.steps.retry import EXTRACT_STAGE, extract_again, extract_anew, forget_looks, ingest_again
+from mmpipe.steps.survey import asks_for_survey
 from mmpipe.store.admitted import admit, take_back
+from mmpipe.store.assets import read_assets
 from mmpipe.store.audit import append_event
 from mmpipe.store.layout import ADMITTED, StoreLayout, open_store
 from mmpipe.store.quarantine import read_quarantine
-
-NEAR_DUPLICATE = "near_duplicate"
-_FILTERED = "filtered_"
+from mmpipe.store.spine import read_spine
 
 
 def release_quarantined(
@@ -31,67 +40,94 @@ def release_quarantined(
 ) -> tuple[Exempt, ...]:
     """Let in every row that has a code or a file name, and ingest them; return the exceptions that were made.
 
-    ConfigError: there is no reason, no such row, or none that a policy refused.
+    ConfigError: there is no reason, no such row, none that can be released, or nothing of them can be decoded.
     """
     _require_reason(reason)
     layout = open_store(config.store, to_write=not dry_run)
     rows = _rows_to_release(layout, corpus, which)
-    made = tuple(
-        Exempt(partition=row["partition"], code=row["code"], thing=_thing(row), what=row["file"] or row["clip_key"])
+    found = (
+        Exempt(
+            partition=row["partition"],
+            code=row["code"],
+            thing=_thing(config, layout, corpus, row),
+            what=row["clip_key"] if row["code"].startswith(FILTERED) else row["file"] or row["clip_key"],
+        )
         for row in rows.iter_rows(named=True)
     )
-    if not dry_run:
-        _write_down(layout, corpus, RELEASED, which, reason, made)
-        for dt, group in _by_partition(made):
-            admit(layout.dataset(corpus, ADMITTED), dt, group)
-        _bring_up(config, layout, corpus, rows, progress)
-    return made
+    made = tuple(dict.fromkeys(found))
+    if dry_run:
+        return made
+    broken = _broken_rows(layout, corpus)
+    forget_looks(layout, corpus, rows)
+    _write_down(layout, corpus, RELEASED, which, reason, made)
+    for dt, group in _by_partition(made):
+        admit(layout.dataset(corpus, ADMITTED), dt, group)
+    partial = ingest_again(config, layout, corpus, rows, progress)
+    extract_again(config, layout, corpus, rows.filter(pl.col("stage") == EXTRACT_STAGE), progress)
+    now = _broken_rows(layout, corpus)
+    vain = tuple(entry for entry in made if entry.code == DAMAGED and now[entry.thing] >= broken[entry.thing])
+    if vain:
+        _withdraw(config, layout, corpus, which, vain, progress)
+    if len(vain) == len(made):
+        raise ConfigError(in_vain(corpus, which, sorted({entry.what for entry in vain})))
+    if partial:
+        raise partial
+    return tuple(entry for entry in made if entry not in vain)
 
 
 def take_back_release(
     config: Config, corpus: str, which: str, reason: str, *, dry_run: bool = False, progress: Progress = SILENT
 ) -> tuple[Exempt, ...]:
-    """Take back the exceptions of a code, file, digest or clip: the policy binds again what comes from then on.
+    """Take back the exceptions of a code, file, digest or clip, and ingest: what is refused again leaves the datasets.
 
-    What was let in by a limit or the search for near twins, and is in the spine by then, stays until it is forgotten.
+    Its rows are back in quarantine and its clips superseded; snapshots that hold them stay as they are. Once more does
+    no harm, and finishes what was cut short. What nothing refuses now, or whose file is gone from the corpus's folder,
+    stays: `list_still_used` names it.
     """
     _require_reason(reason)
     layout = open_store(config.store, to_write=not dry_run)
-    there = list_released(layout, corpus)
+    in_force, before = list_released(layout, corpus), list_undone(layout, corpus)
+    there = (*in_force, *before)
     undone = tuple(entry for entry in there if which in (entry.code, entry.thing, entry.what))
     if not undone:
         known = ", ".join(sorted({entry.code for entry in there})) or "none"
         raise ConfigError(f"nothing of {corpus!r} was released as {which!r}; released codes: {known}")
-    if not dry_run:
-        _write_down(layout, corpus, TAKEN_BACK, which, reason, undone)
-        for dt, group in _by_partition(undone):
-            take_back(layout.dataset(corpus, ADMITTED), dt, group)
-        rows = pl.DataFrame(
-            [{"partition": entry.partition, "file": entry.what, "file_sha256": entry.thing} for entry in undone]
-        )
-        _bring_up(config, layout, corpus, rows, progress)
+    if dry_run:
+        return undone
+    rows = pl.DataFrame(
+        [{"partition": entry.partition, "file": entry.what, "file_sha256": entry.thing} for entry in undone]
+    )
+    forget_looks(layout, corpus, rows)
+    if fresh := tuple(entry for entry in undone if entry in in_force):
+        _write_down(layout, corpus, TAKEN_BACK, which, reason, fresh)
+    for dt, group in _by_partition(undone):  # those of before too: their commit may have been cut short
+        take_back(layout.dataset(corpus, ADMITTED), dt, group)
+    partial = ingest_again(config, layout, corpus, rows, progress)
+    _, source = config.corpus(corpus)
+    if not asks_for_survey(source):  # else the ingest has judged all that a decoder could say
+        places, streams = _made_from(config, layout, corpus, undone)
+        extract_anew(config, corpus, places, streams, progress)
+    if partial:
+        raise partial
     return undone
 
 
-def is_policy(code: str) -> bool:
-    """Say whether a code is a policy's refusal, not a fault of the bytes."""
-    return code in LIFTS or code == NEAR_DUPLICATE or code.startswith(_FILTERED)
-
-
 def _rows_to_release(layout: StoreLayout, corpus: str, which: str) -> pl.DataFrame:
-    rows = read_quarantine(layout, corpus).filter(~pl.col("kept"))
-    named = rows.filter((pl.col("code") == which) | (pl.col("file") == which) | (pl.col("clip_key") == which))
+    every = read_quarantine(layout, corpus)
+    asked = pl.any_horizontal(pl.col(name) == which for name in ("code", "file", "clip_key", "source_id"))
+    rows, notes = every.filter(~pl.col("kept")), every.filter(pl.col("kept") & asked)
+    named = rows.filter(asked)
+    if named.is_empty() and not notes.is_empty():
+        raise ConfigError(
+            f"{which!r} is in use all the same, its row ({notes['code'][0]!r}) is a note: there is nothing to let in. "
+            f"What is left out because too much of it is broken has the code {DAMAGED!r}"
+        )
     if named.is_empty():
         there = ", ".join(rows["code"].unique().sort()) or "nothing"
         raise ConfigError(f"the quarantine of {corpus!r} has no code, file or clip {which!r}; codes there: {there}")
-    chosen = named.filter(pl.col("code").map_elements(is_policy, return_dtype=pl.Boolean))
+    chosen = named.filter(pl.col("code").map_elements(is_releasable, return_dtype=pl.Boolean))
     if chosen.is_empty():
-        code = named["code"][0]
-        raise ConfigError(
-            f"{which!r} is in quarantine for {code!r}: that is what the bytes or the tables are, and no policy that "
-            f"could be bent. Mend it at its source, then: mmpipe quarantine retry --corpus {corpus}. "
-            f"What can be released: {', '.join(sorted(LIFTS))}, {NEAR_DUPLICATE}, {_FILTERED}NAME"
-        )
+        raise ConfigError(way_out(corpus, which, named.row(0, named=True)))
     return chosen
 
 
@@ -100,11 +136,74 @@ def _require_reason(reason: str) -> None:
         raise ConfigError("an exception needs a reason, which is kept in the audit log: --reason TEXT")
 
 
-def _thing(row: dict[str, Any]) -> str:
-    thing = row["clip_key"] if row["code"].startswith(_FILTERED) else row["file_sha256"] or row["clip_key"]
-    if not thing:
-        raise ConfigError(f"{row['file'] or row['source_id']!r} has no digest to release it by: its row names no bytes")
-    return str(thing)
+def _thing(config: Config, layout: StoreLayout, corpus: str, row: dict[str, Any]) -> str:
+    if row["code"].startswith(FILTERED):
+        return str(row["clip_key"])
+    if row["file_sha256"]:
+        return str(row["file_sha256"])
+    if row["code"] == LIMIT_FILE:
+        return _digest_large(config, layout, corpus, row["file"])
+    raise ConfigError(f"{row['file'] or row['source_id']!r} has no digest to release it by: its row names no bytes")
+
+
+def _digest_large(config: Config, layout: StoreLayout, corpus: str, name: str) -> str:
+    """Return the digest of a file that was too large to be read so far."""
+    digest = _digest_now(config, layout, corpus, name)
+    if not digest:
+        raise ConfigError(
+            f"{name!r} cannot be released: it is not here to be read, what is too large is not brought from elsewhere. "
+            f"Raise `limits.file_bytes` of the corpus {corpus!r}, then: mmpipe ingest --corpus {corpus}"
+        )
+    return digest
+
+
+def _digest_now(config: Config, layout: StoreLayout, corpus: str, name: str) -> str:
+    """Return the digest of what a file holds now, "" where it cannot be read."""
+    _, source = config.corpus(corpus)
+    try:
+        descriptor = open_regular(media_root(layout, corpus, source), name)
+    except (SampleError, OSError):
+        return ""
+    try:
+        return digest_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _broken_rows(layout: StoreLayout, corpus: str) -> Counter[str]:
+    """Return how many rows each file has for what is wrong with its bytes."""
+    rows = read_quarantine(layout, corpus).filter(~pl.col("kept")).select("code", "file_sha256")
+    return Counter(sha256 for code, sha256 in rows.iter_rows() if code == DAMAGED or not is_releasable(code))
+
+
+def _withdraw(
+    config: Config, layout: StoreLayout, corpus: str, which: str, vain: Sequence[Exempt], progress: Progress
+) -> None:
+    """Take exceptions back that let nothing in: nothing is left of them but the marks, and why in the audit log."""
+    rows = pl.DataFrame([{"partition": it.partition, "file": it.what, "file_sha256": it.thing} for it in vain])
+    _write_down(layout, corpus, TAKEN_BACK, which, "nothing of it can be decoded", vain)
+    for dt, group in _by_partition(vain):
+        take_back(layout.dataset(corpus, ADMITTED), dt, group)
+    ingest_again(config, layout, corpus, rows, progress)
+
+
+def _made_from(
+    config: Config, layout: StoreLayout, corpus: str, undone: Sequence[Exempt]
+) -> tuple[set[tuple[str, int, str]], set[str]]:
+    """Return the (partition, shard, feature) that hold values of these files in clips that are in use; and the streams.
+
+    Files that are gone are left out: nobody could make their values again.
+    """
+    things = sorted({entry.thing for entry in undone if entry.code in LIFTED})
+    streams = read_assets(layout, corpus).filter(pl.col("file_sha256").is_in(things))
+    named = streams.select("file", "file_sha256").unique().iter_rows()
+    here = sorted(sha256 for file, sha256 in named if _digest_now(config, layout, corpus, file) == sha256)
+    streams = streams.filter(pl.col("file_sha256").is_in(here))
+    live = read_spine(layout, corpus).filter(~pl.col("superseded")).select("partition", "asset_id", "shard").unique()
+    features = [(feature_name(found), str(found.modality)) for found in resolve_features(config, corpus)]
+    made = pl.DataFrame(features, schema={"feature": pl.String, "modality": pl.String}, orient="row")
+    held = streams.join(live, on=["partition", "asset_id"]).join(made, on="modality")
+    return set(held.select("partition", "shard", "feature").iter_rows()), set(held["digest"])
 
 
 def _by_partition(made: Sequence[Exempt]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -117,9 +216,3 @@ def _write_down(layout: StoreLayout, corpus: str, kind: str, which: str, reason:
     codes = sorted({entry.code for entry in made})
     things = sorted({(entry.code, entry.thing) for entry in made})  # digests: no name is kept for ever
     append_event(layout, kind, f"{corpus} {' '.join(codes)}", reason, {"corpus": corpus, "things": things})
-
-
-def _bring_up(config: Config, layout: StoreLayout, corpus: str, rows: pl.DataFrame, progress: Progress) -> None:
-    partial: PartialError | None = ingest_again(config, layout, corpus, rows, progress)
-    if partial:
-        raise partial

@@ -1,15 +1,19 @@
-"""What was let in by hand although a policy refused it, and why."""
+"""What was let in by hand although a policy refused it, and why; and what of it was taken back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mmpipe.store.admitted import list_admitted
+import polars as pl
+
+from mmpipe.store.admitted import list_admitted, list_taken_back
 from mmpipe.store.assets import read_assets
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
+from mmpipe.store.spine import read_spine
 
 RELEASED, TAKEN_BACK = "quarantine-release", "quarantine-take-back"  # kinds of audit events
 
@@ -30,13 +34,23 @@ class Exempt:
 
 def list_released(layout: StoreLayout, corpus: str) -> tuple[Exempt, ...]:
     """Return the exceptions of a corpus with the names that their bytes have now."""
-    names = dict(read_assets(layout, corpus).select("file_sha256", "file").iter_rows())
-    drops = read_quarantine(layout, corpus).select("file_sha256", "file")
-    names = {sha256: file for sha256, file in drops.iter_rows() if sha256} | names
-    return tuple(
-        Exempt(partition=dt, code=code, thing=thing, what=names.get(thing, thing))
-        for dt, code, thing in list_admitted(layout, corpus)
-    )
+    return _named(layout, corpus, list_admitted(layout, corpus))
+
+
+def list_undone(layout: StoreLayout, corpus: str) -> tuple[Exempt, ...]:
+    """Return the exceptions of a corpus that were taken back."""
+    return _named(layout, corpus, list_taken_back(layout, corpus))
+
+
+def list_still_used(layout: StoreLayout, corpus: str, undone: Iterable[Exempt]) -> tuple[str, ...]:
+    """Return the names of files that were taken back and are in use all the same: nothing refuses them now."""
+    refused = read_quarantine(layout, corpus).filter(~pl.col("kept")).select("file_sha256", "file")
+    gone = {text for row in refused.iter_rows() for text in row if text}
+    live = read_spine(layout, corpus).filter(~pl.col("superseded")).select("partition", "asset_id").unique()
+    assets = read_assets(layout, corpus).join(live, on=["partition", "asset_id"], how="semi")
+    used = set(assets["file_sha256"])
+    names = {entry.what for entry in undone if entry.thing in used and not {entry.thing, entry.what} & gone}
+    return tuple(sorted(names))
 
 
 def reasons_of(layout: StoreLayout, corpus: str) -> dict[tuple[str, str], str]:
@@ -47,3 +61,10 @@ def reasons_of(layout: StoreLayout, corpus: str) -> dict[tuple[str, str], str]:
             for code, thing in event.facts.get("things", ()):
                 found[code, thing] = f"{event.reason} ({event.who}, {event.when})"
     return found
+
+
+def _named(layout: StoreLayout, corpus: str, rows: Iterable[tuple[str, str, str]]) -> tuple[Exempt, ...]:
+    names = dict(read_assets(layout, corpus).select("file_sha256", "file").iter_rows())
+    drops = read_quarantine(layout, corpus).select("file_sha256", "file")
+    names = {sha256: file for sha256, file in drops.iter_rows() if sha256} | names
+    return tuple(Exempt(partition=dt, code=code, thing=thing, what=names.get(thing, thing)) for dt, code, thing in rows)

@@ -53,7 +53,7 @@ def find_lost_shards(
         for feature in layout.feature_names(name):
             dataset = layout.dataset(name, feature)
             for partition in dataset.partitions():
-                numbers = _bad_shards(dataset, partition, names, back)
+                numbers = bad_shards(dataset, partition, names, back)
                 if (name, feature, "_meta", f"dt={partition}") in headless:
                     spine = layout.dataset(name, CLIPS)
                     head = read_head(spine, partition) if partition in spine.partitions() else None
@@ -62,7 +62,8 @@ def find_lost_shards(
     return sorted(lost)
 
 
-def _bad_shards(dataset: DatasetLayout, partition: str, names: Collection[str], back: Collection[str]) -> set[int]:
+def bad_shards(dataset: DatasetLayout, partition: str, names: Collection[str], back: Collection[str]) -> set[int]:
+    """Return the shards of a head that name an object of bad bytes, or one that neither is there nor comes back."""
     try:
         head = read_head(dataset, partition)
     except MmpipeError:

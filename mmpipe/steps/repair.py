@@ -1,7 +1,7 @@
 """Repair a store: copies first, then only what is bad or gone is made again, then views and cards follow.
 
 Bad bytes are moved to `_staging/damaged/` and never deleted. What has no other source than itself (the spine, the
-assets, old manifests, snapshots, models) stays where it is unless a copy of the store has it whole.
+assets, the quarantine, old manifests, snapshots, models) stays where it is unless a copy of the store has it whole.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from mmpipe.errors import MmpipeError
 from mmpipe.io import sha256_file, write_durable
 from mmpipe.steps.recount import recount_statistics
 from mmpipe.steps.remake import find_lost_shards, make_again
+from mmpipe.steps.remake_tables import REMADE, find_lost_tables, remake_tables, set_aside_old
 from mmpipe.steps.restore import BAD_BYTES, Step, restore_files, restore_from_views, set_aside
 from mmpipe.steps.revive import GIVEN_UP, place_of, revive_revisions
 from mmpipe.steps.verify import find_faults
@@ -21,6 +22,7 @@ from mmpipe.store.heal import find_copies, heal_dataset
 from mmpipe.store.layout import DatasetLayout, StoreLayout, format_bytes
 from mmpipe.store.lostrevision import find_lost_again
 from mmpipe.store.migrate import told_version
+from mmpipe.store.revisions import read_head
 from mmpipe.store.schema import SCHEMA_NAME
 from mmpipe.store.verify import chosen_corpora
 
@@ -35,7 +37,7 @@ def repair_store(
 ) -> tuple[Step, ...]:
     """Do all that can be done about what verify finds, and return it; verify again to see what is left.
 
-    A revision whose manifest is gone is never given up, unless `accept_loss` says so.
+    A revision whose manifest is gone is never given up, nor rows that nothing tells of, unless `accept_loss` says so.
     """
     steps: list[Step] = []
     findings = find_faults(layout, corpus)
@@ -53,12 +55,17 @@ def repair_store(
     steps += [_set_aside(layout, finding, dry_run) for finding in bad if finding.code != "object_missing"]
     steps += _note_again(config, layout, bad, dry_run)
     back = _restored(steps)
-    made = make_again(config, layout, find_lost_shards(layout, corpus, bad, back), back if dry_run else None)
+    foreseen = back if dry_run else None
+    tables = find_lost_tables(layout, corpus, findings, back)
+    steps += set_aside_old(layout, findings, tables, dry_run)
+    made = remake_tables(config, layout, tables, foreseen, accept_loss)  # before features: banks are mixed into some
+    made += make_again(config, layout, find_lost_shards(layout, corpus, bad, back), foreseen)
     steps += made
     steps += recount_statistics(layout, findings, dry_run)
     given_up = {step.path for step in steps if step.action == GIVEN_UP}
     left = {step.path.split(" ")[0] for step in made if step.action == "left"} if dry_run else set()
-    return (*steps, *_heal(layout, corpus, findings, dry_run, given_up, left))
+    committed = {step.path for step in made if step.detail.startswith("revision ")}  # their views follow at once
+    return (*steps, *_heal(layout, corpus, findings, dry_run, given_up, left, committed))
 
 
 def _restored(steps: Iterable[Step]) -> frozenset[str]:
@@ -130,6 +137,7 @@ def _heal(
     dry_run: bool,
     given_up: Collection[str],
     left: Collection[str],
+    committed: Collection[str],
 ) -> list[Step]:
     """Bring views and cards up to the heads, where what they show is there; `left` of a dry run is where it is not."""
     steps = []
@@ -141,7 +149,7 @@ def _heal(
             spared = _lost_partitions(layout, dataset, findings, given_up)
             try:
                 if (
-                    _is_stale(dataset, findings, spared)
+                    _is_stale(dataset, findings, spared, committed)
                     if dry_run
                     else heal_dataset(dataset, relink=True, spared=spared)
                 ):
@@ -151,13 +159,16 @@ def _heal(
     return steps
 
 
-def _is_stale(dataset: DatasetLayout, findings: Iterable[Finding], spared: Collection[str]) -> bool:
+def _is_stale(
+    dataset: DatasetLayout, findings: Iterable[Finding], spared: Collection[str], committed: Collection[str]
+) -> bool:
     """Say whether a dataset's views or card would change: they are wrong, or a copied store's that can be links."""
     place = f"{dataset.corpus}/{dataset.name}/"
     mine = [finding for finding in findings if finding.path.startswith(place)]
     folders = {finding.path.split("/")[-2] for finding in mine if finding.code.startswith("view_")}
     folders |= {path.parent.name for path in find_copies(dataset)}
     has_card = not spared and any(finding.code.startswith("card_") for finding in mine)
+    folders -= {path.split(" ")[1] for path in committed if path.startswith(f"{dataset.corpus}/{dataset.name} ")}
     return has_card or bool(folders - {f"dt={partition}" for partition in spared})
 
 
@@ -179,8 +190,18 @@ def _lost_partitions(
 def _is_still_bad(dataset: DatasetLayout, finding: Finding, dry_run: bool) -> bool:
     if finding.code not in BAD_BYTES or not finding.path.startswith(f"{dataset.corpus}/{dataset.name}/"):
         return False
-    if dry_run:
-        return not dataset.is_feature  # a feature's would be made again, or is left and known as that
+    if dry_run and (dataset.is_feature or dataset.name in REMADE):
+        return False  # it would be made again, or is left and known as that
     name = finding.path.rpartition("/")[2]
     path = dataset.object(name)
-    return not path.is_file() or sha256_file(path) != name
+    is_bad = not path.is_file() or sha256_file(path) != name
+    return is_bad and any(_may_name(dataset, partition, name) for partition in dataset.partitions())
+
+
+def _may_name(dataset: DatasetLayout, partition: str, sha256: str) -> bool:
+    """Say whether a head names an object; one that cannot be read may."""
+    try:
+        head = read_head(dataset, partition)
+    except MmpipeError:
+        return True
+    return any(file.sha256 == sha256 for shard in (head.shards if head else ()) for file in shard.files)

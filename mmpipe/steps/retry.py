@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmpipe.errors import ConfigError, PartialError
 from mmpipe.steps.choices import Only
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.plan import Plan, ShardDue, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.scan import forget_in_scan
 from mmpipe.steps.today import date_now
@@ -77,7 +77,7 @@ def retry_quarantined(
         return RetryReport(corpus=corpus, rows=tuple(_told(rows, "would be tried")))
     before = rows.filter(pl.col("stage") != EXTRACT_STAGE)
     partial = ingest_again(config, layout, corpus, before, progress) if len(before) else None
-    _extract_again(config, layout, corpus, rows.filter(pl.col("stage") == EXTRACT_STAGE), progress)
+    extract_again(config, layout, corpus, rows.filter(pl.col("stage") == EXTRACT_STAGE), progress)
     _count(layout, corpus, rows)
     if partial:
         raise partial
@@ -104,10 +104,7 @@ def ingest_again(
     config: Config, layout: StoreLayout, corpus: str, rows: pl.DataFrame, progress: Progress = SILENT
 ) -> PartialError | None:
     """Ingest the dates of some rows with nothing known of their files; return what the run had to say at its end."""
-    files = [name for name in rows["file"].unique() if name]
-    digests = {sha256 for sha256 in rows["file_sha256"] if sha256}
-    forget_in_scan(layout.runs / f"scan-{corpus}.parquet", files, digests)
-    _forget_surveys(layout, corpus, digests)
+    forget_looks(layout, corpus, rows)
     partial = None
     for dt in _dates(config, corpus, rows):
         try:
@@ -115,6 +112,14 @@ def ingest_again(
         except PartialError as error:
             partial = error
     return partial
+
+
+def forget_looks(layout: StoreLayout, corpus: str, rows: pl.DataFrame) -> None:
+    """Forget what is known of the files of some rows: the next ingest, whoever runs it, looks at them anew."""
+    files = [name for name in rows["file"].unique() if name]
+    digests = {sha256 for sha256 in rows["file_sha256"] if sha256}
+    forget_in_scan(layout.runs / f"scan-{corpus}.parquet", files, digests)
+    _forget_surveys(layout, corpus, digests)
 
 
 def _dates(config: Config, corpus: str, rows: pl.DataFrame) -> Sequence[str]:
@@ -132,7 +137,9 @@ def _forget_surveys(layout: StoreLayout, corpus: str, digests: set[str]) -> None
         drop_surveys(dataset, partition, broken)
 
 
-def _extract_again(config: Config, layout: StoreLayout, corpus: str, rows: pl.DataFrame, progress: Progress) -> None:
+def extract_again(
+    config: Config, layout: StoreLayout, corpus: str, rows: pl.DataFrame, progress: Progress = SILENT
+) -> None:
     """Make the shards again that lack these values; what they have is copied."""
     if rows.is_empty():
         return
@@ -142,12 +149,35 @@ def _extract_again(config: Config, layout: StoreLayout, corpus: str, rows: pl.Da
         rows.join(places, on=["partition", "clip_key"]).select("partition", "shard", "feature").unique().iter_rows()
     )
     plan = plan_corpus(config, corpus, partitions, Only.FAILED)
+    extract_plan(config, replace(plan, shards=_of_places(plan, wanted), running=()), progress)
+
+
+def extract_anew(
+    config: Config,
+    corpus: str,
+    places: Collection[tuple[str, int, str]],
+    streams: Collection[str],
+    progress: Progress = SILENT,
+) -> None:
+    """Make (partition, shard, feature) again: values of these streams, by digest, from the media, all others copied."""
+    if not places:
+        return
+    partitions, anew = sorted({partition for partition, _, _ in places}), tuple(sorted(streams))
+    due = plan_corpus(config, corpus, partitions)  # the next run makes these, by what holds then
+    later = {(shard.partition, shard.shard, name) for shard in due.shards for name in shard.features}
+    plan = plan_corpus(config, corpus, partitions, Only.ALL)
+    shards = tuple(replace(shard, reuse=True, anew=anew) for shard in _of_places(plan, set(places) - later))
+    extract_plan(config, replace(plan, shards=shards, running=()), progress)
+
+
+def _of_places(plan: Plan, wanted: set[tuple[str, int, str]]) -> tuple[ShardDue, ...]:
+    """Return of a plan what makes (partition, shard, feature)."""
     shards = []
     for due in plan.shards:
         others = {(due.partition, due.shard, name) for name in due.features} - wanted
         left = due.without(others)
         shards += [left] if left.features else []
-    extract_plan(config, replace(plan, shards=tuple(shards), running=()), progress)
+    return tuple(shards)
 
 
 def _count(layout: StoreLayout, corpus: str, rows: pl.DataFrame) -> None:

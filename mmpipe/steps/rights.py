@@ -12,11 +12,13 @@ from mmpipe.sources.labels import LabelTable, read_labels
 from mmpipe.sources.matching import LabelMatch, match_labels
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.store.assets import RIGHTS_FIELDS, RightsOf, read_assets, write_asset_rights
+from mmpipe.store.bankscard import write_banks_card
 from mmpipe.store.card import write_card
-from mmpipe.store.layout import ASSETS, CLIPS, StoreLayout
+from mmpipe.store.layout import ASSETS, BANKS, CLIPS, SIGNALS, StoreLayout
 from mmpipe.store.rights import UNKNOWN, NotedRights, Rights, read_noted, write_noted
 from mmpipe.store.rightscount import count_rights
 from mmpipe.store.schema import read_schema
+from mmpipe.store.signalscard import write_signals_card
 from mmpipe.store.spinecard import write_spine_card
 from mmpipe.types import Drop, digest_of
 
@@ -43,6 +45,8 @@ class RightsSaid:
     def of(self, source_id: str) -> Rights:
         """Return what holds for an asset; a word that nobody understands is never taken for the corpus's yes."""
         if source_id in self.disputed:
+            return replace(self.of_corpus, **dict.fromkeys(self.config.columns, UNKNOWN))
+        if self.table.has_lost and source_id not in self.table.labels:  # its row may be among those
             return replace(self.of_corpus, **dict.fromkeys(self.config.columns, UNKNOWN))
         row = self.table.labels.get(source_id, {})
         said = {
@@ -74,7 +78,8 @@ class RightsSaid:
             return ""
         rows = [(source, *astuple(self.of(source))) for source in sorted({*self.table.labels, *self.disputed})]
         columns = [part for item in sorted(self.config.columns.items()) for part in item]
-        return digest_of(*columns, "rows", *(part for row in rows for part in row))
+        lost = ("lost rows",) if self.table.has_lost else ()
+        return digest_of(*columns, *lost, "rows", *(part for row in rows for part in row))
 
 
 def require_rights_columns(table: LabelTable, source: CorpusConfig) -> None:
@@ -126,6 +131,12 @@ def write_cards(layout: StoreLayout, corpus: str) -> None:
     clips = layout.dataset(corpus, CLIPS)
     if clips.partitions():
         write_spine_card(clips)
+    signals = layout.dataset(corpus, SIGNALS)
+    if signals.partitions():
+        write_signals_card(signals)
+    banks = layout.dataset(corpus, BANKS)
+    if banks.partitions():
+        write_banks_card(banks)
     for name in layout.feature_names(corpus):
         dataset = layout.dataset(corpus, name)
         write_card(dataset, read_schema(dataset), touched=())

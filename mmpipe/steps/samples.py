@@ -23,7 +23,7 @@ from mmpipe.store.snapshot import take_snapshot
 
 def describe_feature(config: Config, corpus: str, feature: str) -> dict[str, Any]:
     """Return a feature's frozen schema, columns and rights, and how far it reaches."""
-    dataset = require_feature(open_store(config.store), corpus, feature)
+    dataset = require_feature(open_store(config.store), corpus, feature, newest=True)
     schema = read_schema(dataset)
     partitions = dataset.partitions()
     head = read_head(dataset, partitions[-1]) if partitions else None
@@ -37,11 +37,16 @@ def describe_feature(config: Config, corpus: str, feature: str) -> dict[str, Any
         "folder": str(dataset.root),
         **asdict(noted.rights),
         "clips_of_the_corpus": noted.clips.sentence() if noted.clips else "",
-        "deprecated": notice.sentence(feature) if notice else "",
+        "deprecated": notice.sentence(dataset.name) if notice else "",
         "columns": [
             {"column": name, "type": kind, "meaning": meaning} for name, kind, meaning in column_meanings(schema)
         ],
     }
+
+
+def full_name(config: Config, corpus: str, feature: str) -> str:
+    """Return a feature's name with its version: that which was asked for, else the newest."""
+    return require_feature(open_store(config.store), corpus, feature, newest=True).name
 
 
 def sample_feature(
@@ -49,7 +54,8 @@ def sample_feature(
 ) -> list[dict[str, Any]]:
     """Return clips of one partition, by default the newest with any, evenly spread, with figures of their values."""
     layout = open_store(config.store)
-    dataset = require_feature(layout, corpus, feature)
+    dataset = require_feature(layout, corpus, feature, newest=True)
+    feature = dataset.name
     chosen = (partition,) if partition else tuple(reversed(dataset.partitions()))
     for one in chosen:
         head = read_head(dataset, one)

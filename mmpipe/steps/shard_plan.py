@@ -38,7 +38,7 @@ def plan_works(
     Each partition's spine and assets are read once, and each feature's committed indexes once for all shards.
     """
     works: list[ShardWork] = []
-    reusing: list[bool] = []
+    judged: list[ShardDue] = []
     admitted = read_admitted(layout, corpus)
     for partition, dues in groupby(
         sorted(shards, key=lambda due: (due.partition, due.shard)), lambda due: due.partition
@@ -50,8 +50,8 @@ def plan_works(
             features = tuple(_features_to_make(config, layout, corpus, due, rows, extractors))
             if features:
                 works.append(_to_work(config, layout, corpus, due, rows, features, assets, admitted))
-                reusing.append(due.reuse)
-    reused = _find_reused(layout, corpus, works, reusing, extractors)
+                judged.append(due)
+    reused = _find_reused(layout, corpus, works, judged, extractors)
     return [replace(work, reused=tuple(reused.get(number, ()))) for number, work in enumerate(works)]
 
 
@@ -112,7 +112,7 @@ def _find_reused(
     layout: StoreLayout,
     corpus: str,
     works: Sequence[ShardWork],
-    reusing: Sequence[bool],
+    dues: Sequence[ShardDue],
     extractors: Mapping[str, Extractor],
 ) -> dict[int, list[ReusedValue]]:
     """Return for the numbers of works the values that are committed already."""
@@ -122,8 +122,9 @@ def _find_reused(
         rows = [
             row
             for number, work in enumerate(works)
-            if reusing[number] and any(feature.feature == name for feature in work.features)
+            if dues[number].reuse and any(feature.feature == name for feature in work.features)
             for row in _places(number, work, extractors[name].modality)
+            if row[2] not in dues[number].anew
         ]
         wanted = pl.DataFrame(rows, schema=PLACE, orient="row")
         for number, value in find_reusable(layout, corpus, name, wanted_fingerprint, wanted):
@@ -151,8 +152,12 @@ def _forget(layout: StoreLayout, corpus: str, due: ShardDue, work: FeatureWork) 
 
 
 def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted) -> tuple[AssetWork, ...]:
-    """Join the clips of a shard with the files of their assets."""
+    """Join the clips of a shard with the files of their assets.
+
+    What was let in and taken back is in a shard as it was let in: when it was extracted makes no difference.
+    """
     assets = {asset.asset_id: asset for asset in found}
+    live = set(rows.filter(~pl.col("superseded"))["asset_id"])
     clips: dict[str, list[ClipWork]] = {}
     for row in rows.iter_rows(named=True):
         clip = Clip(
@@ -163,6 +168,11 @@ def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted
             text=row["text"],
         )
         clips.setdefault(clip.asset_id, []).append(ClipWork(ordinal=row["ordinal"], clip=clip))
+
+    def lifted(asset_id: str) -> tuple[str, ...]:
+        files = [stream.file_sha256 for stream in assets[asset_id].streams]
+        return admitted.codes(files) if asset_id in live else admitted.codes_ever(files)
+
     return tuple(
         AssetWork(
             asset_id=asset_id,
@@ -170,7 +180,7 @@ def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted
             streams=assets[asset_id].streams,
             cues=assets[asset_id].cues,
             clips=tuple(group),
-            released=admitted.codes(stream.file_sha256 for stream in assets[asset_id].streams),
+            released=lifted(asset_id),
         )
         for asset_id, group in clips.items()
     )

@@ -27,7 +27,7 @@ class AssetWork:
     streams: tuple[Stream, ...]
     cues: tuple[Cue, ...]
     clips: tuple[ClipWork, ...]
-    released: tuple[str, ...] = ()  # codes of limits that a person lifted for it
+    released: tuple[str, ...] = ()  # codes that a person lifted for it
 
     def stream(self, modality: Modality) -> Stream | None:
         """Return the stream of a modality; None where the asset has none."""

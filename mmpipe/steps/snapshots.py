@@ -14,6 +14,7 @@ from mmpipe.store.layout import CLIPS, StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of
 from mmpipe.store.revisions import read_manifest
 from mmpipe.store.snapshot import (
+    PINNED_TABLES,
     Snapshot,
     list_snapshots,
     load_snapshot,
@@ -71,9 +72,8 @@ def create_snapshot(
     """Freeze the heads of a corpus under a name; the same again changes nothing."""
     layout = open_store(config.store, to_write=not dry_run)
     name_path(layout, name)  # refuses what can be no name before anything is read
-    snapshot = take_snapshot(
-        layout, corpus, choose_features(layout, corpus, features), _dates(layout, corpus, first, last)
-    )
+    chosen, dates = choose_features(layout, corpus, features), _dates(layout, corpus, first, last)
+    snapshot = _as_kept(layout, name, take_snapshot(layout, corpus, chosen, dates, PINNED_TABLES))
     record = SnapshotName(
         name=name,
         snapshot=snapshot.digest,
@@ -172,8 +172,15 @@ def choose_features(layout: StoreLayout, corpus: str, wanted: Iterable[str] | No
     return tuple(chosen)
 
 
+def _as_kept(layout: StoreLayout, name: str, snapshot: Snapshot) -> Snapshot:
+    """Return what a name stands for already where it has the same clips and features: it stays as it was frozen."""
+    named = [record.snapshot for record in list_names(layout) if record.name == name]
+    kept = read_snapshot(layout, named[0]) if named else snapshot
+    return kept if kept.core == snapshot.core else snapshot
+
+
 def _head_like(layout: StoreLayout, snapshot: Snapshot) -> Snapshot:
-    return take_snapshot(layout, snapshot.corpus, snapshot.features)
+    return take_snapshot(layout, snapshot.corpus, snapshot.features, tables=snapshot.tables)
 
 
 def _dates(layout: StoreLayout, corpus: str, first: str | None, last: str | None) -> tuple[str, ...] | None:

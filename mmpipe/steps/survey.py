@@ -15,6 +15,7 @@ from mmpipe.config import ClipRule, Config, CorpusConfig, Validation
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ConfigError, ShardError
 from mmpipe.media.facts import stream_facts
+from mmpipe.media.lifted import LIFTED
 from mmpipe.segment.clips import Marks, cut
 from mmpipe.signals.silero import require_silero
 from mmpipe.steps.acceptance import Acceptance, without_files
@@ -87,12 +88,18 @@ def survey_corpus(
     accepted: Sequence[Acceptance],
     progress: Progress = SILENT,
     printed: Collection[str] | None = None,
+    anew: bool = False,
 ) -> Surveyed:
-    """Survey what is not known; `printed` names the assets whose prints are kept, where near twins are looked for."""
+    """Survey what is not known; `printed` names the assets whose prints are kept, where near twins are looked for.
+
+    With `anew` nothing is taken as known.
+    """
     if not asks_for_survey(source):
         return Surveyed(accepted=tuple(_noted(entry) for entry in accepted))
     filters = parse_filters(corpus, source.filters)
     known = _Known.read(layout, corpus, source, printed if source.dedup.near else None)
+    if anew:
+        known.records.clear()
     entries, prints, surveyed = list(accepted), {}, 0
     rows: list[tuple[object, ...]] = []
     while True:
@@ -103,14 +110,14 @@ def survey_corpus(
         surveyed += len(due)
         for survey in _in_workers(config, source, due, progress):
             known.learn(survey)
-            rows += _rows(survey, known.settings)
+            rows += _rows(survey, known.settings_of(survey.asset_id))
             if survey.prints:
                 prints[survey.asset_id] = survey.prints
     return Surveyed(
         accepted=tuple(_noted(entry) for entry in entries),
         is_asked=True,
         records=known.records,
-        signals=pl.concat([known.signals, CLIP_SIGNALS.frame(rows)]).unique("key", keep="last", maintain_order=True),
+        signals=known.signals_with(rows),
         filters=filters,
         prints=prints,
         num_surveyed=surveyed,
@@ -153,50 +160,72 @@ class _Known:
     records: dict[str, SurveyRecord]
     signals: pl.DataFrame
     printed: Collection[str] | None
-    keys: set[str]  # of clips whose signals are known
+    keys: set[tuple[str, str]]  # of clips whose signals are known, with the settings that those were measured by
     admitted: Admitted = field(default_factory=Admitted)
+    lifted: dict[str, str] = field(default_factory=dict)  # settings of assets of which something was let in
     learned: set[str] = field(default_factory=set)  # assets of this run: none is surveyed twice
 
     @classmethod
     def read(cls, layout: StoreLayout, corpus: str, source: CorpusConfig, printed: Collection[str] | None) -> _Known:
-        settings = survey_settings(source)
-        signals = read_signals(layout, corpus).select(CLIP_SIGNALS.names).filter(pl.col("settings") == settings)
-        records = {key: record for key, record in read_surveys(layout, corpus).items() if record.settings == settings}
+        signals = read_signals(layout, corpus).select(CLIP_SIGNALS.names)
         return cls(
             source=source,
-            settings=settings,
-            records=records,
+            settings=survey_settings(source),
+            records=read_surveys(layout, corpus),
             signals=signals,
             printed=printed,
-            keys=set(signals["key"]),
+            keys=set(signals.select("key", "settings").iter_rows()),
             admitted=read_admitted(layout, corpus),
         )
+
+    def settings_of(self, asset_id: str) -> str:
+        """Return what an asset is surveyed by: what a person lifted for it is a part of that until taken back."""
+        return self.lifted.get(asset_id, self.settings)
+
+    def record_of(self, asset: Asset) -> SurveyRecord | None:
+        """Return what is known of an asset by the settings that hold for it now."""
+        if lifts := self._lifts(asset):
+            self.lifted[asset.asset_id] = digest_of(self.settings, *lifts)
+        record = self.records.get(asset.asset_id)
+        return record if record and record.settings == self.settings_of(asset.asset_id) else None
+
+    def signals_with(self, rows: Iterable[tuple[object, ...]]) -> pl.DataFrame:
+        """Return the signals that are known, and those of this run, each by the settings of its asset."""
+        signals = pl.concat([self.signals, CLIP_SIGNALS.frame(rows)]).unique("key", keep="last", maintain_order=True)
+        in_force = (pl.col("settings") == self.settings) & ~pl.col("asset_id").is_in(sorted(self.lifted))
+        for asset_id, settings in sorted(self.lifted.items()):
+            in_force |= (pl.col("settings") == settings) & (pl.col("asset_id") == asset_id)
+        return signals.filter(in_force)
 
     def unknown(self, entries: Iterable[Acceptance]) -> list[AssetToSurvey]:
         """Return the assets to survey, each once."""
         due: dict[str, AssetToSurvey] = {}
         for entry in entries:
             if entry.asset and entry.asset.asset_id not in self.learned and not self._knows(entry.asset):
-                released = self.admitted.codes(stream.file_sha256 for stream in entry.asset.streams)
-                found = AssetToSurvey(asset=entry.asset, text=entry.text, released=released)
+                found = AssetToSurvey(asset=entry.asset, text=entry.text, released=self._lifts(entry.asset))
                 due.setdefault(entry.asset.asset_id, found)
         return [due[key] for key in sorted(due)]
 
+    def _lifts(self, asset: Asset) -> tuple[str, ...]:
+        """Return what is lifted of what a survey holds an asset to."""
+        codes = self.admitted.codes(stream.file_sha256 for stream in asset.streams)
+        return tuple(code for code in codes if code in LIFTED)
+
     def _knows(self, asset: Asset) -> bool:
-        record = self.records.get(asset.asset_id)
+        record = self.record_of(asset)
         if record is None:
             return False
         if record.faults:  # the same tracks may come in another file
             return any(stream.file_sha256 in record.faults for stream in asset.streams)
         clips, _ = cut(asset, self.source.clips, Marks(cuts_ns=record.cuts_ns, speech_ns=record.speech_ns))
         has_prints = self.printed is None or asset.asset_id in self.printed
-        return has_prints and all(clip.key in self.keys for clip in clips)
+        return has_prints and all((clip.key, record.settings) in self.keys for clip in clips)
 
     def learn(self, survey: AssetSurvey) -> None:
         """Take in what a worker found out."""
         self.records[survey.asset_id] = SurveyRecord(
             asset_id=survey.asset_id,
-            settings=self.settings,
+            settings=self.settings_of(survey.asset_id),
             cuts_ns=survey.cuts_ns,
             speech_ns=survey.speech_ns,
             lost={lost.role: lost.share for lost in survey.lost},
@@ -206,7 +235,7 @@ class _Known:
 
     def settle(self, entry: Acceptance) -> Acceptance:
         """Return an asset without the files that cannot be used, and with a mark on those that are damaged."""
-        while entry.asset and (record := self.records.get(entry.asset.asset_id)):
+        while entry.asset and (record := self.record_of(entry.asset)):
             faults = list(_faults(entry, entry.asset, record))
             if not faults:
                 return _marked(entry, entry.asset, record)

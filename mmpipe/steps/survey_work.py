@@ -16,7 +16,7 @@ class AssetToSurvey:
 
     asset: Asset
     text: str
-    released: tuple[str, ...] = ()  # codes of limits that a person lifted for it
+    released: tuple[str, ...] = ()  # codes that a person lifted for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

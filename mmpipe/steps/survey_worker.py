@@ -13,7 +13,7 @@ import numpy as np
 from mmpipe.errors import SampleError
 from mmpipe.media.guard import open_regular
 from mmpipe.media.images import read_image
-from mmpipe.media.lifted import lift_limits
+from mmpipe.media.lifted import DAMAGED, lift_limits, lift_missing
 from mmpipe.media.survey import SURVEY_PICTURE, survey_file
 from mmpipe.media.unchanged import require_same_bytes
 from mmpipe.segment.clips import Marks, cut
@@ -61,6 +61,8 @@ def _survey(
 ) -> AssetSurvey:
     asset, found = entry.asset, _Found()
     work = replace(work, limits=lift_limits(work.limits, entry.released))
+    if DAMAGED in entry.released:
+        work = replace(work, max_missing=lift_missing(work.max_missing or 0.0, entry.released))
     for file, streams in _files_of(asset).items():
         part = f"{asset.asset_id} {file}"
         try:

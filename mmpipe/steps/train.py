@@ -89,12 +89,14 @@ def train_model(config: Config, model: str, progress: Progress = SILENT) -> Trai
     folder = layout.checkpoints / checkpoint_name(name, recipe)
     with Lease.acquire(layout, f"train-{folder.name}"):
         training = _Training(settings, source, data, folder, progress)
-        save_snapshot(layout, data.snapshot)
-        num_fits = 0 if (folder / DONE_NAME).exists() else training.run(recipe)
+        is_done = (folder / DONE_NAME).exists()
+        if not is_done or data.snapshot.digest == read_checkpoint(folder)["snapshot"]:
+            save_snapshot(layout, data.snapshot)
+        num_fits = 0 if is_done else training.run(recipe)
     return TrainReport(
         model=name,
         checkpoint=folder.name,
-        snapshot=data.snapshot.digest,
+        snapshot=read_checkpoint(folder)["snapshot"],
         scores=read_scores(folder),
         num_clips=len(data.keys),
         num_unlabelled=data.num_unlabelled,
@@ -118,7 +120,7 @@ def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -
     return digest_of(
         "recipe",
         TRAINING_VERSION,
-        data.snapshot.digest,
+        data.snapshot.core.digest,
         model.model_dump_json(exclude={"snapshot"}),  # what it stands for counts, not how it is called
         source.split.model_dump_json(),
         *data.fingerprints,

@@ -10,17 +10,20 @@ import numpy as np
 import polars as pl
 
 from mmpipe.batches.aligned import AlignedReader
-from mmpipe.config import ClipRule, Config, ModelConfig, SplitConfig
+from mmpipe.config import ClipRule, Config, CorpusConfig, ModelConfig, SplitConfig
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.predictions import Predictions
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
+from mmpipe.features.naming import rendition_of
 from mmpipe.features.pinned import PinnedFeature
+from mmpipe.features.prepared import Prepared
 from mmpipe.segment.split import deal_folds
 from mmpipe.steps.arrays import refuse_own_numbers
 from mmpipe.steps.external_pins import find_pinned
 from mmpipe.steps.feature_set import resolve_feature
 from mmpipe.steps.text_leak import refuse_label_texts
-from mmpipe.store.layout import StoreLayout, open_store
+from mmpipe.store.identity import read_identity
+from mmpipe.store.layout import BANKS, SIGNALS, DatasetLayout, StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of
 from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
 from mmpipe.types import FeatureSchema, Modality, Split, fraction_of
@@ -91,21 +94,25 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
     refuse_own_text(model, extractors)
     refuse_own_numbers(model, source, extractors)
     layout = open_store(config.store)
-    snapshot = pin_training_data(layout, model, extractors)
+    snapshot = pin_training_data(layout, source, model, extractors)
     if model.snapshot:
         extractors = [_as_made_then(layout, model.snapshot, snapshot, extractor) for extractor in extractors]
     schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     reader = AlignedReader(layout, snapshot, tuple(schema.feature for schema in schemas))
     data = label_clips(model, snapshot, reader, schemas, extractors)
     refuse_label_texts(layout, model, reader.spine[data.reader_rows_N.tolist()], extractors)
-    return replace(data, forgotten=redactions_of(layout, snapshot))
+    return replace(data, forgotten=redactions_of(layout, snapshot.core))
 
 
-def pin_training_data(layout: StoreLayout, model: ModelConfig, extractors: Sequence[Extractor]) -> Snapshot:
-    """Return the snapshot that a model's config names, or one of the heads."""
+def pin_training_data(
+    layout: StoreLayout, source: CorpusConfig, model: ModelConfig, extractors: Sequence[Extractor]
+) -> Snapshot:
+    """Return the snapshot that a model's config names, or one of the heads, with what its clips and values rest on."""
     features = tuple(sorted(feature_name(extractor) for extractor in extractors))
     if not model.snapshot:
-        return take_snapshot(layout, model.corpus, features)
+        has_noise = any((made := rendition_of(extractor)) and made.bank for extractor in extractors)
+        tables = [name for name, is_used in ((BANKS, has_noise), (SIGNALS, source.filters)) if is_used]
+        return take_snapshot(layout, model.corpus, features, tables=tables)
     snapshot = load_snapshot(layout, model.snapshot)
     missing = sorted(set(features) - set(snapshot.features))
     if snapshot.corpus != model.corpus or missing:
@@ -126,7 +133,8 @@ def pin_snapshot(config: Config, model: str, snapshot: str | None) -> Config:
 
 
 def _as_made_then(layout: StoreLayout, name: str, snapshot: Snapshot, extractor: Extractor) -> Extractor:
-    """Return what made the values of a snapshot: of another team's dataset the pin of that time, of ours what is.
+    """Return what made the values of a snapshot: of another team's dataset the pin of that time, of ours what is, but
+    that noise may have been drawn from another bank, which a file that is asked about never hears.
 
     Values of ours that new files would not get are refused: a model must be asked what it was taught.
     """
@@ -135,6 +143,8 @@ def _as_made_then(layout: StoreLayout, name: str, snapshot: Snapshot, extractor:
     made = {pinned_manifest(dataset, entry).fingerprint: entry.partition for entry in snapshot.of(feature)}
     if made.keys() <= {fingerprint(extractor)}:
         return extractor
+    if len(made) == 1 and (with_bank := _with_bank_then(dataset, extractor, *made)):
+        return with_bank
     if isinstance(extractor, PinnedFeature):
         if len(made) == 1 and (then := find_pinned(layout, snapshot.corpus, extractor.name, *made)):
             return then
@@ -147,6 +157,16 @@ def _as_made_then(layout: StoreLayout, name: str, snapshot: Snapshot, extractor:
         f"the snapshot {name!r} has {feature} of {partition} made with other parameters than "
         f"features.{extractor.name} has now. Give it those again, or name another: mmpipe snapshot ls"
     )
+
+
+def _with_bank_then(dataset: DatasetLayout, extractor: Extractor, mark: str) -> Extractor | None:
+    """Return an extractor whose noise is of the bank that a fingerprint was made with; None where more differs."""
+    identity = read_identity(dataset, mark)
+    if identity is None or not isinstance(extractor, Prepared) or not extractor.rendition.bank:
+        return None
+    bank = {"bank_sha256": str(identity.rendition.get("bank_sha256", ""))}
+    then = replace(extractor, rendition=extractor.rendition.model_copy(update=bank))
+    return then if fingerprint(then) == mark else None
 
 
 def label_clips(

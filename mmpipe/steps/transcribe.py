@@ -15,7 +15,6 @@ from mmpipe.config import Config, CorpusConfig, LimitsConfig
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ConfigError, ShardError
 from mmpipe.signals.stop_words import STOP_WORDS
-from mmpipe.steps.mirror import media_root
 from mmpipe.steps.progress import Progress
 from mmpipe.steps.speech_model import SpeechModel
 from mmpipe.steps.text_origin import ASR, cleaned_digest
@@ -48,9 +47,10 @@ def transcribe(
     due = [Recording(digest=digest, stream=wanted[digest]) for digest in sorted(wanted) if digest not in found]
     if due:
         progress.start(STAGE, len(due))
-        root = media_root(layout, corpus, source)
         works = [
-            SpeechWork(root=root, limits=source.limits, model=model, recordings=tuple(due[start : start + RECORDINGS]))
+            SpeechWork(
+                root=source.root, limits=source.limits, model=model, recordings=tuple(due[start : start + RECORDINGS])
+            )
             for start in range(0, len(due), RECORDINGS)
         ]
         found |= {told.digest: told for told in _hear(config, works, progress)}

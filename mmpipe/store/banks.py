@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from mmpipe.errors import StoreError
+from mmpipe.store.bankscard import write_banks_card
 from mmpipe.store.commit import commit_partition, retry_lost_race
 from mmpipe.store.layout import BANKS, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import FileEntry, Manifest, ShardEntry
@@ -89,14 +90,18 @@ def write_bank(
 
     One of the same settings that somebody made meanwhile stays, unless it is to be made `again`.
     """
-    dataset = layout.dataset(corpus, BANKS)
+    dataset, rows = layout.dataset(corpus, BANKS), bank_rows(mix, clips)
+    home = next(iter(dataset.partitions()), partition)
+    return retry_lost_race(lambda: _commit_joined(dataset, home, rows, mix, again))
+
+
+def bank_rows(mix: BankMix, clips: Sequence[BankClip]) -> pl.DataFrame:
+    """Return the rows of a bank."""
     how = (mix.voices, mix.length_s, mix.seed, mix.sample_rate_hz)
-    rows = BANK_CLIPS.frame(
+    return BANK_CLIPS.frame(
         (mix.name, mix.settings, place, clip.key, clip.asset_id, *how, digest_of(clip.wave), clip.wave)
         for place, clip in enumerate(clips)
     )
-    home = next(iter(dataset.partitions()), partition)
-    return retry_lost_race(lambda: _commit_joined(dataset, home, rows, mix, again))
 
 
 def bank_digest(layout: StoreLayout, corpus: str, name: str, settings: str) -> str:
@@ -202,4 +207,5 @@ def _commit(dataset: DatasetLayout, partition: str, frame: pl.DataFrame, base_re
         fingerprint="",
         shards={_SHARD: put_table(dataset, partition, BANK_CLIPS, _SHARD, frame)},
         base_revision=base_revision,
+        then=lambda: write_banks_card(dataset),
     )

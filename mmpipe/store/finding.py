@@ -41,6 +41,20 @@ class Finding:
 
 RESTORE = "`mmpipe verify --repair --from COPY` brings it back from any copy of the store that still has it whole."
 REMAKE = "`mmpipe verify --repair` sets the bytes aside and makes the shard again from the raw files."
+REMEASURE = (
+    "`mmpipe verify --repair` measures the recordings of its date anew from the raw files; where they are gone, "
+    "`--from COPY` brings it back from any copy of the store, and `--accept-loss` goes on without what it said."
+)
+REDRAW = (
+    "`mmpipe verify --repair` draws the banks anew from the raw files where they come out the same, else `--from COPY` "
+    "brings them back from any copy of the store. With `--accept-loss` they are given up: `mmpipe run` draws others, "
+    "and makes the features that are mixed with them again."
+)
+READMIT = (
+    "`mmpipe verify --repair` takes it from the audit log where that proves it, else `--from COPY` brings it back from "
+    "any copy of the store. It is what people decided: with `--accept-loss` it is given up, and `mmpipe quarantine "
+    "release` lets in again what should be."
+)
 RECOUNT = "`mmpipe verify --repair` commits a revision with the statistics of the values; the old revisions stay."
 HEAL = "`mmpipe verify --repair` brings it up to the manifests again; so does the next commit."
 SET_ASIDE = "`mmpipe verify --repair` sets it aside, so that the revision before it is the head, and makes it again."

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator
 
 from mmpipe.io import StorePath, restamp
 from mmpipe.remote import RemotePath
+from mmpipe.store.bankscard import write_banks_card
 from mmpipe.store.card import write_card
-from mmpipe.store.layout import CLIPS, SIGNALS, DatasetLayout, StoreLayout
+from mmpipe.store.layout import BANKS, CLIPS, SIGNALS, DatasetLayout, StoreLayout
 from mmpipe.store.lostrevision import find_lost_again
 from mmpipe.store.manifest import ROLES
 from mmpipe.store.schema import read_schema
@@ -35,6 +36,8 @@ def heal_dataset(dataset: DatasetLayout, relink: bool = False, spared: Collectio
         healed += write_spine_card(dataset)
     elif dataset.name == SIGNALS and dataset.partitions():
         healed += write_signals_card(dataset)
+    elif dataset.name == BANKS and dataset.partitions():
+        healed += write_banks_card(dataset)
     return healed
 
 

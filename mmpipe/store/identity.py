@@ -10,6 +10,7 @@ from typing import Any
 from mmpipe.io import canonical_json, make_durable_directory, put_if_absent, remove_file, write_durable
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.objects import stage_path
+from mmpipe.types import digest_of
 
 FINGERPRINTS = "fingerprints"  # the folder of the notes, below _meta
 _DIGEST_SHOWN = 12  # characters of a digest that a person reads
@@ -48,6 +49,13 @@ def read_identity(dataset: DatasetLayout, fingerprint: str) -> Identity | None:
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return found if isinstance(found.params, dict) and isinstance(found.rendition, dict) else None
+
+
+def fingerprint_of(identity: Identity) -> str:
+    """Return the fingerprint of what an extractor of ours makes; `features.fingerprint` gives the same."""
+    params = canonical_json(identity.params)
+    found = digest_of("extractor", identity.extractor, identity.version, params, identity.dtype, identity.weights)
+    return digest_of("rendition", found, canonical_json(identity.rendition)) if identity.rendition else found
 
 
 def name_changes(before: Identity, now: Identity) -> str:

@@ -27,7 +27,7 @@ STREAM_PRINTS = TableKind(
         ("print", pl.Binary),  # little-endian words; empty where the stream cannot be compared
         ("heard", pl.Binary),  # of sound: a byte for every word, 0 where it is silent
         ("settings", pl.String),  # digest of the thresholds that decided
-        ("verdict", pl.String),  # "" kept; near_duplicate: dropped; shared_*: kept with a note
+        ("verdict", pl.String),  # "" kept; near_duplicate: dropped; let_in: by hand; shared_*: with a note
         ("twin", pl.String),  # what stands for the asset that it is a twin of, by `twin_name`
         ("distance", pl.Float64),  # 0 for equal prints, at most 1
         ("group", pl.String),  # what never straddles a split with it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from mmpipe.store.revisions import manifest_name
 from mmpipe.store.rights import Rights, RightsCount
 from mmpipe.store.snippets import snippets
 from mmpipe.types import FeatureKind, FeatureSchema
+from mmpipe.words import counted
 
 NUM_SHOWN = 100  # partitions in a table: a card of thirty years of nights must still open
 
@@ -60,9 +62,14 @@ def render_changelog(facts: CardFacts) -> str:
     for history in _newest_first(facts.histories):
         lines.append(f"## {history.partition}\n")
         first = history.revision
-        lines += [f"- revision {first - place}: {change}" for place, change in enumerate(history.changes)]
+        lines += [f"- revision {first - place}: {_said(change)}" for place, change in enumerate(history.changes)]
         lines.append("")
     return "\n".join(lines + _older(facts.histories))
+
+
+def _said(change: str) -> str:
+    """Return a change in words for a person; it is kept as it is, since what is kept is compared."""
+    return re.sub(r"\b1 (clip|shard)s\b", r"1 \1", change)
 
 
 def _front_matter(facts: CardFacts) -> str:
@@ -89,7 +96,7 @@ def _introduction(facts: CardFacts) -> str:
         files = "`data/` has plain Parquet."
     about = f"{schema.description}\n\n" if schema.description else ""
     notice = f"> **Deprecated.** {facts.deprecation.sentence(schema.feature)}\n\n" if facts.deprecation else ""
-    clips = sum(history.clips for history in facts.histories)
+    clips = counted(sum(history.clips for history in facts.histories), "clip")
     newest = f"newest {facts.histories[-1].partition}" if facts.histories else "none yet"
     lacks = "which their dataset lacks" if facts.is_copied else f"whose asset has no {schema.modality.value}"
     return f"""# {schema.feature} of {facts.corpus}
@@ -97,7 +104,7 @@ def _introduction(facts: CardFacts) -> str:
 {notice}{about}The {schema.modality.value} feature `{schema.feature}`; for each clip {shape}. {files}
 A clip {lacks} has no row. Join datasets of the same corpus on `key`.
 
-{clips} clips in {len(facts.histories)} partitions, {newest}. What changed: `CHANGELOG.md`.
+{clips} in {counted(len(facts.histories), "partition")}, {newest}. What changed: `CHANGELOG.md`.
 """
 
 
@@ -195,8 +202,8 @@ def _older(histories: Sequence[PartitionHistory]) -> list[str]:
     older = histories[:-NUM_SHOWN]
     if not older:
         return []
-    clips = sum(history.clips for history in older)
-    return [f"{len(older)} older partitions with {clips} clips are in `{FOLDER}/`.\n"]
+    clips = counted(sum(history.clips for history in older), "clip")
+    return [f"{counted(len(older), 'older partition')} with {clips}: in `{FOLDER}/`.\n"]
 
 
 def cell(text: str) -> str:

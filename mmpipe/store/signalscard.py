@@ -5,6 +5,8 @@ from __future__ import annotations
 from mmpipe.io import replace_durable
 from mmpipe.store.layout import CLIPS, DatasetLayout
 from mmpipe.store.objects import stage_path
+from mmpipe.store.readme import render_rights
+from mmpipe.store.rights import read_noted
 from mmpipe.store.spinecard import README_NAME
 
 MEANING = {
@@ -51,6 +53,7 @@ def write_signals_card(dataset: DatasetLayout) -> bool:
 
 def render_signals_card(dataset: DatasetLayout) -> bytes:
     """Return the README of the signals."""
+    noted = read_noted(dataset)
     columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in MEANING.items())
     return f"""---
 pretty_name: "{dataset.corpus} signals"
@@ -69,6 +72,7 @@ of those that are no longer cut. A column is null where it does not apply, as lo
 |---|---|
 {columns}
 
+{render_rights(noted.rights, noted.clips)}
 ## How to read it
 
 ```python

@@ -1,4 +1,8 @@
-"""A frozen set of manifests: what a training run read, for as long as the store lives."""
+"""A frozen set of manifests: what a training run read, for as long as the store lives.
+
+Beside clips and features it may pin tables that explain them: the signals that filters chose by, and the banks that
+noise was mixed from. These decide nothing of what is read; format 2 of the record has them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import polars as pl
 
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.io import canonical_json, keep_young, make_directory, put_if_absent, write_durable
-from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
+from mmpipe.store.layout import BANKS, CLIPS, SIGNALS, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.redaction import redact_manifest
 from mmpipe.store.revisions import list_revisions, manifest_name, read_head
@@ -23,6 +27,8 @@ from mmpipe.store.spine import read_spine_manifest
 from mmpipe.store.table import PARTITION_COLUMN
 
 DIGEST_LENGTH = 24
+PLAIN, WITH_TABLES = 1, 2  # formats of the record
+PINNED_TABLES = (BANKS, SIGNALS)
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}")
 
 
@@ -38,11 +44,11 @@ class SnapshotEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Pinned manifests of one corpus: the spine's, and those of the chosen features."""
+    """Pinned manifests of one corpus: the spine's, those of the chosen features, and of tables beside them."""
 
     corpus: str
     entries: tuple[SnapshotEntry, ...]  # sorted
-    format: int = 1  # of this record, whatever the layout around it
+    format: int = PLAIN  # of this record, whatever the layout around it
 
     @property
     def digest(self) -> str:
@@ -57,7 +63,18 @@ class Snapshot:
     @property
     def features(self) -> tuple[str, ...]:
         """Return the pinned features by name."""
-        return tuple(sorted({entry.dataset for entry in self.entries} - {CLIPS}))
+        return tuple(sorted({entry.dataset for entry in self.entries} - {CLIPS, *PINNED_TABLES}))
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return the tables that are pinned beside clips and features."""
+        return tuple(sorted({entry.dataset for entry in self.entries} & {*PINNED_TABLES}))
+
+    @property
+    def core(self) -> Snapshot:
+        """Return the clips and features alone: equal ones are read equally."""
+        entries = tuple(entry for entry in self.entries if entry.dataset not in PINNED_TABLES)
+        return Snapshot(corpus=self.corpus, entries=entries) if self.tables else self
 
     def of(self, dataset: str) -> tuple[SnapshotEntry, ...]:
         """Return a dataset's entries, oldest partition first."""
@@ -75,6 +92,8 @@ class Snapshot:
             snapshot = cls(**{**table, "entries": tuple(SnapshotEntry(**entry) for entry in table["entries"])})
             if snapshot.to_bytes() != data or snapshot.entries != tuple(sorted(snapshot.entries)):
                 raise ValueError("it is not in its canonical form")
+            if snapshot.format != (WITH_TABLES if snapshot.tables else PLAIN):
+                raise ValueError(f"its format is {snapshot.format!r}; this mmpipe knows {PLAIN} and {WITH_TABLES}")
             if not snapshot.of(CLIPS):
                 raise ValueError("it pins no spine")
         except (ValueError, KeyError, TypeError) as error:
@@ -83,9 +102,16 @@ class Snapshot:
 
 
 def take_snapshot(
-    layout: StoreLayout, corpus: str, features: Sequence[str], partitions: Iterable[str] | None = None
+    layout: StoreLayout,
+    corpus: str,
+    features: Sequence[str],
+    partitions: Iterable[str] | None = None,
+    tables: Collection[str] = (),
 ) -> Snapshot:
-    """Pin the heads of the spine and of the features; a feature may lack a partition, but not all of them."""
+    """Pin the heads of the spine and of the features; a feature may lack a partition, but not all of them.
+
+    Of `tables` there may be none at all.
+    """
     spine = layout.dataset(corpus, CLIPS)
     chosen = tuple(sorted(set(partitions))) if partitions is not None else spine.partitions()
     pinned = _pin_heads(spine, chosen)
@@ -103,9 +129,11 @@ def take_snapshot(
                 "Run `mmpipe extract` first."
             )
         pinned += entries
+    beside = [entry for name in tables for entry in _pin_table(layout.dataset(corpus, name), chosen)]
     if any(list_revisions(spine, entry.partition)[-1] != entry.revision for entry in pinned if entry.dataset == CLIPS):
-        return take_snapshot(layout, corpus, features, partitions)  # clips may have moved between the two looks
-    return Snapshot(corpus=corpus, entries=tuple(sorted(pinned)))
+        return take_snapshot(layout, corpus, features, partitions, tables)  # clips may have moved between the two looks
+    every = tuple(sorted((*pinned, *beside)))
+    return Snapshot(corpus=corpus, entries=every, format=WITH_TABLES if beside else PLAIN)
 
 
 def save_snapshot(layout: StoreLayout, snapshot: Snapshot) -> Path:
@@ -189,6 +217,13 @@ def snapshot_path(layout: StoreLayout, digest: str) -> Path:
     if not _DIGEST.fullmatch(short):
         raise ConfigError(f"a snapshot is named by {DIGEST_LENGTH} hex digits, got {digest!r}")
     return layout.snapshots / f"{short}.json"
+
+
+def _pin_table(dataset: DatasetLayout, partitions: Sequence[str]) -> list[SnapshotEntry]:
+    """Pin a table of some dates; banks lie under one date, whichever clips they are mixed into."""
+    assert dataset.name in PINNED_TABLES, f"{dataset.name} cannot be pinned beside clips"
+    there = dataset.partitions()
+    return _pin_heads(dataset, there if dataset.name == BANKS else [date for date in partitions if date in there])
 
 
 def _pin_heads(dataset: DatasetLayout, partitions: Sequence[str]) -> list[SnapshotEntry]:

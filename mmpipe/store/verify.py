@@ -15,14 +15,31 @@ from mmpipe.errors import ConfigError, StoreError
 from mmpipe.io import StorePath, local_file, sha256_file
 from mmpipe.remote import RemotePath
 from mmpipe.store.atwork import find_writer
+from mmpipe.store.bankscard import render_banks_card
 from mmpipe.store.card import read_heads, render_card
-from mmpipe.store.finding import HEAL, RECOUNT, REMAKE, RESTORE, RESTORE_REVISION, SET_ASIDE, Finding, Severity
+from mmpipe.store.finding import (
+    HEAL,
+    READMIT,
+    RECOUNT,
+    REDRAW,
+    REMAKE,
+    REMEASURE,
+    RESTORE,
+    RESTORE_REVISION,
+    SET_ASIDE,
+    Finding,
+    Severity,
+)
 from mmpipe.store.identity import FINGERPRINTS
 from mmpipe.store.layout import (
+    ADMITTED,
+    BANKS,
     CLIPS,
     FIRST_VERSION,
     FORMAT_VERSION,
+    PRINTS,
     SIGNALS,
+    SURVEYS,
     DatasetLayout,
     StoreLayout,
     format_bytes,
@@ -46,6 +63,8 @@ _NOTE = "`mmpipe verify --repair` notes it again, or sets it aside: it only tell
 _MIGRATE = f"`mmpipe migrate` brings it to layout {FORMAT_VERSION}, in place; look before with --dry-run."
 _FORMAT = "`mmpipe verify --repair` writes it again, with the version that the tables tell of."
 _WAYS_OUT = {"compaction_unfinished": _COMPACT, "statistics_mismatch": RECOUNT}
+# Of tables that have another source than themselves; the rest only a copy has.
+WAYS_TO_TABLES = {SIGNALS: REMEASURE, SURVEYS: REMEASURE, PRINTS: REMEASURE, BANKS: REDRAW, ADMITTED: READMIT}
 FOLLOWS = frozenset({"view_missing", "view_extra", "view_stale", "card_stale", "compaction_unfinished"})
 _WAIT = "No copy gives other values: mend the extractor, raise its version, and run again."
 
@@ -96,7 +115,7 @@ class _DatasetCheck:
     @property
     def _way_to_bytes(self) -> str:
         """Say how lost bytes come back: a feature is made from the raw files again, the spine has no other source."""
-        return REMAKE if self._dataset.is_feature else RESTORE
+        return REMAKE if self._dataset.is_feature else WAYS_TO_TABLES.get(self._dataset.name, RESTORE)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong."""
@@ -213,6 +232,8 @@ class _DatasetCheck:
             yield from self._verify_card({README_NAME: render_spine_card(self._dataset)})
         if self._dataset.name == SIGNALS and self._heads:
             yield from self._verify_card({README_NAME: render_signals_card(self._dataset)})
+        if self._dataset.name == BANKS and (self._dataset.root / README_NAME).is_file():  # banks of before have none
+            yield from self._verify_card({README_NAME: render_banks_card(self._dataset)})
         for head in self._heads.values():
             for shard in head.shards:
                 for file in shard.files:

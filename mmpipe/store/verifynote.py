@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-from mmpipe.io import canonical_json
-from mmpipe.store.identity import Identity, note_bytes
+from mmpipe.store.identity import Identity, fingerprint_of, note_bytes
 from mmpipe.store.layout import DatasetLayout
-from mmpipe.types import digest_of
 
 
 def note_fault(dataset: DatasetLayout, fingerprint: str, data: bytes) -> str:
@@ -20,13 +18,9 @@ def note_fault(dataset: DatasetLayout, fingerprint: str, data: bytes) -> str:
         note = Identity(**json.loads(data))
         if note_bytes(note) != data:
             return "it is not canonical JSON"
-        params = canonical_json(note.params)
-        found = digest_of("extractor", note.extractor, note.version, params, note.dtype, note.weights)
-        if note.rendition:
-            found = digest_of("rendition", found, canonical_json(note.rendition))
         pinned = (note.weights, note.params, note.dtype) == (fingerprint, {}, "float32")
         own = dataset.name == f"{note.extractor}@{note.version}"
-        made = found == fingerprint and dataset.name.endswith(f"@{note.version}")
+        made = fingerprint_of(note) == fingerprint and dataset.name.endswith(f"@{note.version}")
         if made or (own and pinned):
             return ""
     except (ValueError, TypeError) as error:

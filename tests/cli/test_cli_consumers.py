@@ -39,6 +39,12 @@ def test_a_feature_is_browsed(project: Path, mmpipe: Type) -> None:
         assert (row["steps"], row["dim"]) == array.shape and row["source"].startswith("2026-11-20/")
         assert row["norm"] == pytest.approx(np.linalg.norm(array), rel=1e-5)
     assert "audio-toy@2" in mmpipe(project, "sample", "audio-toy@1").out + mmpipe(project, "ls").out
+    told = mmpipe(project, "schema", "audio-toy", "--json")  # without a version: the newest, by its name
+    assert told.json()["feature"] == "audio-toy@2" and "'audio-toy' is shown as audio-toy@2" in told.err
+    told = mmpipe(project, "sample", "audio-toy")
+    assert told.code == 0 and "clips of audio-toy@2" in told.out
+    told = mmpipe(project, "feature", "deprecate", "audio-toy", "--use", "audio-toy@2", "--until", "2027-05-01")
+    assert told.code == 3 and "'audio-toy' in 2 versions: say which of ['audio-toy@1', 'audio-toy@2']" in told.err
     told = mmpipe(project, "sample", "audio-toy@9")
     assert told.code == 3 and "features there: ['audio-toy@1', 'audio-toy@2']" in told.err
 
@@ -117,3 +123,31 @@ def test_a_file_is_found_by_its_old_its_new_and_its_second_name(tmp_path: Path, 
     assert mmpipe(tmp_path, "extract").code in (0, 5)
     rows = mmpipe(tmp_path, "sample", "text-ngrams@1", "--json").json()
     assert sorted(row["text"] for row in rows) == sorted(read_spine(StoreLayout(tmp_path / "store"), CORPUS)["text"])
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_a_configured_feature_is_browsed_by_its_own_name(tmp_path: Path, mmpipe: Type) -> None:
+    write_pairs(tmp_path / "media", ["one"])
+    own = '[features.words2]\nextractor = "text-ngrams"\ndim = 64'
+    write_config(tmp_path, own)
+    config = tmp_path / "mmpipe.toml"
+    config.write_text(config.read_text().replace('"text-ngrams"]', '"words2"]'))
+    assert mmpipe(tmp_path, "ingest", "--dt", DT).code == 0 and mmpipe(tmp_path, "extract").code == 0
+    told = mmpipe(tmp_path, "schema", "words2")
+    assert told.code == 0 and "words2@1" in told.out and "'words2' is shown as words2@1" in told.err
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_a_clip_that_a_filter_left_out_is_shown_with_why_and_where(tmp_path: Path, mmpipe: Type) -> None:
+    write_pairs(tmp_path / "media", ["one"])
+    write_config(tmp_path, 'filters = { long = "duration_s > 0.7" }')
+    assert mmpipe(tmp_path, "ingest", "--dt", DT).code in (0, 5)
+    (row,) = mmpipe(tmp_path, "quarantine", "show", "--json").json()
+    for name in (row["clip_key"], row["asset_id"], "one"):
+        told = mmpipe(tmp_path, "show", name)
+        assert told.code == 1 and f"clip {row['clip_key']!r} of 'one' was left out by the filter 'long'" in told.err
+        assert "duration_s = 0.5: not duration_s > 0.7" in told.err
+        assert f"store/{CORPUS}/signals/data/dt={DT}" in told.err and "quarantine show filtered_long" in told.err
+    assert mmpipe(tmp_path, "quarantine", "release", row["clip_key"], "--reason", "short is fine").code == 0
+    told = mmpipe(tmp_path, "show", row["clip_key"])
+    assert told.code == 0 and told.err == ""

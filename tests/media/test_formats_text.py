@@ -147,9 +147,11 @@ def test_large_texts_are_refused_before_they_are_read(tmp_path, probe):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.json", "a.srt"])
-def test_text_with_nul_is_no_text(name, tmp_path, probe):
+def test_text_with_nul_is_refused_in_words(name, tmp_path, probe):
     (tmp_path / name).write_bytes(b"text\nwords\x00 and words\n")
-    assert [drop.code for drop in probe(name).drops] == ["not_media"]
+    (drop,) = probe(name).drops
+    assert drop.code == "encoding"
+    assert drop.detail == "holds a NUL (U+0000), which text does not: remove it; UTF-16 is read with a byte-order mark"
 
 
 def test_other_fields_are_another_stream(tmp_path):

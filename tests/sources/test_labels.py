@@ -86,7 +86,7 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     ("name", "data", "message"),
     [
         ("l.txt", b"", r"must end with one of: \.csv, \.jsonl, \.ndjson, \.parquet"),
-        ("l.jsonl", b'{"id": "a"}\n[1]\n', "line 2 must be a JSON object, not a list"),
+        ("l.jsonl", b"[1]\n", "line 1 must be a JSON object, not a list"),
         ("l.jsonl", b'{"id": "a"\n', "line 1 is not JSON"),
         ("l.jsonl", b'{"id": "a", "id": "b"}\n', "stands twice"),
         ("l.jsonl", b'{"id": "\xff"}\n', "line 1 is not JSON in UTF-8"),
@@ -94,9 +94,10 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
         ("l.jsonl", b'{"id": "a", "x": Infinity}\n', "infinite"),
         ("l.jsonl", b"[" * 100_000, "line 1 is not JSON"),
         ("l.jsonl", b'{"name": "a"}\n', r"no column 'id' \(`labels.key`\); its columns are: \['name'\]"),
-        ("l.jsonl", b'{"id": "a"}\n{"id": null}\n', "row 2 has no value in the key column"),
-        ("l.csv", b"id,x\na,1,2,3\n", "not a CSV table"),
-        ("l.csv", b"id,x\n\xff\xfe,1\n", "not a CSV table"),
+        ("l.jsonl", b'{"id": null}\n', "row 1 has no value in the key column"),
+        ("l.csv", b"id,x\na,1,2,3\n", "not a CSV table's row: it has 4 cells, the header 2"),
+        ("l.csv", b"id,x\n\xff\xfe,1\n", "not a CSV table's row: it is not in UTF-8"),
+        ("l.csv", b"i\xffd,x\na,1,2\n", "not a CSV table in UTF-8 with a header"),
         ("l.parquet", b"PAR1", "not a Parquet table"),
     ],
 )
@@ -104,6 +105,73 @@ def test_a_bad_table_is_a_config_error_that_says_where(tmp_path: Path, name: str
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigError, match=message):
         read_labels(LabelsConfig(file=tmp_path / name))
+
+
+JSONL = (
+    b'{"id": "a", "x": 1}\n{"id": "", "x": 2}\n{"x": 3}\n{"id": null}\n{"id": ["b"], "x": 4}\n\n{"id": \n[1]\n'
+    b'{"id": "\xff"}\n{"id": "c", "id": "d"}\n{"id": "e", "x": Infinity}\n{"id": "f", "x": "\\ud800"}\n'
+    b'{"id": "g", "x": {"deep": [1]}}\n{"id": 7, "x": null}\n{"id": " "}\n'
+)
+
+
+def test_a_bad_row_is_a_fault_and_the_others_stand(tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_bytes(JSONL)
+    table = read_labels(LabelsConfig(file=tmp_path / "l.jsonl"))
+    assert [(row.key, dict(row.values)) for row in table.rows] == [
+        ("a", {"x": "1"}),
+        ("g", {"x": '{"deep":[1]}'}),
+        ("7", {}),
+    ]
+    assert [(fault.number, fault.code, fault.key) for fault in table.faults] == [
+        *((number, "label_without_key", "") for number in (2, 3, 4, 5)),
+        *((number, "row_unreadable", "") for number in (6, 7, 8, 9)),
+        (10, "label_not_usable", "e"),
+        (11, "label_not_usable", "f"),
+        (14, "label_without_key", ""),
+    ]
+    details = [fault.detail for fault in table.faults]
+    assert details[0] == "row 2 has no value in the key column 'id'"
+    assert details[3] == "row 5 has \"['b']\", which is no name, in the key column 'id'"
+    assert details[4].startswith("line 7 is not JSON in UTF-8") and "infinite number" in details[8]
+
+
+def test_a_bad_row_of_a_csv_table_is_a_fault_too(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_bytes(
+        b'id,x\r\na,1\r\nb,1,2\r\n\xff,3\r\n\r\n,4\r\n"c","two\r\nlines"\r\n"d"e,5\r\nf\r\n"g,6\r\nh,7\r\n'
+    )
+    table = read_labels(LabelsConfig(file=tmp_path / "l.csv"))
+    assert [(row.key, dict(row.values)) for row in table.rows] == [
+        ("a", {"x": "1"}),
+        ("c", {"x": "two\r\nlines"}),
+        ("f", {}),
+        ("h", {"x": "7"}),
+    ]
+    assert [(fault.number, fault.detail.partition(":")[0]) for fault in table.faults] == [
+        (2, "line 3 is not a CSV table's row"),
+        (3, "line 4 is not a CSV table's row"),
+        (4, "row 4 has no value in the key column 'id'"),
+        (6, "line 9 is not a CSV table's row"),
+        (8, "line 11 is not a CSV table's row"),
+    ]
+    (tmp_path / "l.csv").write_bytes(b"id,x\na,1\n\n,2\n")  # each row can be read: the fast way gives the same
+    table = read_labels(LabelsConfig(file=tmp_path / "l.csv"))
+    assert [row.key for row in table.rows] == ["a"]
+    assert [(fault.number, fault.code) for fault in table.faults] == [(2, "label_without_key")]
+
+
+def test_a_value_of_100_mb_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_text('{"id": "a", "x": "' + "y" * (100 << 20) + '"}\n{"id": "b"}\n')
+    table = read_labels(LabelsConfig(file=tmp_path / "l.jsonl"))
+    assert [row.key for row in table.rows] == ["b"]
+    (fault,) = table.faults
+    assert (fault.code, fault.key) == ("label_not_usable", "a") and "allowed are 4194304" in fault.detail
+
+
+def test_bytes_in_a_parquet_table_are_no_label(tmp_path: Path) -> None:
+    pl.DataFrame({"id": ["a", None, "b"], "x": [b"\x00", b"", None]}).write_parquet(tmp_path / "l.parquet")
+    table = read_labels(LabelsConfig(file=tmp_path / "l.parquet"))
+    assert [row.key for row in table.rows] == ["b"]
+    assert [(fault.number, fault.code) for fault in table.faults] == [(1, "label_not_usable"), (2, "label_without_key")]
 
 
 def test_absent_file_and_absent_group_column_are_config_errors(tmp_path: Path) -> None:

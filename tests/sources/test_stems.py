@@ -87,6 +87,16 @@ def test_a_table_is_a_text_only_beside_something_else(suffix):
     assert [asset.source_id for asset in group_files([raw("b.csv")], arrays=("csv",)).assets] == ["b"]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_table_that_stands_alone_is_told_what_it_may_be(suffix):
+    (drop,) = group_files([raw(f"deep/rows.{suffix}")]).drops
+    assert drop.detail.startswith(f"a .{suffix} table without media of its stem; say what it is: a table of assets")
+    assert 'source = { kind = "table", file = ... } in [corpora.NAME]' in drop.detail
+    assert "labels = { file = ... }" in drop.detail
+    assert f"beside media of its stem, as VIDEO.mp4 and VIDEO.{suffix}" in drop.detail
+    assert ("arrays.suffixes = ['csv']" in drop.detail) is (suffix == "csv")
+
+
 def test_the_form_of_a_corpus_says_which_files_are_one_asset():
     files = [raw("s.tar/v1.0.wav"), raw("s.tar/v1.en.txt"), raw("s.tar/v2.wav")]
     assert [asset.source_id for asset in group_files(files, kind=SourceKind.TARS).assets] == ["s.tar/v1", "s.tar/v2"]

@@ -74,6 +74,27 @@ def write_film(path: Path, picture: bool = True, sound: bool = True, hz: float =
     _age(path)
 
 
+def write_damaged(path: Path, broken: range) -> None:
+    """Write four seconds of film, some of whose hundred packets hold nothing that can be decoded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25, options={"g": "10"})
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        scene = np.random.default_rng(len(path.name)).integers(20, 236, (6, 10, 3), np.uint8)
+        for number in range(100):
+            pixels = np.roll(scene.repeat(16, axis=0).repeat(16, axis=1), 2 * number, axis=1)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for place, size in (packets[number] for number in broken):
+        data[place + size // 4 : place + size] = bytes(size - size // 4)
+    path.write_bytes(data)
+
+
 def _age(path: Path | str | bytes) -> None:
     """Give a file an old time stamp that tells its content: a second look may trust the first, but sees a change."""
     with open(path, "rb") as file:

@@ -33,10 +33,11 @@ from corpus_maker import (
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, PartialError
 from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
-from mmpipe.steps.inspect import find_clips, probe_again
+from mmpipe.steps.inspect import find_clips
 from mmpipe.steps.night import run_night, what_is_due
 from mmpipe.steps.open import open_corpus
 from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine
@@ -154,9 +155,14 @@ def test_every_replay_command_names_a_file_that_can_be_asked_about(messy: tuple[
     for row in rows:
         words = shlex.split(row["replay"])
         assert words[:2] == ["mmpipe", "probe"] and words[-2:] == ["--", row["file"]]
-    found = {row["file"]: row["what"] for row in probe_again(config, CORPUS, [row["file"] for row in rows])}
+    told = probe_again(config, CORPUS, [row["file"] for row in rows])
+    assert {(row["file"], row["what"], row["detail"]) for row in told} == {
+        (row["file"], row["code"], row["detail"]) for row in rows
+    }
+    found = {row["file"]: row["what"] for row in told}
     assert found["zero.wav"] == "empty_file" and found["cut.mp4"] == "not_media"
-    assert found["pipe.mp4"] == "not_regular" and found["twin.wav"] == "audio" and found["notes.doc"] == "unknown_type"
+    assert found["pipe.mp4"] == "not_regular" and found["notes.doc"] == "unknown_type"
+    assert found["twin.wav"] == "duplicate"
 
 
 def test_a_second_look_finds_nothing_to_do(messy: tuple[Config, IngestReport]) -> None:

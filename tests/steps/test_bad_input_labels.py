@@ -29,8 +29,11 @@ from mmpipe.errors import ConfigError
 from mmpipe.steps.ingest import ingest_corpus, ingest_reason
 from mmpipe.steps.init import corpus_name, propose_config
 from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.probe_again import probe_again
 from mmpipe.steps.train import train_model
+from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -104,7 +107,7 @@ def test_a_corrected_label_makes_no_feature_stale(tmp_path: Path) -> None:
     [
         ("labels.jsonl", None, r"cannot read the labels file .*labels.jsonl: No such file .*Correct `labels.file`"),
         ("labels.xlsx", "x", r"labels.xlsx must end with one of: .csv, .jsonl, .ndjson, .parquet"),
-        ("labels.jsonl", '{"id": "one"}\n{"id": \n', r"labels.jsonl, line 2 is not JSON in UTF-8"),
+        ("labels.jsonl", '{"id": \n', r"no row of .*labels.jsonl can be used: .*labels.jsonl, line 1 is not JSON"),
         ("labels.jsonl", b'{"id": "\xff"}\n', r"labels.jsonl, line 1 is not JSON in UTF-8"),
         ("labels.jsonl", '{"name": "one"}\n', r"no column 'id' \(`labels.key`\); its columns are: \['name'\]"),
         ("labels.jsonl", '{"id": null, "word": "x"}\n', r"row 1 has no value in the key column 'id'"),
@@ -121,6 +124,76 @@ def test_a_labels_table_that_cannot_be_used_is_refused_by_name(
     with pytest.raises(ConfigError, match=said):
         ingest_corpus(config, CORPUS, DT)
     assert partitions(config) == ()
+
+
+BAD_ROWS = (
+    b'{"id": "one", "word": "yes"}\n{"id": "", "word": "no"}\n{"id": \n{"id": "\xff"}\n'
+    b'{"id": "two", "word": Infinity}\n{"id": "three", "word": "up"}\n{"id": "nobody", "word": Infinity}\n'
+)
+
+
+def test_bad_rows_are_counted_and_the_rest_is_joined(tmp_path: Path) -> None:
+    config = labelled(tmp_path)
+    write_text(tmp_path / "labels.jsonl", BAD_ROWS)
+    report = ingest(config)
+    assert words_of(config) == {"one": "yes", "two": "", "three": "up"}
+    lost = {
+        "row 2 of the labels": "label_without_key",
+        "row 3 of the labels": "row_unreadable",
+        "row 4 of the labels": "row_unreadable",
+        "row 7 of the labels": "label_not_usable",
+    }
+    assert drops(config, "labels") == lost
+    assert drops(config) == {"two": "label_not_usable", **lost}
+    details = [row["detail"] for row in read_quarantine(StoreLayout(config.store), CORPUS).to_dicts()]
+    assert (
+        "the labels table, row 2 has no value in the key column 'id'; what it is about, nobody can tell: correct or "
+        "remove it"
+    ) in details
+    assert report.unusable_labels == 5 and "5 faults in the labels" in report.summary()
+    (count,) = report.partitions
+    assert (count.files, count.used, count.quarantined) == (6, 6, 0)  # a row of a table is no file
+    for name, code in drops(config).items():
+        (told,) = probe_again(config, CORPUS, [name])[:1]
+        assert told["what"] == code, told
+    assert ingest_reason(config, CORPUS, LATER) == ""
+    ingest(config, LATER)
+    assert partitions(config) == (DT,) and drops(config, "labels") == lost  # and never on two dates
+    write_labels(tmp_path / "labels.jsonl", *({"id": name, "word": "yes"} for name in NAMES))
+    assert probe_again(config, CORPUS, ["row 2 of the labels"])[0]["what"] == "gone"
+    ingest(config, LATER)
+    assert drops(config) == {} and set(words_of(config).values()) == {"yes"}
+
+
+def test_a_bad_row_is_on_one_date_where_paths_tell_dates(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", [f"{DT}/one", f"{LATER}/two"])
+    labels = write_labels(tmp_path / "labels.jsonl", {"id": "", "word": "no"}, {"id": "one", "word": "a"})
+    with labels.open("a") as file:
+        file.write('{"id": "two", "word": "b"}\n{"id": "two", "word": "c"}\n')
+    config = make_config(tmp_path, labels={"file": str(labels)}, dates={"rule": "path"})
+    for dt in (DT, LATER, DT):
+        ingest(config, dt)
+    rows = read_quarantine(StoreLayout(config.store), CORPUS)
+    assert rows.select("partition", "code").rows() == [(DT, "label_without_key"), (LATER, "label_conflict")]
+    assert ingest_reason(config, CORPUS, "2026-11-22") == ""  # a date without a file
+
+
+def test_rights_are_not_known_where_a_row_is_lost(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", NAMES)
+    rows = ({"id": "one", "consent": "yes"}, {"id": "", "consent": "no"})
+    labels = write_labels(tmp_path / "labels.jsonl", *rows)
+    rights = {"consent": "contract", "columns": {"consent": "consent"}}
+    config = make_config(tmp_path, labels={"file": str(labels)}, rights=rights)
+    ingest(config)
+    assert consents(config) == {"one": "yes", "two": "unknown", "three": "unknown"}  # the row may be about either
+    write_labels(labels, rows[0], {"id": "two", "consent": "no"})
+    ingest(config)
+    assert consents(config) == {"one": "yes", "two": "no", "three": "contract"}
+
+
+def consents(config: Config) -> dict[str, str]:
+    rows = read_assets(StoreLayout(config.store), CORPUS).unique("source_id")
+    return {row["source_id"]: row["consent"] for row in rows.iter_rows(named=True)}
 
 
 def test_a_bare_name_that_fits_two_files_is_refused_with_both(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ from mmpipe.errors import ConfigError
 from mmpipe.steps.forget import forget
 from mmpipe.steps.gc import collect_garbage
 from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.inspect import probe_again
 from mmpipe.steps.mirror import refresh_mirror
+from mmpipe.steps.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine
@@ -334,6 +334,18 @@ def test_rows_that_cannot_be_used_stand_in_the_quarantine(tmp_path):
         "local/audio.wav": "unsafe_name",
         "row 9": "unsafe_name",
     }
+
+
+def test_rows_that_cannot_be_read_keep_no_other_out(tmp_path):
+    write_pairs(tmp_path / "media", ["a", "b"])
+    config = table_config(tmp_path, [{"id": "a", "path": "a.wav", "caption": "x"}])
+    with (tmp_path / "rows.jsonl").open("ab") as file:
+        file.write(b'{"id": \n{"id": "\xff"}\n{"id": "b", "path": "b.wav", "caption": "y"}\n')
+    ingest(config)
+    assert sources(config) == ["a", "b"]
+    assert drops(config) == {"row 2": "row_unreadable", "row 3": "row_unreadable"}
+    (told,) = probe_again(config, CORPUS, ["row 2"])
+    assert told["what"] == "row_unreadable" and told["detail"].startswith("the table, line 2 is not JSON in UTF-8")
 
 
 def test_bytes_in_a_table_are_files_too(tmp_path):

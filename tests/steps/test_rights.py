@@ -20,7 +20,7 @@ from mmpipe.steps.migrate import migrate_store
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.verify import find_faults
 from mmpipe.store.assets import read_assets
-from mmpipe.store.layout import ASSETS, CLIPS, StoreLayout
+from mmpipe.store.layout import ASSETS, CLIPS, SIGNALS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.revisions import list_revisions
 from mmpipe.store.rights import RightsCount, read_noted
@@ -135,6 +135,21 @@ def test_a_withdrawal_outlives_the_file_and_its_row(talks: Path) -> None:
     path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if "2026-11-21/talk0" not in line))
     take_in(config)
     assert held(config)["2026-11-21/talk0"] == ("CC-BY-4.0", "no")
+
+
+@BOTH
+def test_the_card_of_the_signals_says_whose_they_are(talks: Path) -> None:
+    path = talks / "mmpipe.toml"
+    path.write_text(path.read_text() + "signals = { enabled = true }\n")
+    config = say(talks, "")
+    take_in(config)
+    assert "| owner | not said |" in card(config, SIGNALS)
+    config = say(talks, SAID)
+    take_in(config)
+    said = card(config, SIGNALS)
+    assert "| owner | Speech team |" in said and "| licence | MIT |" in said and "| consent | contract |" in said
+    assert "2 clips CC-BY-4.0, 2 clips CC0-1.0, 1 clip MIT; 2 clips without consent" in said
+    assert find_faults(StoreLayout(config.store)) == ()
 
 
 @BOTH

@@ -238,6 +238,13 @@ def test_the_changelog_says_what_each_revision_did(tmp_path: Path) -> None:
     assert f"- revision 1: {head.samples} clips in 2 shards\n" in changes
 
 
+def test_one_of_a_thing_is_said_as_one(tmp_path: Path) -> None:
+    make_sample_store(tmp_path / "store", [TEXT], shards=1, shard_clips=1)
+    dataset = dataset_of(tmp_path / "store", TEXT)
+    assert "- revision 1: 1 clip in 1 shard\n" in (dataset.root / "CHANGELOG.md").read_text()
+    assert "\n1 clip in 1 partition, newest 2026-11-20." in (dataset.root / "README.md").read_text()
+
+
 def test_rights_and_notice_are_on_the_card_and_in_the_description(tmp_path: Path) -> None:
     layout = make_sample_store(tmp_path / "store", [TEXT])
     dataset = dataset_of(tmp_path / "store", TEXT)

@@ -438,7 +438,7 @@ def test_rows_with_hostile_names_are_plain_json(hostile_names):
         ("grüße".encode(), "text"),
         ("grüße".encode("utf-16"), "text"),
         (b"\xff\xfe\x00", "encoding"),
-        (b"a\x00b", "not_media"),
+        (b"a\x00b", "encoding"),
         (b"\xed\xa0\x80 lone", ("encoding", "text")),
         (b"caf\xe9 \x81\x8d\x8f", "encoding"),
         (b"", "empty_file"),

@@ -212,13 +212,18 @@ def test_the_verbs_from_a_terminal(two_bad: Config, tmp_path: Path, monkeypatch:
     listed = json.loads(run("quarantine", "ls", "--released", "--json").out)
     assert [(row["code"], row["what"]) for row in listed] == [("limit_duration", "long.wav")]
     assert listed[0]["reason"].startswith("a good one (")
-    assert run("quarantine", "release", "long.wav", "--undo", "--reason", "enough").code == 0
+    told = run("quarantine", "release", "long.wav", "--undo", "--reason", "enough")
+    assert told.code == 0 and "stays in use" not in told.err
     shown = run("quarantine", "show", "limit_duration").out
     assert "seen: {" in shown
     for row in read_quarantine(StoreLayout(two_bad.store), CORPUS).to_dicts():
         words = shlex.split(row["replay"])
         assert words[0] == "mmpipe" and run(*words[1:]).code == 0, row["replay"]
     assert run("quarantine", "release", "bad.wav", "--reason", "x").code == 3
+    assert run("quarantine", "release", "long.wav", "--reason", "once more").code == 0
+    (tmp_path / "media" / "long.wav").unlink()
+    told = run("quarantine", "release", "long.wav", "--undo", "--reason", "enough")
+    assert told.code == 0 and "'long.wav' stays in use" in told.err and "mmpipe forget" in told.err
 
 
 def test_a_replay_command_of_every_stage_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
