@@ -100,7 +100,16 @@ class Native:
         os.abort()
 sys.kept = Native()
 atexit.register(lambda: print("the exit handlers ran"))
-threading.Thread(target=lambda: (time.sleep(0.1), print("the thread ended"))).start()
+def outlive():  # the command: it waits for the threads once it has answered
+    while not any(frame.f_code.co_name == "_shutdown" for frame in frames_of(threading.main_thread().ident)):
+        time.sleep(0.01)
+    print("the thread ended")
+def frames_of(thread):
+    frame = sys._current_frames()[thread]
+    while frame:
+        yield frame
+        frame = frame.f_back
+threading.Thread(target=outlive).start()
 {before}
 sys.argv = ["mmpipe", *{words!r}]
 main()
