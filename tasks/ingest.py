@@ -12,7 +12,7 @@ from prefect import task
 
 from mmpipe.config import Config
 from mmpipe.steps import ingest
-from mmpipe.steps.ingest import IngestReport
+from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.intake import Look, look_at_corpus
 from tasks.policy import STEP
 

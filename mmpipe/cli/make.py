@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ from mmpipe.cli.options import (
     WhichShards,
     open_config,
 )
-from mmpipe.cli.show import Bars, plain, print_json, print_rows, print_text
+from mmpipe.cli.show import Bars, plain, print_json, print_notes, print_rows, print_text
 from mmpipe.config import CONFIG_NAME, ClipRule, load_config
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.choices import Only
@@ -93,7 +93,7 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
     with Bars() as bars:
         night = run_night(settings, name, date, bars)
     print_rows(night.ingested.table(), False, f"ingest of {name}")
-    _tell_labels(night.ingested.unmatched_labels, night.ingested.unusable_labels)
+    print_notes(night.ingested.notes())
     print_rows(night.committed.table(), False, "features")
     for entry in night.models:
         print_rows(entry.released.table(), False, f"contenders of {entry.released.model}")
@@ -104,21 +104,32 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
 
 
 def ingest(
-    config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    dt: Date = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Take in what is new in a corpus."""
+    """Take in what is new in a corpus; --json also lists the files that are left out by rule."""
     from mmpipe.steps.ingest import ingest_corpus, ingest_reason
     from mmpipe.steps.today import date_now
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
     if dry_run:
-        print_text(ingest_reason(settings, name, date) or "nothing to do")
+        reason = ingest_reason(settings, name, date)
+        if as_json:
+            print_json({"due": reason})
+        else:
+            print_text(reason or "nothing to do")
         return
     with Bars() as bars:
         made = ingest_corpus(settings, name, date, bars)
-    print_rows(made.table(), False, f"ingest of {name}")
-    _tell_labels(made.unmatched_labels, made.unusable_labels)
+    if as_json:
+        print_json(asdict(made) | {"partitions": made.table()})
+    else:
+        print_rows(made.table(), False, f"ingest of {name}")
+    print_notes(made.notes())
 
 
 def extract(
@@ -258,9 +269,10 @@ def predict(
         typer.echo(plain(f"{made.model}@{made.version} was refused by the gate: it is kept for its report"), err=True)
     if made.tainted:
         typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)
-    for feature in made.without_noise:
-        told = f"{feature} is read without the noise that {made.model}@{made.version} was trained and measured with"
-        typer.echo(plain(told), err=True)
+    for features, spoilt in ((made.without_noise, "noise"), (made.without_degrading, "blur and blocks")):
+        for feature in features:
+            learnt = f"that {made.model}@{made.version} was trained and measured with"
+            typer.echo(plain(f"{feature} is read without the {spoilt} {learnt}"), err=True)
     for drop in made.unanswered:
         typer.echo(plain(f"no answer for {drop.source}: {drop.code}: {drop.detail}"), err=True)
     if not made.answers:
@@ -296,11 +308,3 @@ def report(
         print_text(f"would write {report_path(open_store(settings.store), name, date, chosen)}")
     else:
         print_text(str(write_report(settings, name, date, chosen, checkpoint)))
-
-
-def _tell_labels(keys: Sequence[str], unusable: int) -> None:
-    if keys:
-        labels = counted(len(keys), "label", "name", "names")
-        typer.echo(f"{labels} no file, such as {', '.join(map(repr, keys[:3]))}", err=True)
-    if unusable:
-        typer.echo(f"{counted(unusable, 'fault')} in the labels: mmpipe quarantine ls", err=True)

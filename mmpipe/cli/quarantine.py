@@ -19,7 +19,7 @@ from mmpipe.cli.options import (
     Reason,
     open_config,
 )
-from mmpipe.cli.show import Bars, print_json, print_rows, print_text
+from mmpipe.cli.show import Bars, print_json, print_notes, print_rows, print_text
 
 
 def register(app: typer.Typer) -> None:
@@ -39,9 +39,10 @@ def quarantine_ls(
     released: Annotated[bool, typer.Option("--released", help="What was let in by hand instead, and why.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count what is in quarantine by stage and reason."""
+    """Count what is in quarantine by stage and reason, and what of it was released before: in vain, or taken back."""
     import polars as pl
 
+    from mmpipe.steps.released import released_before
     from mmpipe.store.layout import open_store
     from mmpipe.store.quarantine import read_quarantine
 
@@ -51,11 +52,16 @@ def quarantine_ls(
         print_rows(_released_rows(layout, name, dt), as_json, f"released of {name}")
         return
     rows = read_quarantine(layout, name, (dt,) if dt else None)
+    rows = rows.with_columns(released_before(layout, name, rows).alias("before"))
     names = (pl.when(pl.col(name) != "").then(name) for name in ("file", "clip_key", "source_id"))
     example = pl.coalesce(*names)
     counts = (
         rows.group_by("partition", "stage", "code")
-        .agg(pl.len().alias("count"), example.sort().first().alias("example"))
+        .agg(
+            pl.len().alias("count"),
+            pl.col("before").sum().alias("released before"),
+            example.sort().first().alias("example"),
+        )
         .sort("partition", "stage", "code")
     )
     print_rows(counts.to_dicts(), as_json, f"quarantine of {name}")
@@ -69,11 +75,15 @@ def quarantine_show(
     as_json: AsJson = False,
 ) -> None:
     """Show the rows of the quarantine, with what was seen and the command that tries each again."""
+    from mmpipe.steps.released import released_before
     from mmpipe.store.layout import open_store
     from mmpipe.store.quarantine import read_quarantine
 
     settings, name = open_config(config, corpus)
-    rows = [row for row in read_quarantine(open_store(settings.store), name).to_dicts() if code in (None, row["code"])]
+    layout = open_store(settings.store)
+    every = read_quarantine(layout, name)
+    every = every.with_columns(released_before=released_before(layout, name, every))
+    rows = [row for row in every.to_dicts() if code in (None, row["code"])]
     rows = [row | {"replay": _pasted(context, row["replay"], config)} for row in rows]
     if as_json:
         print_json(rows)
@@ -89,6 +99,8 @@ def quarantine_show(
         print_text(f"    {row['detail']}")
         if row["facts"]:
             print_text(f"    seen: {row['facts']}")
+        if row["released_before"]:
+            print_text("    released before: that let nothing in, or was taken back (mmpipe audit tells why)")
         if row["attempts"] > 1:
             print_text(f"    tried {row['attempts']} times")
         print_text(f"    again: {row['replay']}")
@@ -137,7 +149,9 @@ def quarantine_release(
     with Bars() as bars:
         made = act(settings, name, which, reason, dry_run=dry_run, progress=bars)
     done = "taken back" if undo else "released"
-    print_rows([entry.row() for entry in made], as_json, f"would be {done}" if dry_run else done)
+    title = "would be taken back" if undo else "would be tried"
+    print_rows([entry.row() for entry in made if not entry.left], as_json, title if dry_run else done)
+    print_notes(f"left: {entry.what!r} ({entry.code}): {entry.left}" for entry in made if entry.left)
     if undo and not dry_run:
         for file in list_still_used(open_store(settings.store), name, made):
             typer.echo(

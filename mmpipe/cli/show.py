@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -40,6 +41,12 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str = ""
 def print_json(value: Any) -> None:
     """Print a value as JSON in ASCII, so that nothing in it can steer a terminal; not-a-number has no place in it."""
     sys.stdout.write(json.dumps(value, indent=1, allow_nan=False, default=str) + "\n")
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print lines beside a result to stderr."""
+    for note in notes:
+        typer.echo(plain(note), err=True)
 
 
 def print_text(text: str) -> None:

@@ -152,7 +152,8 @@ class CorpusConfig(Table):
     dedup: DedupConfig = DedupConfig()
     filters: dict[Name, str] = Field(
         default_factory=dict,
-        description="which clips are kept: expressions over the columns of `signals`, e.g. 'loudness_lufs > -50'",
+        description="which clips are kept: expressions over the columns of `signals`, e.g. 'loudness_lufs > -50'; "
+        "what does not apply to a clip leaves nothing out",
     )
     renditions: dict[Name, RenditionConfig] = Field(default_factory=dict)
     banks: dict[Name, BankConfig] = Field(default_factory=dict)

@@ -174,7 +174,7 @@ class RenditionConfig(Table):
 
     modality: Modulation = Field(description="whose media are prepared: audio, video, or image")
     filters: tuple[str, ...] = Field(
-        (), description="FFmpeg filters in order, as name or name=key=value:..., e.g. 'afftdn=nr=12'"
+        (), description="FFmpeg filters in order, as FFmpeg writes them, e.g. 'afftdn=nr=12' or 'volume=-6dB'"
     )
     noise: NoiseConfig | None = None
     degrade: DegradeConfig | None = None

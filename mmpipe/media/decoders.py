@@ -15,7 +15,8 @@ from mmpipe.media.audio import GAP_NS, WaveCutter
 from mmpipe.media.clock import seconds, to_ns
 from mmpipe.media.guard import open_decoder
 from mmpipe.media.lead_in import LeadIn
-from mmpipe.media.tracks import MAX_MISSING, MISSING_SLACK_NS, require_sound_limits, start_ns
+from mmpipe.media.refused import require_sound_limits
+from mmpipe.media.tracks import MAX_MISSING, MISSING_SLACK_NS, start_ns
 from mmpipe.media.video import FramePicker
 from mmpipe.types import NANOSECONDS_PER_SECOND, AudioNeeds, Clip, ClipMedia, Stream, VideoNeeds
 
@@ -92,7 +93,7 @@ class TrackDecoder(ABC):
         yield from self._decode(None)
         if not self._num_frames or self.reached_ns <= self._stream.start_ns:
             raise SampleError("decode_error", f"{self._what()}: nothing could be decoded")
-        self._lose(self._missing_ns())
+        self._lose(self._missing_ns(), "in all")
         yield from self._close(self._finish())
 
     def _decode(self, packet: Any) -> Iterator[Found]:
@@ -118,11 +119,14 @@ class TrackDecoder(ABC):
             self.open_clips.discard(index)
             yield index, media
 
-    def _lose(self, lost_ns: int) -> None:
+    def _lose(self, lost_ns: int, told: str = "at least") -> None:
         self.lost_ns += lost_ns
-        if self.lost_ns > self._stream.duration_ns * self._want.max_missing + MISSING_SLACK_NS:
+        allowed_ns = round(self._stream.duration_ns * self._want.max_missing)
+        if self.lost_ns > allowed_ns:
             came = f"after {seconds(self.reached_ns)} of {seconds(self._end_ns)}"
-            raise SampleError("decode_error", f"{self._what()}: {seconds(self.lost_ns)} cannot be decoded, {came}")
+            lost = f"{told} {seconds(self.lost_ns)} cannot be decoded, {came}"
+            allowed = f"damage.min_share allows {seconds(allowed_ns)}" if allowed_ns else "damage allows none"
+            raise SampleError("decode_error", f"{self._what()}: {lost}; {allowed}")
 
     def _what(self) -> str:
         return f"{self._stream.codec} track {self._stream.track} of {self._stream.file!r}"
@@ -178,7 +182,8 @@ class VideoDecoder(TrackDecoder):
         return self._lead_in.release()
 
     def _missing_ns(self) -> int:
-        return 0 if self._only_keys else super()._missing_ns()  # what was skipped on purpose is not lost
+        missing_ns = 0 if self._only_keys else super()._missing_ns()  # what was skipped on purpose is not lost
+        return missing_ns if missing_ns * 2 > self._frame_ns() else 0  # less than that is rounding
 
     def _frame_ns(self) -> int:
         return round(NANOSECONDS_PER_SECOND / (self._stream.frame_rate or _FALLBACK_FRAME_RATE))
@@ -210,6 +215,11 @@ class AudioDecoder(TrackDecoder):
         self._cutter = want.cutter or WaveCutter(want.clips, rates, self._end_ns)
         self.reached_ns = want.stream.start_ns
         self._num_failed = 0
+        self._told_end_ns = 0  # of the block before: a container may let one last longer than its sound
+
+    def _missing_ns(self) -> int:
+        missing_ns = super()._missing_ns()
+        return missing_ns if missing_ns > MISSING_SLACK_NS else 0  # less than that is the codec's padding
 
     def _frame_ns(self) -> int:
         return MISSING_SLACK_NS // 2  # 20 to 26 ms in most codecs
@@ -220,10 +230,12 @@ class AudioDecoder(TrackDecoder):
 
     def _take(self, frame: Any, time_ns: int | None) -> list[Found]:
         require_sound_limits(frame.sample_rate, frame.layout.nb_channels, self._limits)
-        gap_ns = 0 if time_ns is None else time_ns - self.reached_ns
+        gap_ns = 0 if time_ns is None else time_ns - max(self.reached_ns, self._told_end_ns)
         # Before the first sound a gap is a loss only if packets failed: a codec may take long to warm up.
         if gap_ns > GAP_NS and (self._num_frames > 1 or self._num_failed):
             self._lose(gap_ns)
+        if time_ns is not None and frame.duration:
+            self._told_end_ns = time_ns + to_ns(frame.duration, frame.time_base or self.av_stream.time_base)
         found = self._cutter.push(frame, time_ns)
         self.reached_ns = self._cutter.due_ns()
         return list(found)

@@ -14,6 +14,7 @@ from mmpipe.types import Stream
 
 _SHOWN_TRACKS = 8
 _SHOWN_HEAD = 12
+_MOST_TOLD_PIXELS = 1 << 29  # beyond, even to look at the header of a GIF would fill memory
 
 
 def seen_facts(descriptor: int, suffix: str, limits: LimitsConfig) -> str:
@@ -60,7 +61,7 @@ def told(facts: dict[str, Any]) -> str:
 def _picture_facts(descriptor: int, limits: LimitsConfig) -> dict[str, Any]:
     from mmpipe.media.images import image_size
 
-    unlimited = limits.model_copy(update={"pixels": 1 << 62})  # its size is told, nothing is decoded
+    unlimited = limits.model_copy(update={"pixels": _MOST_TOLD_PIXELS})  # its size is told, nothing is decoded
     codec, width, height = image_size(descriptor, unlimited)
     return {"codec": codec, "width_px": width, "height_px": height}
 

@@ -23,16 +23,21 @@ class Number:
     low: float
     high: float
     whole: bool = False
-    decibel: bool = False  # it may be said as `-6dB` too
+    decibels: tuple[int, int] | None = None  # an amplitude, which may be said as `-6dB` too, between these
 
     def spell(self, text: str) -> str:
         """Return the one spelling of a value; raise ValueError."""
-        if self.decibel and (said := _DECIBEL.fullmatch(text)):
-            if -60 <= float(said[1]) <= 60:
+        said = _DECIBEL.fullmatch(text)
+        if said and self.decibels:
+            if self.decibels[0] <= float(said[1]) <= self.decibels[1]:
                 return f"{float(said[1]):.9g}dB"
         elif _NUMBER.fullmatch(text) and self.low <= float(text) <= self.high and (not self.whole or "." not in text):
             return f"{float(text):.9g}" if not self.whole else str(int(text))
-        raise ValueError(f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:g}")
+        # FFmpeg takes any number in dB for an amplitude: `g=6dB`, of a gain that is in dB, would be 2.
+        also = ", without a unit" if said else ""
+        if self.decibels:
+            also = f", or from {self.decibels[0]}dB to {self.decibels[1]}dB"
+        raise ValueError(f"a {'whole ' if self.whole else ''}number from {self.low:g} to {self.high:g}{also}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +84,43 @@ class Filter:
     parameters: Mapping[str, Parameter]
     fixed: Mapping[str, str | int] = field(default_factory=dict)  # what is always said, whatever the config says
     required: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()  # parameters that may come first without their keys, as FFmpeg orders them
+    aliases: Mapping[str, str] = field(default_factory=dict)  # FFmpeg's other names of parameters
     delay: Callable[[int], int] = _no_delay  # samples by which it is late, at a rate
 
 
 _HZ = Number(1, 96_000)
 _POLES = Number(1, 2, whole=True)
-_SHELF: dict[str, Parameter] = {"f": _HZ, "g": Number(-40, 40), "w": Number(0.01, 96_000), "t": Word(("h", "q", "o"))}
-_PASS: dict[str, Parameter] = {"f": _HZ, "p": _POLES, "w": Number(0.01, 96_000), "t": Word(("h", "q", "o"))}
+_BAND: dict[str, Parameter] = {"f": _HZ, "w": Number(0.01, 96_000), "t": Word(("h", "q", "o"))}
+_SHELF: dict[str, Parameter] = {**_BAND, "g": Number(-40, 40)}
+_PASS: dict[str, Parameter] = {**_BAND, "p": _POLES}
+_BAND_NAMES = {"frequency": "f", "width": "w", "width_type": "t"}
+_SHELF_NAMES = {**_BAND_NAMES, "gain": "g"}
+_PASS_NAMES = {**_BAND_NAMES, "poles": "p"}
+_CLICK_NAMES = {"window": "w", "threshold": "t"}
+_DENOISE_NAMES = {
+    "noise_reduction": "nr",
+    "noise_floor": "nf",
+    "noise_type": "nt",
+    "track_noise": "tn",
+    "track_residual": "tr",
+    "adaptivity": "ad",
+    "residual_floor": "rf",
+    "gain_smooth": "gs",
+}
 
 AUDIO_FILTERS: Mapping[str, Filter] = {
     "acompressor": Filter(
         parameters={
-            "threshold": Number(0.001, 1),
+            "threshold": Number(0.001, 1, decibels=(-60, 0)),
             "ratio": Number(1, 20),
             "attack": Number(0.01, 2_000),
             "release": Number(0.01, 9_000),
-            "makeup": Number(1, 64),
+            "makeup": Number(1, 64, decibels=(0, 36)),
         }
     ),
-    "adeclick": Filter(parameters={"w": Number(10, 100), "t": Number(1, 100)}),
-    "adeclip": Filter(parameters={"w": Number(10, 100), "t": Number(1, 100)}),
+    "adeclick": Filter(parameters={"w": Number(10, 100), "t": Number(1, 100)}, order=("w",), aliases=_CLICK_NAMES),
+    "adeclip": Filter(parameters={"w": Number(10, 100), "t": Number(1, 100)}, order=("w",), aliases=_CLICK_NAMES),
     # Two of its hops of an 80th of a second: measured at ten rates, as of FFmpeg 9.
     "afftdn": Filter(
         parameters={
@@ -111,33 +133,65 @@ AUDIO_FILTERS: Mapping[str, Filter] = {
             "rf": Number(-80, -20),
             "gs": Number(0, 50, whole=True),
         },
+        order=("nr", "nf", "nt"),
+        aliases=_DENOISE_NAMES,
         delay=lambda rate_hz: 2 * (rate_hz // 80),
     ),
-    "agate": Filter(parameters={"threshold": Number(0, 1), "ratio": Number(1, 9_000), "attack": Number(0.01, 9_000)}),
+    "agate": Filter(
+        parameters={
+            "threshold": Number(0, 1, decibels=(-100, 0)),
+            "ratio": Number(1, 9_000),
+            "attack": Number(0.01, 9_000),
+        }
+    ),
     "alimiter": Filter(
-        parameters={"limit": Number(0.0625, 1), "attack": Number(0.1, 80), "release": Number(1, 8_000)},
+        parameters={
+            "limit": Number(0.0625, 1, decibels=(-24, 0)),
+            "attack": Number(0.1, 80),
+            "release": Number(1, 8_000),
+        },
         fixed={"latency": 1, "level": 0},
     ),
-    "aresample": Filter(parameters={"sample_rate": Number(1_000, 192_000, whole=True)}, required=("sample_rate",)),
-    "bandpass": Filter(parameters={"f": _HZ, "w": Number(0.01, 96_000), "t": Word(("h", "q", "o"))}),
-    "bandreject": Filter(parameters={"f": _HZ, "w": Number(0.01, 96_000), "t": Word(("h", "q", "o"))}),
-    "bass": Filter(parameters=_SHELF),
-    "dynaudnorm": Filter(
-        parameters={"f": Number(10, 8_000, whole=True), "p": Number(0, 1), "m": Number(1, 100), "r": Number(0, 1)}
+    "aresample": Filter(
+        parameters={"sample_rate": Number(1_000, 192_000, whole=True)},
+        required=("sample_rate",),
+        order=("sample_rate",),
     ),
-    "equalizer": Filter(parameters=_SHELF, required=("f",)),
-    "highpass": Filter(parameters=_PASS),
-    "loudnorm": Filter(parameters={"I": Number(-70, -5), "LRA": Number(1, 50), "TP": Number(-9, 0)}),
-    "lowpass": Filter(parameters=_PASS),
-    "treble": Filter(parameters=_SHELF),
-    "volume": Filter(parameters={"volume": Number(0, 100, decibel=True)}, fixed={"eval": "once"}, required=("volume",)),
+    "bandpass": Filter(parameters=_BAND, order=("f",), aliases=_BAND_NAMES),
+    "bandreject": Filter(parameters=_BAND, order=("f",), aliases=_BAND_NAMES),
+    "bass": Filter(parameters=_SHELF, order=("f",), aliases=_SHELF_NAMES),
+    "dynaudnorm": Filter(
+        parameters={"f": Number(10, 8_000, whole=True), "p": Number(0, 1), "m": Number(1, 100), "r": Number(0, 1)},
+        order=("f",),
+        aliases={"framelen": "f", "peak": "p", "maxgain": "m", "targetrms": "r"},
+    ),
+    "equalizer": Filter(parameters=_SHELF, required=("f",), order=("f",), aliases=_SHELF_NAMES),
+    "highpass": Filter(parameters=_PASS, order=("f",), aliases=_PASS_NAMES),
+    "loudnorm": Filter(
+        parameters={"I": Number(-70, -5), "LRA": Number(1, 50), "TP": Number(-9, 0)},
+        order=("I", "LRA", "TP"),
+        aliases={"i": "I", "lra": "LRA", "tp": "TP"},
+    ),
+    "lowpass": Filter(parameters=_PASS, order=("f",), aliases=_PASS_NAMES),
+    "treble": Filter(parameters=_SHELF, order=("f",), aliases=_SHELF_NAMES),
+    "volume": Filter(
+        parameters={"volume": Number(0, 100, decibels=(-60, 60))},
+        fixed={"eval": "once"},
+        required=("volume",),
+        order=("volume",),
+    ),
 }
 
 _SIDE_PX = Number(2, 8_192, whole=True)
 _SPLIT_RATE = Ratio(0.1, 240)
+_DENOISE = ("luma_spatial", "chroma_spatial", "luma_tmp", "chroma_tmp")
+_DEINTERLACE: dict[str, Parameter] = {
+    "mode": Word(("send_frame", "send_field")),
+    "parity": Word(("auto", "tff", "bff")),
+}
 
 VIDEO_FILTERS: Mapping[str, Filter] = {
-    "bwdif": Filter(parameters={"mode": Word(("send_frame", "send_field")), "parity": Word(("auto", "tff", "bff"))}),
+    "bwdif": Filter(parameters=_DEINTERLACE, order=("mode", "parity")),
     "eq": Filter(
         parameters={
             "brightness": Number(-1, 1),
@@ -146,13 +200,12 @@ VIDEO_FILTERS: Mapping[str, Filter] = {
             "saturation": Number(0, 3),
         },
         fixed={"eval": "init"},
+        order=("contrast", "brightness", "saturation", "gamma"),
     ),
-    "fps": Filter(parameters={"fps": _SPLIT_RATE}, required=("fps",)),
-    "gblur": Filter(parameters={"sigma": Number(0, 200), "steps": Number(1, 6, whole=True)}),
+    "fps": Filter(parameters={"fps": _SPLIT_RATE}, required=("fps",), order=("fps",)),
+    "gblur": Filter(parameters={"sigma": Number(0, 200), "steps": Number(1, 6, whole=True)}, order=("sigma", "steps")),
     "hflip": Filter(parameters={}),
-    "hqdn3d": Filter(
-        parameters={name: Number(0, 100) for name in ("luma_spatial", "chroma_spatial", "luma_tmp", "chroma_tmp")}
-    ),
+    "hqdn3d": Filter(parameters=dict.fromkeys(_DENOISE, Number(0, 100)), order=_DENOISE),
     "scale": Filter(
         parameters={
             "width": _SIDE_PX,
@@ -160,15 +213,19 @@ VIDEO_FILTERS: Mapping[str, Filter] = {
             "flags": Word(("bilinear", "bicubic", "area", "lanczos", "neighbor")),
         },
         required=("width", "height"),
+        order=("width", "height", "flags"),
+        aliases={"w": "width", "h": "height"},
     ),
     "unsharp": Filter(
         parameters={
             "luma_msize_x": Number(3, 23, whole=True),
             "luma_msize_y": Number(3, 23, whole=True),
             "luma_amount": Number(-2, 5),
-        }
+        },
+        order=("luma_msize_x", "luma_msize_y", "luma_amount"),
+        aliases={"lx": "luma_msize_x", "ly": "luma_msize_y", "la": "luma_amount"},
     ),
-    "yadif": Filter(parameters={"mode": Word(("send_frame", "send_field")), "parity": Word(("auto", "tff", "bff"))}),
+    "yadif": Filter(parameters=_DEINTERLACE, order=("mode", "parity")),
 }
 
 
@@ -197,11 +254,19 @@ def parse_filter(text: str, modality: Modality) -> FilterStep:
     if name not in known:
         raise ConfigError(f"{text!r}: no filter {name!r} for {modality}; there are: {', '.join(sorted(known))}")
     allowed, said = known[name], {}
+    short = iter(allowed.order)  # values without keys come first, as in volume=6dB or scale=320:240
     for part in rest.split(":") if rest else ():
         key, equals, value = part.partition("=")
-        if not equals or key not in allowed.parameters or key in said:
+        if equals:
+            key, short = allowed.aliases.get(key, key), iter(())
+        else:
+            key, value = next(short, ""), part
+        if key not in allowed.parameters or key in said:
             keys = ", ".join(sorted(allowed.parameters)) or "none"
-            raise ConfigError(f"{text!r}: {part!r} is no parameter; each is key=value, once; allowed are: {keys}")
+            first = f"; first and without a key may stand: {', '.join(allowed.order)}" if allowed.order else ""
+            raise ConfigError(
+                f"{text!r}: {part!r} is no parameter; each is key=value, once; allowed are: {keys}{first}"
+            )
         try:
             said[key] = allowed.parameters[key].spell(value)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
+from mmpipe.media.refused import too_many_pixels
 from mmpipe.types import ImageClip, ImageNeeds
 
 if TYPE_CHECKING:
@@ -40,9 +42,11 @@ def read_image(descriptor: int, needs: ImageNeeds, limits: LimitsConfig) -> Imag
 
     with _opened(descriptor, limits) as image:
         image.load()
-        upright = _in_8_bits(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)  # a copy of a picture may be too much for the worker's memory
+        upright = _in_8_bits(image)
         mode, size = "L" if needs.gray else "RGB", (needs.width_px, needs.height_px)
-        scaled = upright.convert(mode).resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
+        colours = upright if upright.mode == mode else upright.convert(mode)
+        scaled = colours.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
         return ImageClip(image=np.array(scaled, dtype=np.uint8))
 
 
@@ -51,21 +55,38 @@ def _opened(descriptor: int, limits: LimitsConfig) -> Iterator[Image]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(), open(os.dup(descriptor), "rb") as file:
+        with (
+            warnings.catch_warnings(),
+            _pillow_limited_to(limits.pixels),
+            open(os.dup(descriptor), "rb") as file,
+        ):
             warnings.simplefilter("ignore")  # of odd metadata; the size is judged here
             file.seek(0)
             with Image.open(file, formats=ALLOWED_IMAGES) as image:
                 width, height = image.size
                 if width * height > limits.pixels:
-                    raise SampleError("limit_pixels", f"{width} x {height} pixels, allowed are {limits.pixels} in all")
+                    raise too_many_pixels(f"{width} x {height}", limits)
                 yield image
     except Image.DecompressionBombError as error:
-        raise SampleError("limit_pixels", str(error)) from error
+        number = re.search(r"\d+", str(error))  # beyond twice the limit Pillow tells no more than this
+        raise too_many_pixels(number.group() if number else "too many", limits) from error
     except UnidentifiedImageError as error:
         raise SampleError("not_media", "begins like a picture, but is none that can be read") from error
     except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError, MemoryError) as error:
         # What Pillow's readers raise on broken files: its formats do not share one class of errors.
         raise SampleError("decode_error", f"the picture is broken: {error}") from error
+
+
+@contextmanager
+def _pillow_limited_to(pixels: int) -> Iterator[None]:
+    """Put our limit in place of Pillow's own, which would also bind what a person let in."""
+    from PIL import Image
+
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _in_8_bits(image: Image) -> Image:

@@ -12,7 +12,7 @@ from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.decoders import AudioDecoder, Found, TrackDecoder, VideoDecoder, Wanted
 from mmpipe.media.guard import open_container
-from mmpipe.media.tracks import MISSING_SLACK_NS, is_track
+from mmpipe.media.tracks import is_track
 from mmpipe.types import Modality, Stream
 
 
@@ -57,10 +57,10 @@ class ContainerPass:
         return {number: track.lost_ns for number, track in self._tracks.items()}
 
     def losses(self) -> Iterator[tuple[Stream, float]]:
-        """Yield the tracks of which more was lost than what a codec pads, with the share of their duration."""
+        """Yield the tracks of which anything was lost, with the share of their duration."""
         for want in self._wanted:
             lost_ns = self._tracks[want.stream.track].lost_ns
-            if lost_ns > MISSING_SLACK_NS:
+            if lost_ns:
                 yield want.stream, min(lost_ns / max(want.stream.duration_ns, 1), 1.0)
 
     def step(self) -> Iterator[Found]:

@@ -37,7 +37,8 @@ _Observer = TypeVar("_Observer", bound=Observer)
 class Loss:
     """What of a file's tracks could not be decoded."""
 
-    shares: Mapping[str, float]  # by role, of the track's duration; 0 where a strict decoder has nothing to say
+    shares: Mapping[str, float]  # by role, of the track's duration
+    is_refused: bool = False  # a strict decoder gave up, though no time of any track is lost
 
 
 def survey_file(
@@ -63,11 +64,8 @@ def survey_file(
             raise
     observer = make_observer()
     lost_ns = _run(descriptor, tracks, limits, observer, max_missing, strict=False)
-    # What a strict decoder refuses is damaged, even where no time at all is missing.
-    shares = {
-        stream.role: max(lost_ns[stream.track] / max(stream.duration_ns, 1), np.finfo(float).eps) for stream in tracks
-    }
-    return observer, Loss(shares=shares)
+    shares = {stream.role: lost_ns[stream.track] / max(stream.duration_ns, 1) for stream in tracks}
+    return observer, Loss(shares=shares, is_refused=not any(shares.values()))
 
 
 def _run(

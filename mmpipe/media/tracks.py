@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,8 @@ from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.clock import samples_to_ns, seconds, to_ns
 from mmpipe.media.guard import open_container, open_decoder
+from mmpipe.media.refused import require_sound_limits, too_many_pixels
+from mmpipe.media.riff import riff_bytes, wave_claims
 from mmpipe.types import NANOSECONDS_PER_SECOND, Modality, Stream
 
 # Not a film: the picture on the cover, the thumbnails of a seek bar.
@@ -22,8 +23,9 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 # Formats whose header or index knows how long each track is; others guess it from the bit rate.
 _EXACT_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "aiff", "w64", "caf")
 MAX_MISSING = 0.02  # share of the declared duration
-MISSING_SLACK_NS = 50_000_000  # a frame of any sound codec: padding at its end is no loss
-_UNKNOWN_RIFF_BYTES = 0x7FFF_F000
+MISSING_SLACK_NS = 50_000_000  # a frame of any sound codec: so much padding at the end of a sound is no loss
+_MOST_STEPS = 2  # a last packet without a duration is taken to last as long as this many of the widest before it
+_RATE_TOLERANCE = 0.05  # of the pictures: that many may lack, or come twice, in what a header tells truly
 _MAX_TRIES = 600  # packets without a picture
 
 
@@ -38,6 +40,9 @@ class _Track:
     num_packets: int = 0
     first_pts: int | None = None
     end_pts: int | None = None
+    latest: tuple[int, int] | None = None  # time and duration of the packet that is shown last
+    widest_step: int = 0  # between packets in the order of their times
+    num_hidden: int = 0  # packets that are no picture of their own
     tries: int = 0
     picture: Any = field(default=None)
     lost_share: float = 0.0
@@ -52,7 +57,9 @@ def read_tracks(
 
     Raise SampleError where the file, or any of its tracks, is broken or beyond a limit.
     """
-    lost_share = _cut_share(*_riff_bytes(descriptor, nbytes), "bytes", max_missing)
+    if claims := wave_claims(descriptor):
+        require_sound_limits(*claims, limits)  # beyond some numbers FFmpeg would only say that it is no media
+    lost_share = _cut_bytes(*riff_bytes(descriptor, nbytes), max_missing)
     with open_container(descriptor, limits) as container:
         tracks = {stream.index: _track(stream, limits) for stream in container.streams if is_track(stream)}
         _read_packets(container, tracks, limits)
@@ -97,16 +104,7 @@ def _require_limits(track: _Track, limits: LimitsConfig) -> None:
         return
     width, height = track.shape
     if width * height > limits.pixels:
-        raise SampleError("limit_pixels", f"pictures of {width} x {height} pixels, allowed are {limits.pixels} in all")
-
-
-def require_sound_limits(rate_hz: int, channels: int, limits: LimitsConfig) -> None:
-    """Refuse sound at a rate or with channels beyond the limits."""
-    if not limits.min_sample_rate_hz <= rate_hz <= limits.sample_rate_hz:
-        allowed = f"{limits.min_sample_rate_hz} to {limits.sample_rate_hz}"
-        raise SampleError("limit_rate", f"sound at {rate_hz} Hz, allowed is {allowed} Hz")
-    if not 1 <= channels <= limits.channels:
-        raise SampleError("limit_channels", f"{channels} channels of sound, allowed are {limits.channels}")
+        raise too_many_pixels(f"{width} x {height}", limits)
 
 
 def _read_packets(container: Any, tracks: dict[int, _Track], limits: LimitsConfig) -> None:
@@ -138,6 +136,10 @@ def _count_packet(track: _Track, packet: Any, limits: LimitsConfig) -> None:
     track.hasher.update(struct.pack("<qqQ", relative_ns, to_ns(duration, base), packet.size))
     track.hasher.update(packet)
     track.num_packets += 1
+    track.num_hidden += _is_hidden(packet, track)
+    if track.latest is None or pts > track.latest[0]:
+        track.widest_step = max(track.widest_step, pts - track.latest[0]) if track.latest else 0
+        track.latest = (pts, duration)
     end = pts + duration - _end_padding(packet, track)
     track.end_pts = end if track.end_pts is None else max(track.end_pts, end)
     if relative_ns > limits.duration_s * NANOSECONDS_PER_SECOND:
@@ -166,24 +168,14 @@ def _try_picture(track: _Track, packet: Any) -> None:
 # --------------------------------------------------------------------------- the outcome
 
 
-def _riff_bytes(descriptor: int, nbytes: int) -> tuple[int, int]:
-    """Return how long a wav or avi file says that it is, and how long it is: FFmpeg makes do with what there is."""
-    head = os.pread(descriptor, 8, 0)
-    said = int.from_bytes(head[4:8], "little") + 8
-    # What writes to a pipe cannot know the size, and puts 0 or the largest number there.
-    return (said, nbytes) if head[:4] == b"RIFF" and said < _UNKNOWN_RIFF_BYTES else (0, 0)
-
-
-def _cut_share(declared: int, held: int, unit: str, max_missing: float) -> float:
-    """Return the share that is missing of what is declared; a header may be so far out without any damage."""
-    if held >= declared * (1 - MAX_MISSING):
+def _cut_bytes(declared: int, held: int, max_missing: float) -> float:
+    """Return the share of its bytes that a file lacks; its header may be so far out without any damage."""
+    missing = declared - held
+    if missing <= declared * MAX_MISSING:
         return 0.0
-    if held < declared * (1 - max_missing):
-        if unit == "bytes":
-            raise SampleError("decode_error", f"cut off: declares {declared} bytes, the file holds {held}")
-        length = f"declares {seconds(declared)}, the file holds {seconds(held)}"
-        raise SampleError("decode_error", f"cut off: {unit} {length}")
-    return 1 - held / declared
+    if missing > round(declared * max_missing):
+        raise SampleError("decode_error", f"cut off: declares {declared} bytes, the file holds {held}")
+    return missing / declared
 
 
 def _track_share(container: Any, track: _Track, max_missing: float) -> float:
@@ -194,18 +186,52 @@ def _track_share(container: Any, track: _Track, max_missing: float) -> float:
     if container.format.name not in _EXACT_FORMATS or not stream.duration:
         return 0.0
     declared_ns, held_ns = to_ns(stream.duration, stream.time_base), _duration_ns(track)
-    if declared_ns - held_ns <= MISSING_SLACK_NS:
+    missing_ns = declared_ns - held_ns
+    if missing_ns <= _padding_ns(track, held_ns):
         return 0.0
-    return _cut_share(declared_ns, held_ns + MISSING_SLACK_NS, f"track {stream.index}", max_missing)
+    if missing_ns > round(declared_ns * max_missing):
+        length = f"declares {seconds(declared_ns)}, the file holds {seconds(held_ns)}"
+        raise SampleError("decode_error", f"cut off: track {stream.index} {length}")
+    return missing_ns / declared_ns
+
+
+def _padding_ns(track: _Track, held_ns: int) -> int:
+    """Return how much may lack at the end without any loss: what a sound is padded by, a picture's rounding."""
+    return MISSING_SLACK_NS if track.modality is Modality.AUDIO else held_ns // track.num_packets // 2
 
 
 def _duration_ns(track: _Track) -> int:
     stream = track.av_stream
-    end_ns = to_ns(track.end_pts or 0, stream.time_base)
+    end_ns = max(to_ns(track.end_pts or 0, stream.time_base), _untold_end_ns(track))
     least_ns = 1
     if track.modality is Modality.AUDIO:
         least_ns = samples_to_ns(1, track.shape[0])
     return max(end_ns - start_ns(stream), least_ns)
+
+
+def _untold_end_ns(track: _Track) -> int:
+    """Return where a track ends whose last packet does not say how long it lasts: where the header says, if near."""
+    stream, (last_pts, duration) = track.av_stream, track.latest or (0, 0)
+    if duration or not stream.duration or stream.container.format.name in _EXACT_FORMATS:
+        return 0
+    declared_end = (stream.start_time or 0) + stream.duration
+    is_near = track.num_packets == 1 or declared_end - last_pts <= _MOST_STEPS * track.widest_step
+    return to_ns(declared_end if is_near else last_pts + track.widest_step, stream.time_base)
+
+
+def _is_hidden(packet: Any, track: _Track) -> bool:
+    """Say whether a packet only helps others to be decoded: VP8 tells in its first byte whether it is shown."""
+    return track.av_stream.codec_context.name == "vp8" and not memoryview(packet)[0] & 0x10
+
+
+def _frame_rate(track: _Track) -> float:
+    """Return the pictures in a second: as the header says where that fits what was counted, else as was counted."""
+    stream, duration_s = track.av_stream, _duration_ns(track) / NANOSECONDS_PER_SECOND
+    said, number = float(stream.average_rate or stream.guessed_rate or 0), track.num_packets - track.num_hidden
+    counted = number / duration_s
+    fits = abs(said * duration_s - number) <= max(1.5, number * _RATE_TOLERANCE)
+    are_fields = said and abs(counted / said - 2) < 0.1  # the two of a picture may come in packets of their own
+    return round(said if fits or are_fields else counted, 6)
 
 
 def _roles(tracks: list[_Track]) -> dict[int, str]:
@@ -227,7 +253,7 @@ def _stream(track: _Track, role: str, zero_ns: int, common: dict[str, Any]) -> S
         turned = quarter_turns(track.picture) % 2 == 1
         track.hasher.update(f"turned {quarter_turns(track.picture)}".encode())
         details = {"width_px": height if turned else width, "height_px": width if turned else height}
-        details["frame_rate"] = round(float(stream.average_rate or stream.guessed_rate or 0), 6)
+        details["frame_rate"] = _frame_rate(track)
     else:
         details = {"sample_rate_hz": track.shape[0], "channels": track.shape[1]}
     return Stream(

@@ -53,7 +53,7 @@ class Tally:
 class Funnel:
     """What went in and what came out.
 
-    `fates` share out the files: used, quarantined, duplicate, filtered; they sum to the files.
+    `fates` share out the files: used, quarantined, duplicate, left out; they sum to the files.
     `stages` are the numbers on the way: files, assets, clips, feature values.
     """
 

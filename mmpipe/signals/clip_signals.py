@@ -32,7 +32,7 @@ class AssetSignals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipSignals:
-    """The signals of a clip; None where one does not apply."""
+    """The signals of a clip; None only where one does not apply: what it is measured by is not in the clip."""
 
     duration_s: float
     has_video: bool
@@ -116,7 +116,7 @@ def clip_signals(asset: AssetSignals, start_ns: int, end_ns: int, text: str = ""
         brightness=seen.brightness,
         contrast=seen.contrast,
         sharpness=seen.sharpness,
-        motion=video.motion,
+        motion=video.motion,  # of a still picture there is none to measure
         black_share=video.black_share,
         frozen_share=video.frozen_share,
         num_shots=count_shots(asset.cuts_ns, start_ns, end_ns) if has_video else None,

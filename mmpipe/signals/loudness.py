@@ -22,6 +22,8 @@ _SILENT_POWER = 10 ** (-60 / 10)  # -60 dBFS, root mean square over one hop
 _BLOCK_HOPS, _STEP_HOPS = 40, 10
 _OFFSET_LU = -0.691
 _ABSOLUTE_GATE_LUFS, _RELATIVE_GATE_LU = -70.0, -10.0
+SILENT_LUFS = _ABSOLUTE_GATE_LUFS  # nothing above the gate: the standard has no number for it
+SILENT_DBFS = -120.0  # zeros, and what is smaller than 20 bits can say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class LoudnessSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoudnessSummary:
-    """The loudness of a time range; None where there is no sound, or none above the gate."""
+    """The loudness of a time range; None where there is no sound. Silence has the floors."""
 
     loudness_lufs: float | None = None
     peak_dbfs: float | None = None
@@ -136,14 +138,14 @@ def summarise_loudness(series: LoudnessSeries, start_ns: int, end_ns: int) -> Lo
     peak = float(series.peak_T[first:last].max())
     return LoudnessSummary(
         loudness_lufs=gated_loudness(series.weighted_T[first:last]),
-        peak_dbfs=20 * math.log10(peak) if peak > 0 else None,
+        peak_dbfs=max(20 * math.log10(peak), SILENT_DBFS) if peak > 0 else SILENT_DBFS,
         clipping_share=float(series.clipped_T[first:last].mean()),
         silence_share=float((series.power_T[first:last] < _SILENT_POWER).mean()),
     )
 
 
-def gated_loudness(weighted_T: np.ndarray) -> float | None:
-    """Return the integrated loudness of weighted hops in LUFS; None where all is under the absolute gate."""
+def gated_loudness(weighted_T: np.ndarray) -> float:
+    """Return the integrated loudness of weighted hops in LUFS; `SILENT_LUFS` where all is under the absolute gate."""
     total = np.concatenate(((0.0,), np.cumsum(weighted_T, dtype=np.float64)))
     # Sound shorter than a block is one block: the standard leaves it open.
     length = min(_BLOCK_HOPS, len(weighted_T))
@@ -151,7 +153,7 @@ def gated_loudness(weighted_T: np.ndarray) -> float | None:
     blocks: np.ndarray = (total[starts + length] - total[starts]) / length
     blocks = blocks[blocks > 10 ** ((_ABSOLUTE_GATE_LUFS - _OFFSET_LU) / 10)]
     if not blocks.size:
-        return None
+        return SILENT_LUFS
     blocks = blocks[blocks > blocks.mean() * 10 ** (_RELATIVE_GATE_LU / 10)]
     return float(_OFFSET_LU + 10 * np.log10(blocks.mean()))
 

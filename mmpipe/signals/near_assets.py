@@ -1,12 +1,13 @@
 """Which recordings are near twins: all that both show and sound agrees, not a part of it.
 
-Pictures alone do not tell takes of one speaker before one wall apart, so where something is heard the sound leads, and
-silent videos count only where their scenes change. Axes: N items, T hashes of a video, K pairs.
+Pictures alone do not tell takes of one speaker before one wall apart, so where something is heard the sound leads. A
+sound in which nothing changes tells as little as silence: there the pictures decide, of videos whose scenes change, and
+the pitch of both must be one. Axes: N items, T hashes of a video, K pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,12 @@ from mmpipe.signals.near import Matches, collect
 from mmpipe.signals.near_pictures import HashIndex, VideoIndex
 from mmpipe.signals.near_sounds import SoundIndex, SoundPrints
 from mmpipe.signals.near_texts import TextIndex
+from mmpipe.signals.sound_prints import MAX_ERROR_SHARE, SoundPrint, compare_sound_prints
 
 _HASH_BITS = 64
 _LEAST_ONES, _MOST_ONES = 24, 40  # about half of a pHash's bits are ones, but of a flat picture's
 _MIN_SCENES = 3  # frames that differ from each other by more than the radius: less tells no recordings apart
+_PITCH_SLACK = 1  # a sixteenth of an octave: a pitch may lie between two steps
 AUDIO, VIDEO, IMAGE, TEXT = "audio", "video", "image", "text"
 
 
@@ -38,7 +41,8 @@ class AssetPool:
 
     compared: Sequence[frozenset[str]]  # per asset: the modalities that have a print
     shapes: Sequence[str]  # per asset: what else must be equal, such as its tracks
-    borrowed: Sequence[frozenset[str]]  # per asset: digests of picture streams that several assets hold
+    shared: Sequence[frozenset[str]]  # per asset: digests of its picture streams that several assets hold
+    heard_with: Mapping[str, Sequence[SoundPrint]]  # by such a digest: what is heard with it, whoever holds it
     image_places: np.ndarray
     image_hashes: np.ndarray  # uint64 [N]
     video_places: np.ndarray
@@ -46,6 +50,7 @@ class AssetPool:
     video_offsets: np.ndarray  # int64 [N + 1]
     sound_places: np.ndarray
     sounds: SoundPrints
+    pitches: np.ndarray  # int64, of sounds in which nothing changes; 0 for any other
     text_places: np.ndarray
     texts_NP: np.ndarray  # uint32 signatures
 
@@ -64,6 +69,16 @@ class AssetPool:
             return self.video_hashes[:0]
         place = np.searchsorted(self.video_places, asset)
         return self.video_hashes[self.video_offsets[place] : self.video_offsets[place + 1]]
+
+    def sound(self, asset: int) -> SoundPrint:
+        """Return the print of an asset's sound, which it must have."""
+        return self.sounds[int(np.searchsorted(self.sound_places, asset))]
+
+    def pitch(self, asset: int) -> int:
+        """Return the pitch of an asset's steady sound; 0 where its sound changes or it has none."""
+        if AUDIO not in self.compared[asset]:
+            return 0
+        return int(self.pitches[np.searchsorted(self.sound_places, asset)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +105,7 @@ def find_near(new: AssetPool, kept: AssetPool, limits: NearLimits) -> NearAssets
             same_sound.append((one, other, distance))
         else:
             twins.append((one, other, max(distance, seen)))
-    twins += _near_silent_videos(new, kept, limits)
+    twins += _near_still_sounds(new, kept, limits)
     twins += _near_images(new, kept, limits)
     twins += _near_texts(new, kept, limits)
     return NearAssets(twins=_to_matches(twins), same_sound=_to_matches(same_sound))
@@ -109,8 +124,17 @@ def _are_alike(new: AssetPool, one: int, kept: AssetPool, other: int) -> bool:
 
 
 def _are_told_apart(new: AssetPool, one: int, kept: AssetPool, other: int) -> bool:
-    """Say whether the pictures of one are exactly those of a third: prints of one speaker's takes are too alike."""
-    return new.borrowed[one] != kept.borrowed[other]
+    """Say whether the pictures of one are exactly those of a third that sounds otherwise.
+
+    Prints of one speaker's takes are too alike to tell. A third that sounds the same, or not at all, is its own twin.
+    """
+    differing = new.shared[one] ^ kept.shared[other]
+    return any(
+        compare_sound_prints(pool.sound(asset), sound) > MAX_ERROR_SHARE
+        for pool, asset in ((new, one), (kept, other))
+        for digest in sorted(differing & pool.shared[asset])
+        for sound in pool.heard_with.get(digest, ())
+    )
 
 
 def _pairs(matches: Matches, new_places: np.ndarray, kept_places: np.ndarray) -> Iterator[_Pair]:
@@ -171,29 +195,29 @@ def _near_texts(new: AssetPool, kept: AssetPool, limits: NearLimits) -> list[_Pa
     return [pair for pair in pairs if _are_alike(new, pair[0], kept, pair[1])]
 
 
-def _near_silent_videos(new: AssetPool, kept: AssetPool, limits: NearLimits) -> list[_Pair]:
-    """Return near pairs of videos in which nothing is heard, but whose scenes change."""
-    mine, theirs = (_silent(pool, limits.image_bits) for pool in (new, kept))
+def _near_still_sounds(new: AssetPool, kept: AssetPool, limits: NearLimits) -> list[_Pair]:
+    """Return near pairs of videos in which nothing is heard, or nothing that changes, but whose scenes do."""
+    mine, theirs = (_still(pool, limits.image_bits) for pool in (new, kept))
     if not len(mine[0]) or not len(theirs[0]):
         return []
     index = VideoIndex((theirs[1], theirs[2]), limits.image_bits, limits.video_share)
     pairs = _pairs(index.query((mine[1], mine[2])), mine[0], theirs[0])
     found = []
     for one, other, distance in pairs:
-        image = (
-            _image_distance(new.image(one), kept.image(other), limits) if _are_alike(new, one, kept, other) else None
-        )
+        alike = _are_alike(new, one, kept, other) and abs(new.pitch(one) - kept.pitch(other)) <= _PITCH_SLACK
+        image = _image_distance(new.image(one), kept.image(other), limits) if alike else None
         if image is not None:
             found.append((one, other, max(distance, image)))
     return found
 
 
-def _silent(pool: AssetPool, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return places, hashes and offsets of the silent videos with scenes enough."""
+def _still(pool: AssetPool, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return places, hashes and offsets of the videos with scenes enough whose sound, if any, tells nothing."""
     chosen = [
         place
         for place in pool.video_places.tolist()
-        if AUDIO not in pool.compared[place] and _num_scenes(pool.video(place), radius) >= _MIN_SCENES
+        if (AUDIO not in pool.compared[place] or pool.pitch(place))
+        and _num_scenes(pool.video(place), radius) >= _MIN_SCENES
     ]
     hashes = [pool.video(place) for place in chosen]
     offsets = np.concatenate(((0,), np.cumsum([len(each) for each in hashes], dtype=np.int64))).astype(np.int64)

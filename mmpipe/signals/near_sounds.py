@@ -39,7 +39,7 @@ class SoundPrints:
     def __getitem__(self, item: int) -> SoundPrint:
         """Return one print, on its own clock."""
         part = slice(int(self.offsets[item]), int(self.offsets[item + 1]))
-        return SoundPrint(start_ns=0, words_T=self.words_T[part], heard_T=self.heard_T[part])
+        return SoundPrint(start_ns=0, words_T=self.words_T[part], marks_T=self.heard_T[part].astype(np.uint8))
 
 
 class SoundIndex:

@@ -41,7 +41,7 @@ class PictureSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureSummary:
-    """The means and shares over a time range; None where no frame can say."""
+    """The means and shares over a time range; None where there is no frame."""
 
     brightness: float | None = None
     contrast: float | None = None
@@ -110,9 +110,10 @@ def summarise_pictures(series: PictureSeries, start_ns: int, end_ns: int) -> Pic
         brightness=float(series.brightness_T[first:last].mean()),
         contrast=float(series.contrast_T[first:last].mean()),
         sharpness=float(series.sharpness_T[first:last].mean()),
-        motion=float(series.motion_T[changes].mean()) if moves else None,
+        # One frame is one picture for as long as it stands: nothing moves, as in a film of equal frames.
+        motion=float(series.motion_T[changes].mean()) if moves else 0.0,
         black_share=float(series.black_T[first:last].mean()),
-        frozen_share=float(series.frozen_T[changes].mean()) if moves else None,
+        frozen_share=float(series.frozen_T[changes].mean()) if moves else 1.0,
     )
 
 

@@ -1,6 +1,7 @@
 """Audio fingerprints of Haitsma and Kalker ("A highly robust audio fingerprinting system", ISMIR 2002).
 
 Every hop gives 32 bits: whether the energy difference of neighbouring bands rises or falls against the hop before.
+Where nothing changes, as in a steady tone or a hum, the bits are those of the codec's noise: such hops are marked.
 Axes: N samples, T hops, F frequencies, B bands.
 """
 
@@ -24,6 +25,12 @@ _SILENT_POWER = 10 ** (-60 / 10)  # mean square of a window; the bits of what is
 _CHUNK_HOPS = 256
 MAX_ERROR_SHARE = 0.35  # the paper's threshold: one false alarm in 3.6 * 10^20 for 256 hops
 MAX_SHIFT = 8  # hops, 93 ms: a codec's delay and a cut's slack
+# Of the power, from hop to hop: tones through codecs stay below. Utterances of GRID do not, nor under a hum of
+# ten times their power.
+_STEADY_CHANGE = 0.006
+_LEAST_BIN = 10  # 20 Hz: a recorder's direct current and rumble are no sound
+_PITCH_STEPS = 16  # an octave
+_CHANGING = 1  # a mark; what is more is steady
 _MIN_OVERLAP = 43  # hops, half a second: shorter prints tell nothing
 
 
@@ -33,7 +40,12 @@ class SoundPrint:
 
     start_ns: int  # of the first hop's window
     words_T: np.ndarray  # uint32 [T]
-    heard_T: np.ndarray  # bool [T]: the window is no silence
+    marks_T: np.ndarray  # uint8 [T]: 0 silence, 1 sound that changes, above that steady sound by its pitch
+
+    @property
+    def heard_T(self) -> np.ndarray:
+        """Return which windows are no silence, bool [T]."""
+        return self.marks_T > 0
 
 
 class SoundPrinter:
@@ -42,9 +54,9 @@ class SoundPrinter:
     def __init__(self, start_ns: int = 0) -> None:
         self._start_ns = start_ns
         self._held_N = np.zeros(0, np.float32)
-        self._before_B: np.ndarray | None = None
+        self._before_F: np.ndarray | None = None
         self._words: list[np.ndarray] = []
-        self._heard: list[np.ndarray] = []
+        self._marks: list[np.ndarray] = []
 
     def push(self, wave_N: np.ndarray) -> None:
         """Take the next mono samples at 16 kHz; a gap in time must come as zeros."""
@@ -60,22 +72,22 @@ class SoundPrinter:
     def finish(self) -> SoundPrint:
         """Return the print; sound under 0.4 s has none."""
         words_T = np.concatenate(self._words) if self._words else np.zeros(0, np.uint32)
-        heard_T = np.concatenate(self._heard) if self._heard else np.zeros(0, np.bool_)
-        return SoundPrint(start_ns=self._start_ns, words_T=words_T, heard_T=heard_T)
+        marks_T = np.concatenate(self._marks) if self._marks else np.zeros(0, np.uint8)
+        return SoundPrint(start_ns=self._start_ns, words_T=words_T, marks_T=marks_T)
 
     def _print(self, windows_TN: np.ndarray) -> None:
         """Append the bits of windows; the very first has nothing to be compared with."""
-        bands_TB = _band_energies(windows_TN)
+        power_TF = _powers(windows_TN)
         heard_T = np.square(windows_TN).mean(axis=1) >= _SILENT_POWER
-        if self._before_B is None:
-            self._before_B, heard_T = bands_TB[0], heard_T[1:]
-            bands_TB = bands_TB[1:]
-        steps_TB = np.diff(np.concatenate((self._before_B[None], bands_TB)), axis=0)
+        if self._before_F is None:
+            heard_T = heard_T[1:]
+        else:
+            power_TF = np.concatenate((self._before_F[None], power_TF))
+        self._before_F = power_TF[-1]
+        steps_TB = np.diff(_band_energies(power_TF), axis=0)
         bits = steps_TB[:, :-1] > steps_TB[:, 1:]
         self._words.append(np.packbits(bits, axis=1).view(">u4").astype(np.uint32)[:, 0])
-        self._heard.append(heard_T)
-        if len(bands_TB):
-            self._before_B = bands_TB[-1]
+        self._marks.append(np.where(heard_T, _marks_of(power_TF), 0).astype(np.uint8))
 
 
 def cut_sound_print(whole: SoundPrint, start_ns: int, end_ns: int) -> SoundPrint:
@@ -84,7 +96,7 @@ def cut_sound_print(whole: SoundPrint, start_ns: int, end_ns: int) -> SoundPrint
     first = max(-((whole.start_ns - start_ns) // HOP_NS), 0)
     last = max((end_ns - window_ns - whole.start_ns) // HOP_NS + 1, first)
     return SoundPrint(
-        start_ns=whole.start_ns + first * HOP_NS, words_T=whole.words_T[first:last], heard_T=whole.heard_T[first:last]
+        start_ns=whole.start_ns + first * HOP_NS, words_T=whole.words_T[first:last], marks_T=whole.marks_T[first:last]
     )
 
 
@@ -106,10 +118,35 @@ def error_share(one: SoundPrint, other: SoundPrint, shift: int) -> float:
     return float(wrong[heard].mean() / _NUM_BITS)
 
 
-def _band_energies(windows_TN: np.ndarray) -> np.ndarray:
-    """Return the energies of 33 bands from 300 to 2000 Hz, evenly wide in their logarithm, float64 [T, B]."""
+def steady_pitch(marks_T: np.ndarray) -> int:
+    """Return the pitch of a sound in which nothing changes, in sixteenths of an octave; 0 for any other.
+
+    A click, or where it begins and ends, is less than what sounds are compared by.
+    """
+    if np.count_nonzero(marks_T == _CHANGING) >= _MIN_OVERLAP:  # of nearly every sound: no more is looked at
+        return 0
+    pitches = marks_T[marks_T > _CHANGING].astype(np.int64) - _CHANGING
+    return int(np.bincount(pitches).argmax()) if len(pitches) >= _MIN_OVERLAP else 0
+
+
+def _marks_of(power_TF: np.ndarray) -> np.ndarray:
+    """Return the mark of every window but the first, as if none were silent."""
+    heard_TF = power_TF[:, _LEAST_BIN:]
+    total_T = np.maximum(heard_TF[1:].sum(axis=1), np.finfo(np.float64).tiny)
+    change_T = np.abs(np.diff(heard_TF, axis=0)).sum(axis=1) / total_T
+    peak_T = _LEAST_BIN + heard_TF[1:].argmax(axis=1)
+    steady_T = _CHANGING + np.rint(_PITCH_STEPS * np.log2(peak_T))
+    return np.where(change_T < _STEADY_CHANGE, steady_T, _CHANGING)
+
+
+def _powers(windows_TN: np.ndarray) -> np.ndarray:
+    """Return the power of every frequency, float64 [T, F]."""
     hann = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
-    power_TF = np.abs(np.fft.rfft(windows_TN * hann, _SIZE, axis=1)).astype(np.float64) ** 2
+    return np.abs(np.fft.rfft(windows_TN * hann, _SIZE, axis=1)).astype(np.float64) ** 2
+
+
+def _band_energies(power_TF: np.ndarray) -> np.ndarray:
+    """Return the energies of 33 bands from 300 to 2000 Hz, evenly wide in their logarithm, float64 [T, B]."""
     edges = _band_edges()
     return np.add.reduceat(power_TF[:, : edges[-1]], edges[:-1], axis=1)
 

@@ -24,6 +24,7 @@ class FilterReason(StrEnum):
     HIDDEN = "hidden"  # its name begins with a dot; a hidden folder counts once, and is not entered
     JUNK = "junk"  # what file managers, editors and downloads leave behind
     EXCLUDED = "excluded"  # the caller named it: the labels table, a store inside the corpus
+    PATTERN = "pattern"  # it lies beside archives, and does not fit the pattern that says which are read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def plan_tars(objects: Iterable[SourceObject], pattern: str) -> MirrorPlan:
     for entry in objects:
         (chosen if fits.fullmatch(entry.name) else rest).append(entry)
     plan = _judge(chosen, is_archive=True)
-    left_out = [Filtered(name=entry.name, reason=FilterReason.EXCLUDED) for entry in rest]
+    left_out = [Filtered(name=entry.name, reason=FilterReason.PATTERN) for entry in rest]
     return MirrorPlan(parts=plan.parts, drops=plan.drops, filtered=(*plan.filtered, *left_out))
 
 

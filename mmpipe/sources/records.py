@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -15,6 +16,15 @@ import polars as pl
 
 from mmpipe.errors import ConfigError
 
+_MARKS = (  # the longer first: that of UTF-16 begins the one of UTF-32
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_WAY_OUT = "save the table as UTF-8"
+_LOOKED_AT_BYTES = 64  # of a table, for the zeros that UTF-16 has between its letters
 _MOST_SCANS = 1_000  # rows with an open quote: after each, the rest is read from the next line
 
 
@@ -54,7 +64,7 @@ def read_records(file: Path, data: bytes | None = None) -> Records:
         data = file.read_bytes() if data is None else data
     except OSError as error:
         raise ConfigError(f"cannot read the labels file {file}: {error.strerror}. Correct `labels.file`.") from error
-    records = reader(file, data)
+    records = reader(file, data if reader is _read_parquet else _in_utf8(file, data))
     require_some(file, records.rows, records.faults)
     return records
 
@@ -70,18 +80,55 @@ def _fault(number: int, detail: str) -> RowFault:
     return RowFault(number=number, code="row_unreadable", detail=detail)
 
 
+# --------------------------------------------------------------------------- encodings
+
+
+def _in_utf8(file: Path, data: bytes) -> bytes:
+    """Return a table's text in UTF-8 without a mark, where its mark says how it is written; else its bytes.
+
+    Nothing is guessed: a table wrongly decoded would give wrong names. Raise ConfigError for UTF-16 without its mark.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            name = encoding[:6].upper()
+            if encoding == "utf-8":
+                return data.removeprefix(mark)
+            try:
+                return data[len(mark) :].decode(encoding).encode()
+            except UnicodeError as error:
+                raise ConfigError(f"{file} is marked as {name}, and is not: {error}; {_WAY_OUT}") from error
+    head = data[:_LOOKED_AT_BYTES]
+    if max(head[::2].count(0), head[1::2].count(0)) > len(head) // 4:
+        raise ConfigError(f"{file} looks like UTF-16 without its mark: {_WAY_OUT}")
+    return data
+
+
+def _foreign_byte(text: str) -> str:
+    """Return what of a text, of which every byte that is not UTF-8 became a surrogate, is not; "" where all is."""
+    for letter in text:
+        if "\udc80" <= letter <= "\udcff":
+            byte = ord(letter) - 0xDC00
+            meant = bytes((byte,)).decode("cp1252", "replace")
+            return f"the byte 0x{byte:02x} ({meant!r} in cp1252)" if meant.isprintable() else f"the byte 0x{byte:02x}"
+    return ""
+
+
 # --------------------------------------------------------------------------- jsonl
 
 
 def _read_jsonl(file: Path, data: bytes) -> Records:
     rows, faults = [], []
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = data.split(b"\n")
     filled = ((place, line) for place, line in enumerate(lines, start=1) if line.strip())
     for number, (place, line) in enumerate(filled, start=1):
         try:
             record = json.loads(line.decode(), object_pairs_hook=_object_without_twins)
+        except UnicodeDecodeError:
+            found = _foreign_byte(line.decode("utf-8", "surrogateescape"))
+            faults.append(_fault(number, f"line {place} is not JSON in UTF-8: it has {found}; {_WAY_OUT}"))
+            continue
         except (ValueError, RecursionError) as error:
-            faults.append(_fault(number, f"line {place} is not JSON in UTF-8: {error}"))
+            faults.append(_fault(number, f"line {place} is not JSON: {error}"))
             continue
         if isinstance(record, dict):
             rows.append((number, record))
@@ -104,9 +151,10 @@ def _read_csv(file: Path, data: bytes) -> Records:
     if not data.strip():
         return Records(rows=())
     try:
+        data.partition(b"\n")[0].decode()  # polars itself would read a header in another encoding, into wrong names
         # Without inference: "01" is a label, and must not become 1.
         found = pl.read_csv(io.BytesIO(data), infer_schema=False).to_dicts()
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return _read_csv_by_row(file, data)
     filled = (record for record in found if any(record.values()))  # an empty line is no row
     return Records(rows=tuple(enumerate(filled, start=1)))
@@ -114,19 +162,21 @@ def _read_csv(file: Path, data: bytes) -> Records:
 
 def _read_csv_by_row(file: Path, data: bytes) -> Records:
     """Read a table of which some rows cannot be read: slower, and row by row."""
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    parsed = _csv_rows(file, text)
+    parsed = _csv_rows(file, data.decode("utf-8", "surrogateescape"))
     first = next(parsed, None)
-    if first is None or isinstance(first[1], str) or _is_broken(*first[1]):
-        raise ConfigError(f"{file} is not a CSV table in UTF-8 with a header: correct its first line")
+    if first is None or isinstance(first[1], str):
+        said = f"its first line: {first[1]}" if first else "it has no line"
+        raise ConfigError(f"{file} is not a CSV table with a header: {said}")
+    if found := _foreign_byte("".join(first[1])):
+        raise ConfigError(f"{file} is not in UTF-8: its header has {found}; {_WAY_OUT}")
     header, rows, faults = first[1], [], []
     for number, (place, cells) in enumerate(parsed, start=1):
         if isinstance(cells, str):
             why = cells
         elif len(cells) > len(header):
             why = f"it has {len(cells)} cells, the header {len(header)}"
-        elif _is_broken(*cells):
-            why = "it is not in UTF-8"
+        elif found := _foreign_byte("".join(cells)):
+            why = f"it is not in UTF-8, it has {found}; {_WAY_OUT}"
         else:
             filled = [cell or None for cell in cells] + [None] * (len(header) - len(cells))
             rows.append((number, dict(zip(header, filled, strict=True))))
@@ -153,11 +203,7 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[int, list[str] | str]]:
             yield start + done + 1, str(error)
         start, scans = start + done + 1, scans + 1
         if scans > _MOST_SCANS:
-            raise ConfigError(f"{file} is not a CSV table in UTF-8 with a header: {_MOST_SCANS} rows cannot be read")
-
-
-def _is_broken(*cells: str) -> bool:
-    return any("\udc80" <= character <= "\udcff" for cell in cells for character in cell)
+            raise ConfigError(f"{file} is not a CSV table with a header: {_MOST_SCANS} rows cannot be read")
 
 
 # --------------------------------------------------------------------------- parquet

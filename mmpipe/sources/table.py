@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from mmpipe.sources.records import Records
 from mmpipe.sources.safe_names import NameBook, safe_name
 from mmpipe.types import Drop, Modality
 
+_UNREADABLE = "row_unreadable"
 # What a file is, its content says; only that of a text is told by its name.
 _SUFFIXES = {
     Modality.VIDEO: ".mp4",
@@ -61,14 +63,15 @@ def read_cells(records: Records, source: SourceConfig) -> Cells:
     modalities = {role: _modality(role) for role in source.columns}
     _require_columns(records, source)
     for number, row in records.rows:
-        key = canonical_text(row.get(source.key)) or ""
+        key = str(row.get(source.key) or "")
         try:
+            key = _text_of(row.get(source.key), f"the key column {source.key!r}") or ""
             name = escape_name(safe_name(os.fsencode(key)))
             book.add(os.fsencode(key) + b"/")  # a folder's name: an asset below another's name is none of it
             if any(filter_reason(part) for part in name.encode().split(b"/")):
                 raise SampleError("unsafe_name", "it is named as hidden files are")
-            found = [_cell(name, role, modalities[role], row.get(column)) for role, column in source.columns.items()]
-        except (SampleError, UnicodeEncodeError, TypeError) as error:
+            found = [_cell(name, role, modalities[role], column, row) for role, column in source.columns.items()]
+        except (SampleError, UnicodeEncodeError) as error:
             code = error.code if isinstance(error, SampleError) else "unsafe_name"
             said = error.detail if isinstance(error, SampleError) else str(error)
             detail = f"row {number} of the table, {source.key} = {key[:200]!r}: {said}"
@@ -98,26 +101,60 @@ def _require_columns(records: Records, source: SourceConfig) -> None:
         raise ConfigError(f"the table has no column {missing[0]!r} (`source`); its columns are: {there}")
 
 
-def _cell(name: str, role: str, modality: Modality, value: Any) -> Cell | None:
+def _cell(name: str, role: str, modality: Modality, column: str, row: Mapping[str, Any]) -> Cell | None:
+    value, suffix, where = row.get(column), _SUFFIXES[modality], f"the column {column!r} ({role})"
     if isinstance(value, Mapping):  # bytes beside a name, as Parquet tables of pictures have them
         content, path = value.get("bytes"), value.get("path")
-        value = content if content else path
-        suffix = _suffix(str(path or ""), modality)
-        if isinstance(value, bytes):
-            return Cell(name=f"{name}/{role}{suffix}", content=value)
+        if not value.keys() & {"bytes", "path"} or not isinstance(content, bytes | None):
+            raise _unusable(value, modality, where)
+        if content:
+            value, suffix = content, _suffix(path if isinstance(path, str) else "", modality)
+        elif modality is Modality.TEXT and path is not None:
+            raise _unusable(value, modality, where)
+        else:
+            value = path
     if isinstance(value, bytes):
-        return Cell(name=f"{name}/{role}{_SUFFIXES[modality]}", content=value)
+        return Cell(name=f"{name}/{role}{suffix}", content=value)
     if modality is Modality.ARRAY and isinstance(value, list):
         return Cell(name=f"{name}/{role}.npy", content=_to_npy(value))
-    text = canonical_text(value)
+    if modality is Modality.TEXT:
+        words = _text_of(value, where)
+        return Cell(name=f"{name}/{role}{suffix}", content=words.encode()) if words else None
+    text = "" if _is_null(value) else value
+    if not isinstance(text, str):
+        raise _unusable(value, modality, where)
     if not text:
         return None
-    if modality is Modality.TEXT:
-        return Cell(name=f"{name}/{role}{_SUFFIXES[modality]}", content=text.encode())
     if URL.match(text):
         return Cell(name=f"{name}/{role}{_suffix(urlsplit(text).path, modality)}", address=text)
     address = escape_name(safe_name(os.fsencode(text)))
     return Cell(name=f"{name}/{role}{_suffix(address, modality)}", address=address)
+
+
+def _text_of(value: Any, where: str) -> str | None:
+    """Return a cell's text, None for null. Raise SampleError row_unreadable where it is neither text nor number."""
+    try:
+        text = None if isinstance(value, list | Mapping) else canonical_text(value)
+        if text is None and not _is_null(value):
+            raise _unusable(value, Modality.TEXT, where)
+        (text or "").encode()
+    except (TypeError, ValueError) as error:
+        raise SampleError(_UNREADABLE, f"{where} holds what is no text: {error}") from None
+    return text
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _unusable(value: Any, modality: Modality, where: str) -> SampleError:
+    allowed = "text, a number or null" if modality is Modality.TEXT else "the name of a file, a URL, bytes or null"
+    kind = {dict: "an object", list: "a list", bool: "a truth value", int: "a number", float: "a number"}.get(
+        type(value)
+    )
+    return SampleError(
+        _UNREADABLE, f"{where} holds {kind or f'a {type(value).__name__}'}, {str(value)[:80]!r}; it must be {allowed}"
+    )
 
 
 def _to_npy(values: list[Any]) -> bytes:

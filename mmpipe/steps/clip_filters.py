@@ -51,9 +51,11 @@ def _parse(where: str, name: str, expression: str) -> ClipFilter:
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise ConfigError(f"{where} = {expression!r} is no SQL expression: {error}") from error
     if unknown := _unknown(columns):
+        texts = [f"'{name}'" for name in unknown if f'"{name}"' in expression]
+        meant = f"In double quotes stands a column; text is written in single quotes: {', '.join(texts)}. "
         raise ConfigError(
             f"{where} = {expression!r} names {', '.join(unknown)}, which no signal is called. "
-            f"There are: {', '.join(SIGNAL_COLUMNS)}."
+            f"{meant if texts else ''}There are: {', '.join(SIGNAL_COLUMNS)}."
         )
     _require_condition(where, expression, condition)
     return ClipFilter(name=name, expression=expression, condition=condition, columns=columns)

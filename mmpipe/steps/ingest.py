@@ -1,15 +1,13 @@
 """Take in what is new in a corpus: list, probe in workers, join to assets, cut into clips, commit.
 
-Every file of the listing ends in exactly one place: used, quarantined with a reason, a duplicate, or filtered.
+Every file of the listing ends in exactly one place: used, quarantined with a reason, a duplicate, or left out by rule.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmpipe.config import Config, CorpusConfig, DateRule
 from mmpipe.engine.work import Outcome, WorkItem
@@ -30,11 +28,13 @@ from mmpipe.steps.ingest_record import (
     record_key,
     write_record,
 )
+from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.intake import Intake, Look, look_at_corpus, look_at_listing, settings_digest, take_in
-from mmpipe.steps.markdown import inert
 from mmpipe.steps.mirror import media_root
-from mmpipe.steps.near import NO_TWINS, NearTwins, find_twins, read_known_prints
-from mmpipe.steps.partition_draft import PartitionCount, PartitionDraft, commit_draft
+from mmpipe.steps.near import find_twins, read_known_prints
+from mmpipe.steps.near_rows import printed_now
+from mmpipe.steps.near_told import NO_TWINS, NearTwins
+from mmpipe.steps.partition_draft import PartitionDraft, commit_draft
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.rights import RightsSaid, note_rights
 from mmpipe.steps.scan import read_scan, scan_path, write_scan
@@ -49,49 +49,9 @@ from mmpipe.store.layout import StoreLayout, check_partition, create_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.tombstones import FILE, STREAM, Tombstones, read_tombstones
 from mmpipe.types import Drop, RawFile, digest_of
-from mmpipe.words import counted
 
 PROBE_BATCH = 32
 FUNCTION = "mmpipe.steps.worker:probe_files"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestReport:
-    """What became of a corpus's files."""
-
-    corpus: str
-    partitions: tuple[PartitionCount, ...]
-    unmatched_labels: tuple[str, ...]  # keys of the labels table that name no asset
-    probed: int  # files opened in this run; the others were known
-    seconds: float
-    unusable_labels: int = 0  # rows of the labels table, or assets, whose labels are in quarantine
-
-    @property
-    def quarantined_share(self) -> float:
-        """Return the share of files that could not be used."""
-        files = sum(count.files for count in self.partitions)
-        return sum(count.quarantined for count in self.partitions) / files if files else 0.0
-
-    def summary(self) -> str:
-        """Return a few lines of Markdown."""
-        files, used, clips = (
-            sum(getattr(count, name) for count in self.partitions) for name in ("files", "used", "clips")
-        )
-        lines = [
-            f"`{self.corpus}`: {counted(files, 'file')}, {used} used, {counted(clips, 'clip')}, {self.probed} probed, "
-            f"{self.seconds:.1f} s"
-        ]
-        if self.unmatched_labels:
-            first = ", ".join(map(inert, self.unmatched_labels[:3]))
-            labels = counted(len(self.unmatched_labels), "label", "name", "names")
-            lines.append(f"{labels} no file, such as {first}")
-        if self.unusable_labels:
-            lines.append(f"{counted(self.unusable_labels, 'fault')} in the labels: `mmpipe quarantine ls`")
-        return "\n\n".join(lines)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return one row per partition."""
-        return [count.row() for count in self.partitions]
 
 
 def ingest_corpus(
@@ -164,14 +124,14 @@ def _ingest(
     accepted = give_texts(config, layout, corpus, source, accepted, intake.labels.labels, progress)
     accepted, cell_notes = add_label_numbers(accepted, source, intake.labels.labels)
     prints = read_known_prints(layout, corpus, source)
-    surveyed = survey_corpus(config, layout, corpus, source, accepted, progress, set(prints["asset_id"]))
+    surveyed = survey_corpus(config, layout, corpus, source, accepted, progress, printed_now(prints))
     accepted = [refuse_forgotten(entry, tombstones) for entry in surveyed.accepted]
     homes = read_homes(layout, corpus)
     admitted = read_admitted(layout, corpus)
-    near = find_twins(source, prints, surveyed.prints, accepted, homes, admitted)
+    near = find_twins(source, prints, surveyed.prints, accepted, homes, admitted, intake.labels.labels)
     said = RightsSaid(config=source.rights, table=intake.labels)
     drops = [*intake.drops, *cell_notes, *said.faults({group.source_id for group in intake.groups})]
-    drafts = draft_partitions(accepted, drops, intake.num_filtered, homes, source.dates.rule, dt, near)
+    drafts = draft_partitions(accepted, drops, len(intake.left_out), homes, source.dates.rule, dt, near)
     labels = intake.labels.labels
     gone = find_refused_again(layout, corpus, drafts, admitted)
     counts = [
@@ -190,6 +150,7 @@ def _ingest(
         probed=num_opened,
         seconds=time.monotonic() - started,
         unusable_labels=len(intake.labels.faults) + len(intake.labels.drops),
+        left_out=intake.left_out,
     )
 
 
@@ -205,7 +166,7 @@ def draft_partitions(
     """Say for every stem and stray file to which partition it belongs, and which stems hold the same bytes: pure."""
     drafts: dict[str, PartitionDraft] = {}
     sticky = rule is DateRule.FIRST_SEEN
-    present = {(entry.asset.asset_id, entry.source_id) for entry in accepted if entry.asset}
+    present = {(entry.asset.asset_id, entry.source_id): entry for entry in accepted if entry.asset}
     kept_as: dict[str, str] = {}
     for entry in sorted(accepted, key=lambda entry: entry.source_id):
         home = entry.forgotten_in or homes.of(entry.source_id, entry.asset.asset_id if entry.asset else None)
@@ -223,6 +184,8 @@ def draft_partitions(
                 twin = kept_as.get(entry.asset.asset_id)
                 kept_as.setdefault(entry.asset.asset_id, entry.source_id)
         draft.add(entry, twin, is_near)
+        if entry.asset and twin and (kept := present.get((entry.asset.asset_id, twin))):
+            draft.same_files[entry.source_id] = _digests(entry) == _digests(kept)
     for drop in drops:
         home = homes.of_file(drop.file) or homes.of(drop.source_id, None)
         if drop.stage == LABELS_STAGE and not sticky and home not in (None, dt):
@@ -235,6 +198,10 @@ def draft_partitions(
     for partition, draft in drafts.items():
         draft.partition = partition
     return [drafts[partition] for partition in sorted(drafts)]
+
+
+def _digests(entry: Acceptance) -> set[str]:
+    return {stream.file_sha256 for stream in entry.asset.streams} if entry.asset else set()
 
 
 def _probe_files(

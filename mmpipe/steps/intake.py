@@ -17,7 +17,7 @@ from mmpipe.errors import SampleError
 from mmpipe.io import sha256_file
 from mmpipe.sources.dates import partition_of
 from mmpipe.sources.labels import read_labels
-from mmpipe.sources.listing import Listing, list_corpus
+from mmpipe.sources.listing import Filtered, Listing, list_corpus
 from mmpipe.sources.matching import LabelMatch, match_labels
 from mmpipe.sources.stems import AssetFiles, group_files, source_id_of
 from mmpipe.steps.arrays import require_label_columns
@@ -25,6 +25,7 @@ from mmpipe.steps.mirror import is_mirrored, list_mirror, refresh_mirror
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.rights import require_rights_columns
 from mmpipe.steps.speech_model import look_of_model
+from mmpipe.steps.survey import asks_for_survey, survey_settings
 from mmpipe.steps.texts import require_text_columns, text_columns
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Drop, RawFile, digest_of
@@ -53,7 +54,7 @@ class Intake:
     groups: tuple[AssetFiles, ...]
     labels: LabelMatch
     drops: tuple[Drop, ...]
-    num_filtered: int
+    left_out: tuple[Filtered, ...]  # by rule: counted, and listed on request
     settings: str
     started_ns: int
 
@@ -125,7 +126,7 @@ def take_in(source: CorpusConfig, dt: str, look: Look) -> Intake:
         groups=tuple(sorted(groups, key=lambda group: group.source_id)),
         labels=look.labels,
         drops=(*said, *faults, *look.undated, *strays),
-        num_filtered=_num_filtered(look.listing, source, dt),
+        left_out=_left_out(look.listing, source, dt),
         settings=look.settings,
         started_ns=look.started_ns,
     )
@@ -148,7 +149,8 @@ def settings_digest(source: CorpusConfig) -> str:
     labels = sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else ""
     speech = look_of_model(source.text.asr) if source.text.asr else ""
     rights = (part for item in sorted(source.rights.columns.items()) for part in item)
-    return digest_of(settings, labels, *([speech] if speech else ()), *rights)
+    measured = [survey_settings(source)] if asks_for_survey(source) else []
+    return digest_of(settings, labels, *([speech] if speech else ()), *rights, *measured)
 
 
 def _undated(group: AssetFiles, file: RawFile, error: SampleError) -> Drop:
@@ -167,6 +169,6 @@ def _belongs(drop: Drop, source: CorpusConfig, dt: str) -> bool:
         return True
 
 
-def _num_filtered(listing: Listing, source: CorpusConfig, dt: str) -> int:
-    drops = (Drop(stage="list", code="filtered", detail="", file=entry.name) for entry in listing.filtered)
-    return sum(_belongs(drop, source, dt) for drop in drops)
+def _left_out(listing: Listing, source: CorpusConfig, dt: str) -> tuple[Filtered, ...]:
+    drops = ((entry, Drop(stage="list", code="filtered", detail="", file=entry.name)) for entry in listing.filtered)
+    return tuple(entry for entry, drop in drops if _belongs(drop, source, dt))

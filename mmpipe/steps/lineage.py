@@ -19,7 +19,8 @@ from mmpipe.store.rightscount import count_clips
 from mmpipe.store.snapshot import Snapshot, pinned_manifest, read_pinned_spine
 from mmpipe.types import Modality
 
-_OF_NOISE = ("snr_db", "bank", "bank_sha256", "seed")  # of a rendition of sound, nothing else draws
+# What of a rendition spoils its media on purpose; nothing else draws, so that the seed is of it too.
+_SPOILING = ("snr_db", "bank", "bank_sha256", "blur_px", "block_share", "seed")
 _PACKAGES = ("mmpipe", "torch", "numpy", "scipy", "scikit-learn", "polars", "pyarrow", "av")
 
 
@@ -105,15 +106,15 @@ def trace_settings(config: Config, corpus: str, inputs: tuple[str, ...]) -> dict
 
 
 def trace_noiseless(layout: StoreLayout, corpus: str, fingerprints: Mapping[str, str]) -> dict[str, str]:
-    """Return what the fingerprints of features would be without the noise that was mixed into them.
+    """Return what the fingerprints of features would be without the noise, blur and blocks that were put into them.
 
-    A model that learnt from noisy sound is asked about sound as it is; of features without noise nothing is said.
+    A model that learnt from spoilt media is asked about media as they are; of other features nothing is said.
     """
     found = {}
     for feature, fingerprint in sorted(fingerprints.items()):
         identity = read_identity(layout.dataset(corpus, feature), fingerprint)
-        if identity and fingerprint_of(identity) == fingerprint and identity.rendition.get("bank"):
-            rest = {name: value for name, value in identity.rendition.items() if name not in _OF_NOISE}
+        if identity and fingerprint_of(identity) == fingerprint and not identity.rendition.keys().isdisjoint(_SPOILING):
+            rest = {name: value for name, value in identity.rendition.items() if name not in _SPOILING}
             found[feature] = fingerprint_of(replace(identity, rendition=rest))
     return found
 

@@ -19,7 +19,7 @@ from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.intake import Look, look_at_corpus
 from mmpipe.steps.made_tables import MadeTable, newest_whole, read_made, scratch_store
 from mmpipe.steps.mirror import is_mirrored
-from mmpipe.steps.near import NEAR
+from mmpipe.steps.near_told import NEAR
 from mmpipe.store.commit import commit_partition
 from mmpipe.store.layout import (
     ADMITTED,

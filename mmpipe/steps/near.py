@@ -1,18 +1,18 @@
 """Near twins: what is new is dropped where it looks and sounds as something that is kept, never the other way round.
 
-Of twins that come in one night the longest stays (to a tenth of a second), then the one with the larger picture, then
-with more bytes, then the first by source id. A decision stands: that the twin's file is removed, or that the twin is
-forgotten, brings nothing in; `mmpipe quarantine release` does, and other thresholds decide anew on what is not taken
-in. What a person lets in is noted as such: where that is taken back, it is judged anew and leaves again. New bytes
-under the same name are no twin of the old ones: they take their place. Recordings that share a stream and differ in
-another are both kept, with a note, and in one group, so that no split parts them; where the labels name groups, those
-hold.
+Of twins that come in one night the one with more of a text and labels stays, then the longest (to a tenth of a second),
+then the one with the larger picture, then with more bytes, then the first by source id. A decision stands: that the
+twin's file is removed, or that the twin is forgotten, brings nothing in; `mmpipe quarantine release` does, and other
+thresholds decide anew on what is not taken in. What a person lets in is noted as such: where that is taken back, it is
+judged anew and leaves again. New bytes under the same name are no twin of the old ones: they take their place.
+Recordings that share a stream and differ in another are both kept, with a note, and in one group, so that no split
+parts them; where the labels name groups, those hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -21,18 +21,17 @@ from mmpipe.signals.near import remove_twins
 from mmpipe.signals.near_assets import NearLimits, find_near
 from mmpipe.steps.acceptance import Acceptance, default_group
 from mmpipe.steps.homes import Homes
-from mmpipe.steps.near_rows import PRINTS_VERSION, pool_of, print_rows
+from mmpipe.steps.near_rows import COMPARABLE, pool_of, print_rows, printed_anew
 from mmpipe.steps.near_streams import find_shared
+from mmpipe.steps.near_told import NEAR, NO_TWINS, NearTwins
 from mmpipe.steps.survey_work import AssetPrints
+from mmpipe.steps.text_origin import ASR
 from mmpipe.store.admitted import Admitted
 from mmpipe.store.layout import PRINTS, StoreLayout
 from mmpipe.store.prints import STREAM_PRINTS, read_prints, write_prints
-from mmpipe.types import Asset, Drop, digest_of
+from mmpipe.types import Asset, Modality, digest_of
 
-STAGE = "dedup"
-NEAR = "near_duplicate"
 LET_IN = "let_in"
-SHARED = "shared_stream"
 _TENTH_NS = 100_000_000
 
 
@@ -47,52 +46,11 @@ class Decision:
     settings: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NearTwins:
-    """What is dropped of a corpus as near twins, by asset id; nothing where none are looked for."""
-
-    rows: pl.DataFrame = field(default_factory=STREAM_PRINTS.frame)  # of every asset of this run
-    details: Mapping[str, str] = field(default_factory=dict)  # why an asset is dropped
-    notes: Mapping[str, str] = field(default_factory=dict)  # what an asset that is kept shares with another
-    groups: Mapping[str, str] = field(default_factory=dict)  # of the assets with notes
-
-    def drops_of(self, entry: Acceptance) -> Iterator[Drop]:
-        """Yield a row for every file of a dropped asset."""
-        assert entry.asset is not None, f"{entry.source_id} has no asset that is a twin"
-        digests = {stream.file: stream.file_sha256 for stream in entry.asset.streams}
-        for file in sorted(set(entry.files) - entry.dropped_files):
-            yield Drop(
-                stage=STAGE,
-                code=NEAR,
-                detail=self.details[entry.asset.asset_id],
-                file=file,
-                file_sha256=digests.get(file, ""),
-                source_id=entry.source_id,
-                asset_id=entry.asset.asset_id,
-            )
-
-    def notes_of(self, entries: Iterable[Acceptance]) -> Iterator[Drop]:
-        """Yield a note for every asset that shares a stream with another."""
-        for entry in entries:
-            if entry.asset and entry.asset.asset_id in self.notes:
-                yield Drop(
-                    stage=STAGE,
-                    code=SHARED,
-                    detail=self.notes[entry.asset.asset_id],
-                    source_id=entry.source_id,
-                    asset_id=entry.asset.asset_id,
-                    kept=True,
-                )
-
-
-NO_TWINS = NearTwins()
-
-
 def read_known_prints(layout: StoreLayout, corpus: str, source: CorpusConfig) -> pl.DataFrame:
     """Return the prints of all partitions; none where no near twins are looked for."""
     if not source.dedup.near:
         return STREAM_PRINTS.frame()
-    return read_prints(layout, corpus).filter(pl.col("version") == PRINTS_VERSION).select(STREAM_PRINTS.names)
+    return read_prints(layout, corpus).filter(pl.col("version").is_in(COMPARABLE)).select(STREAM_PRINTS.names)
 
 
 def find_twins(
@@ -102,12 +60,18 @@ def find_twins(
     accepted: Sequence[Acceptance],
     homes: Homes,
     admitted: Admitted,
+    labelled: Collection[str] = (),
 ) -> NearTwins:
-    """Decide on every asset; `known` are the prints of the store, `prints` those of what was surveyed in this run."""
+    """Decide on every asset; `known` are the prints of the store, `prints` those of what was surveyed in this run.
+
+    `labelled` names the sources that have labels.
+    """
     if not source.dedup.near:
         return NO_TWINS
-    night = _Night(source=source, known=known, accepted=accepted, homes=homes, admitted=admitted)
-    rows = pl.concat([known, night.fresh_rows(prints)])
+    night = _Night(
+        source=source, known=known, accepted=accepted, homes=homes, admitted=admitted, labelled=frozenset(labelled)
+    )
+    rows = pl.concat([printed_anew(known, night.fresh_rows(prints, stored=True)), night.fresh_rows(prints)])
     night.decide(rows)
     decided = pl.DataFrame(
         [
@@ -128,7 +92,7 @@ def find_twins(
     noted = {key for key, decision in night.decisions.items() if decision.verdict not in ("", NEAR, LET_IN)}
     return NearTwins(
         rows=told,
-        details={key: night.detail(key) for key in sorted(dropped)},
+        details={key: (night.twin_of(key), night.decisions[key].distance) for key in sorted(dropped)},
         notes={key: night.note(key) for key in sorted(noted)},
         groups={key: night.decisions[key].group for key in sorted(noted)},
     )
@@ -160,7 +124,9 @@ class _Night:
         accepted: Sequence[Acceptance],
         homes: Homes,
         admitted: Admitted,
+        labelled: frozenset[str],
     ) -> None:
+        self._labelled = labelled
         self._limits = NearLimits(
             image_bits=source.dedup.image_bits,
             video_share=source.dedup.video_share,
@@ -182,9 +148,10 @@ class _Night:
         self._names = {_stand_in(key): source for key, source in self._sources.items()}
         self.decisions: dict[str, Decision] = {}  # of present assets
 
-    def fresh_rows(self, prints: Mapping[str, AssetPrints]) -> pl.DataFrame:
-        """Return the rows of present assets of which no prints are stored, undecided."""
-        fresh = [self._present[key] for key in sorted(self._present) if key not in self._stored]
+    def fresh_rows(self, prints: Mapping[str, AssetPrints], stored: bool = False) -> pl.DataFrame:
+        """Return the rows of present assets of which no prints are stored, or of those printed once more; undecided."""
+        chosen = (self._stored.keys() & prints.keys()) if stored else self._present.keys() - self._stored.keys()
+        fresh = [self._present[key] for key in sorted(chosen & self._present.keys())]
         undecided = {"settings": "", "verdict": "", "twin": "", "distance": 0.0, "group": ""}
         rows = [
             row | undecided for asset in fresh for row in print_rows(asset, prints.get(asset.asset_id, AssetPrints()))
@@ -227,12 +194,15 @@ class _Night:
                 role, twin, distance = shared[place]
                 self.decisions[new[place]] = self._decision(f"shared_{role}", twin, distance, self._group_of(twin))
 
-    def _rank(self, asset_id: str) -> tuple[int, int, int, str, str]:
+    def _rank(self, asset_id: str) -> tuple[int, int, int, int, str, str]:
         """Return by what twins of one night are ordered: the first stays."""
         asset = self._present[asset_id]
         pixels = max(stream.width_px * stream.height_px for stream in asset.streams)
         nbytes = sum({stream.file: stream.file_nbytes for stream in asset.streams}.values())
-        return -(asset.duration_ns // _TENTH_NS), -pixels, -nbytes, asset.source_id, asset_id
+        text = asset.stream(Modality.TEXT)
+        # What was heard in a sound comes with every copy of it.
+        told = (text is not None and not text.origin.startswith(ASR)) + (asset.source_id in self._labelled)
+        return -told, -(asset.duration_ns // _TENTH_NS), -pixels, -nbytes, asset.source_id, asset_id
 
     def _is_kept(self, asset_id: str) -> bool:
         """Say whether an asset was taken in before, or was decided to be by a run that was ended."""
@@ -299,18 +269,18 @@ class _Night:
             return self.decisions[asset_id].group
         return str(self._stored[asset_id]["group"])
 
-    def detail(self, asset_id: str) -> str:
-        """Say why an asset is dropped."""
+    def twin_of(self, asset_id: str) -> str:
+        """Name the twin of an asset that is dropped, and what became of it."""
         decision = self.decisions[asset_id]
         twin = self._names.get(decision.twin)
         dropped = {_stand_in(key) for key, found in self.decisions.items() if found.verdict == NEAR}
         is_kept = "was kept then" if decision.twin in dropped else "is kept"
-        named = f"{twin!r}, which {is_kept}" if twin is not None else "something that is no longer here"
-        return f"a near twin of {named}: {decision.distance:.3f} apart; `mmpipe quarantine release` lets it in"
+        return f"{twin!r}, which {is_kept}" if twin is not None else "something that is no longer here"
 
     def note(self, asset_id: str) -> str:
         """Say what an asset shares with another."""
         decision = self.decisions[asset_id]
         twin, role = self._names.get(decision.twin), decision.verdict.removeprefix("shared_")
         named = repr(twin) if twin is not None else "something that is no longer here"
-        return f"its {role} is that of {named} ({decision.distance:.3f} apart), the rest is not: one group holds both"
+        rest = "the rest is not, or cannot be told: one group holds both"
+        return f"its {role} is that of {named} ({decision.distance:.3f} apart), {rest}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from mmpipe.signals.near_assets import AssetPool, tells_something
 from mmpipe.signals.near_sounds import SoundPrints
+from mmpipe.signals.sound_prints import SoundPrint, steady_pitch
 from mmpipe.signals.text_prints import NUM_PERMUTATIONS
 from mmpipe.steps.survey_work import AssetPrints
 from mmpipe.types import Asset, Modality, Stream
 
-PRINTS_VERSION = "prints-1"  # another one prints everything anew
+PRINTS_VERSION = "prints-2"  # another one prints everything anew
+COMPARABLE = ("prints-1", PRINTS_VERSION)  # the first one marks no steady sound
 
 
 def print_rows(asset: Asset, prints: AssetPrints) -> list[dict[str, str | bytes]]:
@@ -59,10 +61,26 @@ def _telling(hashes: str) -> bytes:
     return values[tells_something(values)].tobytes()
 
 
+def printed_anew(known: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
+    """Return what is known with the prints of now where an older version made them; what was decided stands."""
+    names = ("version", "print", "heard")
+    made = fresh.select("asset_id", "role", *(pl.col(name).alias(f"{name}_now") for name in names))
+    is_older = pl.col("version").ne(PRINTS_VERSION) & pl.col("version_now").is_not_null()
+    chosen = [pl.when(is_older).then(f"{name}_now").otherwise(name).alias(name) for name in names]
+    joined = known.join(made, on=["asset_id", "role"], how="left", maintain_order="left")
+    return joined.with_columns(chosen).select(known.columns)
+
+
+def printed_now(known: pl.DataFrame) -> frozenset[str]:
+    """Return the assets whose prints need not be made anew."""
+    return frozenset(known.filter(pl.col("version") == PRINTS_VERSION)["asset_id"])
+
+
 def pool_of(rows: pl.DataFrame, asset_ids: Sequence[str]) -> AssetPool:
     """Return some assets as arrays, in the order in which they are named."""
     is_picture = pl.col("modality").is_in([Modality.VIDEO.value, Modality.IMAGE.value])
-    rows = rows.with_columns(borrowed=pl.when(is_picture & (pl.len().over("digest") > 1)).then("digest"))
+    rows = rows.with_columns(shared=pl.when(is_picture & (pl.len().over("digest") > 1)).then("digest"))
+    heard_with = _heard_with(rows)
     places = pl.DataFrame(
         {"asset_id": list(asset_ids), "place": range(len(asset_ids))}, schema={"asset_id": pl.String, "place": pl.Int64}
     )
@@ -74,7 +92,7 @@ def pool_of(rows: pl.DataFrame, asset_ids: Sequence[str]) -> AssetPool:
         .when(pl.col("modality") != Modality.TEXT.value)
         .then("role"),
     )
-    whole = told.group_by("place").agg(pl.col("compared", "shape", "borrowed").drop_nulls()).sort("place")
+    whole = told.group_by("place").agg(pl.col("compared", "shape", "shared").drop_nulls()).sort("place")
     images, videos, sounds, texts = (
         rows.filter((pl.col("role") == modality.value) & (pl.col("print") != b""))
         for modality in (Modality.IMAGE, Modality.VIDEO, Modality.AUDIO, Modality.TEXT)
@@ -82,7 +100,8 @@ def pool_of(rows: pl.DataFrame, asset_ids: Sequence[str]) -> AssetPool:
     return AssetPool(
         compared=[frozenset(roles) for roles in whole["compared"].to_list()],
         shapes=[" ".join(roles) for roles in whole["shape"].to_list()],
-        borrowed=[frozenset(digests) for digests in whole["borrowed"].to_list()],
+        shared=[frozenset(digests) for digests in whole["shared"].to_list()],
+        heard_with=heard_with,
         image_places=images["place"].to_numpy(),
         image_hashes=_joined(images, "<u8"),
         video_places=videos["place"].to_numpy(),
@@ -92,9 +111,22 @@ def pool_of(rows: pl.DataFrame, asset_ids: Sequence[str]) -> AssetPool:
         sounds=SoundPrints(
             words_T=_joined(sounds, "<u4"), heard_T=_joined(sounds, "u1", "heard") > 0, offsets=_offsets(sounds, 4)
         ),
+        pitches=np.array([steady_pitch(np.frombuffer(heard, "u1")) for heard in sounds["heard"]], np.int64),
         text_places=texts["place"].to_numpy(),
         texts_NP=_joined(texts, "<u4").reshape(-1, NUM_PERMUTATIONS),
     )
+
+
+def _heard_with(rows: pl.DataFrame) -> Mapping[str, list[SoundPrint]]:
+    """Return the different sounds of all that hold a shared picture stream, by its digest."""
+    sounds = rows.filter((pl.col("role") == Modality.AUDIO.value) & (pl.col("print") != b""))
+    held = rows.filter(pl.col("shared").is_not_null()).select("asset_id", "shared").unique()
+    pairs = held.join(sounds.select("asset_id", "print", "heard"), on="asset_id").unique(["shared", "print"])
+    found: dict[str, list[SoundPrint]] = {}
+    for digest, words, heard in pairs.select("shared", "print", "heard").sort("shared", "print").iter_rows():
+        sound = SoundPrint(start_ns=0, words_T=np.frombuffer(words, "<u4"), marks_T=np.frombuffer(heard, "u1"))
+        found.setdefault(digest, []).append(sound)
+    return found
 
 
 def _joined(rows: pl.DataFrame, kind: str, column: str = "print") -> np.ndarray:

@@ -13,7 +13,8 @@ from mmpipe.steps.commit import CommitReport
 from mmpipe.steps.external_pins import registered_names
 from mmpipe.steps.extract import ExtractReport, extract_plan
 from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
+from mmpipe.steps.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.plan import Plan, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.release import ReleaseReport, last_release, release_model, release_reason

@@ -13,7 +13,8 @@ from mmpipe.segment.clips import cut
 from mmpipe.segment.split import split_of
 from mmpipe.steps.acceptance import Acceptance, clip_text, default_group
 from mmpipe.steps.clip_filters import FILTER_STAGE, find_failing
-from mmpipe.steps.near import NO_TWINS, NearTwins, write_twins
+from mmpipe.steps.near import write_twins
+from mmpipe.steps.near_told import NO_TWINS, NearTwins
 from mmpipe.steps.replay import replay_command
 from mmpipe.steps.survey import Surveyed, write_surveyed
 from mmpipe.steps.text_origin import kept_words
@@ -33,6 +34,12 @@ from mmpipe.store.spine import (
 )
 from mmpipe.types import Asset, Clip, Drop, Modality, Split
 
+_SAME = {
+    True: "bytes in the same roles",
+    False: "streams in the same roles, though in files of other bytes,",
+    None: "streams in the same roles",  # the kept files were not looked at this time
+}
+
 
 @dataclass(slots=True, kw_only=True)
 class PartitionDraft:
@@ -41,6 +48,7 @@ class PartitionDraft:
     partition: str = ""
     kept: list[Acceptance] = field(default_factory=list)
     twins: list[tuple[Acceptance, str]] = field(default_factory=list)  # with the source id that was kept
+    same_files: dict[str, bool] = field(default_factory=dict)  # of twins by source: are their files' bytes those kept
     near: list[Acceptance] = field(default_factory=list)  # dropped, for something near them is kept
     drops: list[Drop] = field(default_factory=list)
     num_filtered: int = 0
@@ -88,12 +96,13 @@ class PartitionCount:
     used: int
     quarantined: int
     duplicates: int
-    filtered: int
+    filtered: int  # left out by rule: hidden, junk, excluded, not of the pattern
     assets: int
     clips: int
-    clip_drops: int
+    clip_drops: int  # cues, shots, utterances, whole recordings: what makes no clip where the rule looked for one
     tombstoned: int = 0
     clips_filtered: int = 0
+    clipless: int = 0  # assets of which nothing was cut, or all was filtered
 
     def row(self) -> dict[str, int | str]:
         """Return a row of plain values."""
@@ -103,12 +112,16 @@ class PartitionCount:
             "used": self.used,
             "quarantined": self.quarantined,
             "duplicates": self.duplicates,
-            "filtered": self.filtered,
+            "left out": self.filtered,
             "assets": self.assets,
             "clips": self.clips,
-            "cues dropped": self.clip_drops,
+            "cuts dropped": self.clip_drops,
         }
-        rare = {"tombstoned": self.tombstoned, "clips filtered": self.clips_filtered}
+        rare = {
+            "tombstoned": self.tombstoned,
+            "clips filtered": self.clips_filtered,
+            "assets without clips": self.clipless,
+        }
         return row | {name: count for name, count in rare.items() if count}
 
 
@@ -118,7 +131,7 @@ class JudgedDraft:
 
     rows: list[SpineRow]
     drops: list[Drop]
-    num_uncut: int  # cues that make no clip
+    num_uncut: int  # what makes no clip where one was looked for
     num_filtered: int  # clips
 
 
@@ -191,6 +204,7 @@ def commit_draft(
         clip_drops=judged.num_uncut,
         tombstoned=totals.tombstoned,
         clips_filtered=judged.num_filtered,
+        clipless=len({asset.asset_id for asset in assets} - {row.asset_id for row in judged.rows}),
     )
 
 
@@ -268,11 +282,12 @@ def _superseded(existing: pl.DataFrame, draft: PartitionDraft) -> set[str]:
 
 def _twin_drops(draft: PartitionDraft) -> Iterator[Drop]:
     for entry, kept in draft.twins:
+        what = _SAME[draft.same_files.get(entry.source_id)]
         for file in sorted(set(entry.files) - entry.dropped_files):
             yield Drop(
                 stage="list",
                 code="duplicate",
-                detail=f"the same bytes in the same roles are kept as {kept!r}",
+                detail=f"the same {what} are kept as {kept!r}",
                 file=file,
                 source_id=entry.source_id,
                 asset_id=entry.asset.asset_id if entry.asset else "",

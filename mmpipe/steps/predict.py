@@ -1,7 +1,7 @@
 """Ask a published model about raw files: through the very same ingest and extraction as a night, in a store of its own.
 
-So what a file is told now is what the batch said of the same clip; but that noise, which is mixed in for training and
-tests, is not mixed into what is asked.
+So what a file is told now is what the batch said of the same clip; but that what spoils media for training and tests
+(noise, blur, blocks) is not done to what is asked.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from mmpipe.store.snapshot import take_snapshot
 
 CORPUS = "asked"
 PARTITION = "1970-01-01"  # the store is thrown away: its date means nothing
+_SPOILING = ("noise", "degrade")  # of a rendition: for training and tests alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ class PredictReport:
     status: str  # of the version: "candidate" or "refused"
     tainted: str = ""  # why the version should no longer be used
     without_noise: tuple[str, ...] = ()  # inputs that it learnt from with noise mixed in, and is asked without
+    without_degrading: tuple[str, ...] = ()  # inputs of pictures blurred or covered, and asked about as they are
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per clip."""
@@ -124,7 +126,8 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
         unanswered=tuple(unanswered),
         status=version.status,
         tainted=str(read_taint(StoreLayout(config.store).models, version.name, version.label) or ""),
-        without_noise=_noisy_inputs(version),
+        without_noise=_spoilt_inputs(version, "noise"),
+        without_degrading=_spoilt_inputs(version, "degrade"),
     )
 
 
@@ -232,7 +235,7 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
         arrays=ArraysConfig(**made.get("arrays", {})),
         max_quarantined=1.0,
     )
-    renditions = {name: _without_noise(table) for name, table in made.get("renditions", {}).items()}
+    renditions = {name: _unspoilt(table) for name, table in made.get("renditions", {}).items()}
     source = source.model_copy(update={"renditions": renditions, "features": tuple(sorted(needed))})
     # A copy, not a new Config: there the environment would win, and MMPIPE_STORE name the real store.
     asked = config.model_copy(
@@ -253,32 +256,33 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
     return asked
 
 
-def _without_noise(table: dict[str, Any]) -> RenditionConfig:
-    """Return how media are prepared when a model is asked: a file brings its own noise, and its filters stay.
+def _unspoilt(table: dict[str, Any]) -> RenditionConfig:
+    """Return how media are prepared when a model is asked: a file brings its own noise and blur, and its filters stay.
 
     A copy, not a new one: here a rendition need not do anything.
     """
-    return RenditionConfig(**table).model_copy(update={"noise": None})
+    return RenditionConfig(**table).model_copy(update=dict.fromkeys(_SPOILING))
 
 
-def _noisy_inputs(version: Version) -> tuple[str, ...]:
-    """Return the inputs of a version that noise was mixed into, as NAME@VERSION."""
+def _spoilt_inputs(version: Version, how: str) -> tuple[str, ...]:
+    """Return the inputs of a version whose media were spoilt for training in one way, as NAME@VERSION."""
     renditions = json.loads(version.read("extraction.json")).get("renditions", {})
-    noisy = {name for name, table in renditions.items() if table.get("noise")}
+    spoilt = {name for name, table in renditions.items() if table.get(how)}
     inputs = json.loads(version.read("config.json"))["spec"]["inputs"]
     features = sorted(entry["feature"] for entry in inputs)
-    return tuple(feature for feature in features if split_feature(feature.rpartition("@")[0])[1] in noisy)
+    return tuple(feature for feature in features if split_feature(feature.rpartition("@")[0])[1] in spoilt)
 
 
 def _noiseless(version: Version, layout: StoreLayout, corpus: str, trained: dict[str, str]) -> dict[str, str]:
-    """Return the fingerprints of noisy inputs without their noise: as the version says, or else the store's notes."""
+    """Return the fingerprints of spoilt inputs as they are asked: as the version says, or else the store's notes."""
     said = json.loads(version.read("extraction.json")).get("noiseless", {})
-    noisy = _noisy_inputs(version)
-    known = {**trace_noiseless(layout, corpus, {feature: trained[feature] for feature in noisy}), **said}
-    if unknown := sorted(set(noisy) - set(known)):
+    spoilt = [feature for how in _SPOILING for feature in _spoilt_inputs(version, how)]
+    known = {**trace_noiseless(layout, corpus, {feature: trained[feature] for feature in spoilt}), **said}
+    if unknown := sorted(set(spoilt) - set(known)):
+        what = "sound with noise mixed in" if unknown[0] in _spoilt_inputs(version, "noise") else "degraded pictures"
         raise ConfigError(
-            f"{version.name}@{version.label} learnt from {unknown[0]}, sound with noise mixed in. A file is asked "
-            "about without it, and neither the version nor this store says what that feature is then. Ask in the store "
+            f"{version.name}@{version.label} learnt from {unknown[0]}, {what}. A file is asked "
+            "about as it is, and neither the version nor this store says what that feature is then. Ask in the store "
             f"that trained it, or train and release it again: mmpipe train --model {version.name}"
         )
     return known

@@ -31,6 +31,7 @@ from mmpipe.steps.ingest import draft_partitions, probe_in_workers
 from mmpipe.steps.intake import Look, look_at_corpus, look_at_listing
 from mmpipe.steps.mirror import is_mirrored, see_again
 from mmpipe.steps.near import find_twins, read_known_prints
+from mmpipe.steps.near_rows import printed_now
 from mmpipe.steps.partition_draft import judge_draft
 from mmpipe.steps.retry import EXTRACT_STAGE
 from mmpipe.steps.rights import RightsSaid
@@ -200,8 +201,9 @@ def _judge(scene: _Scene, chosen: Sequence[AssetFiles]) -> tuple[dict[str, Probe
     accepted = give_texts(config, layout, corpus, source, accepted, look.labels.labels)
     accepted, notes = add_label_numbers(accepted, source, look.labels.labels)
     prints = read_known_prints(layout, corpus, source)
-    surveyed = survey_corpus(config, layout, corpus, source, accepted, printed=set(prints["asset_id"]), anew=True)
-    near = find_twins(source, prints, surveyed.prints, surveyed.accepted, scene.homes, admitted)
+    surveyed = survey_corpus(config, layout, corpus, source, accepted, printed=printed_now(prints), anew=True)
+    labels = look.labels.labels
+    near = find_twins(source, prints, surveyed.prints, surveyed.accepted, scene.homes, admitted, labels)
     of_labels = [drop for drop in look.labels.drops if drop.source_id in ids]
     said = [*of_labels, *notes, *RightsSaid(config=source.rights, table=look.labels).faults(ids)]
     drafts = draft_partitions(surveyed.accepted, said, 0, scene.homes, source.dates.rule, scene.date, near)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmpipe.media.lifted import DAMAGED, LIFTED
-from mmpipe.steps.near import NEAR
+from mmpipe.steps.near_told import NEAR
+from mmpipe.types import Modality
 
 FILTERED = "filtered_"
 _TIME_AND_MEMORY = (
@@ -34,6 +36,10 @@ _WAYS_OUT = {
     "format_not_allowed": "formats that are not known to be safe are opened for nobody: convert it, and put it there",
     "bad_date": "it belongs to no date: mend its name or its row, or the rule in `dates` of the corpus",
 }
+_BROKEN = (
+    "only a film or a sound has a part that could be used; of broken texts, pictures and numbers there is none "
+    "({detail}). Mend it at its source, then: {retry}"
+)
 _OTHERS = (
     "that is what the bytes or the tables are, and no policy that could be bent. Mend it at its source, then: {retry}"
 )
@@ -44,21 +50,48 @@ def is_releasable(code: str) -> bool:
     return code in LIFTED or code == NEAR or code.startswith(FILTERED)
 
 
-def way_out(corpus: str, which: str, row: Mapping[str, Any]) -> str:
+def can_be_let_in(row: Mapping[str, Any]) -> bool:
+    """Say whether a row can be released; of what is damaged only films and sounds have a part that is whole."""
+    if row["code"] != DAMAGED or not row["facts"]:
+        return is_releasable(row["code"])
+    facts = json.loads(row["facts"])
+    return "tracks" in facts or facts.get("kind") in (Modality.VIDEO, Modality.AUDIO)
+
+
+def why_not(corpus: str, row: Mapping[str, Any]) -> str:
     """Say why a row of the quarantine cannot be released, and what to do instead."""
     words = {
         "what": row["file"] or row["source_id"] or row["clip_key"],
         "detail": row["detail"],
         "retry": f"mmpipe quarantine retry --corpus {corpus}",
     }
-    reason = _WAYS_OUT.get(row["code"], _OTHERS).format(**words)
+    return _WAYS_OUT.get(row["code"], _BROKEN if row["code"] == DAMAGED else _OTHERS).format(**words)
+
+
+def way_out(corpus: str, which: str, row: Mapping[str, Any]) -> str:
+    """Say why nothing of what a person named can be released, by its first row, and what can."""
     can = f"{', '.join(sorted(LIFTED))}, {NEAR}, {FILTERED}NAME"
-    return f"{which!r} is in quarantine for {row['code']!r}: {reason}. What can be released: {can}"
+    return f"{which!r} is in quarantine for {row['code']!r}: {why_not(corpus, row)}. What can be released: {can}"
 
 
-def in_vain(corpus: str, which: str, names: list[str]) -> str:
-    """Say that files were tried without a bound to their damage, and what to do."""
-    return (
-        f"{which!r} was not released: nothing of {', '.join(map(repr, names))} can be decoded ({DAMAGED!r}), however "
-        f"much may be missing. Put a whole file there, then: mmpipe quarantine retry --corpus {corpus}"
-    )
+def why_left(corpus: str, code: str, now: Mapping[str, Any] | None) -> str:
+    """Say why what was let in past a code is in quarantine all the same, by the row that it has now."""
+    if now is not None and not is_vain(code, now["code"]):
+        then = "release it, too" if can_be_let_in(now) else why_not(corpus, now)
+        return f"{code!r} no longer binds it, but it is refused for {now['code']!r} ({now['detail']}): {then}"
+    retry = f"mmpipe quarantine retry --corpus {corpus}"
+    if code == DAMAGED:
+        seen = f" ({now['detail']})" if now is not None else ""
+        return f"nothing of it can be decoded{seen}, however much may be missing. Put a whole file there, then: {retry}"
+    return f"it is refused all the same ({now['detail'] if now else ''}). Mend it at its source, then: {retry}"
+
+
+def is_vain(code: str, now: str) -> bool:
+    """Say by the code that a thing has now whether an exception lets nothing in; else it stays in force."""
+    return now == code or (code == DAMAGED and not is_releasable(now))
+
+
+def in_vain(which: str, left: Sequence[tuple[str, str]]) -> str:
+    """Say that nothing of what a person named was let in: of each file, why."""
+    told = "; ".join(f"{what!r}: {why}" for what, why in left)
+    return f"{which!r} was not released: {told}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError, SampleError
+from mmpipe.errors import ConfigError, PartialError, SampleError
 from mmpipe.features.extractor import feature_name
 from mmpipe.media.guard import open_regular
 from mmpipe.media.lifted import DAMAGED, LIFTED, LIMIT_FILE
@@ -23,8 +24,8 @@ from mmpipe.media.probe import digest_file
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.mirror import media_root
 from mmpipe.steps.progress import SILENT, Progress
-from mmpipe.steps.releasable import FILTERED, in_vain, is_releasable, way_out
-from mmpipe.steps.released import RELEASED, TAKEN_BACK, Exempt, list_released, list_undone
+from mmpipe.steps.releasable import FILTERED, can_be_let_in, in_vain, is_releasable, is_vain, way_out, why_left, why_not
+from mmpipe.steps.released import RELEASED, TAKEN_BACK, Exempt, list_released, list_undone, what_came
 from mmpipe.steps.retry import EXTRACT_STAGE, extract_again, extract_anew, forget_looks, ingest_again
 from mmpipe.steps.survey import asks_for_survey
 from mmpipe.store.admitted import admit, take_back
@@ -38,25 +39,20 @@ from mmpipe.store.spine import read_spine
 def release_quarantined(
     config: Config, corpus: str, which: str, reason: str, *, dry_run: bool = False, progress: Progress = SILENT
 ) -> tuple[Exempt, ...]:
-    """Let in every row that has a code or a file name, and ingest them; return the exceptions that were made.
+    """Let in every row that has a code or a file name, and ingest them; return what was tried.
 
-    ConfigError: there is no reason, no such row, none that can be released, or nothing of them can be decoded.
+    What is in quarantine all the same says why in its `left`; a dry run knows that only of what is never let in.
+    ConfigError: there is no reason, no such row, none that can be released, or none of them was let in. PartialError,
+    when all is done, with what came of each: too much is still in quarantine.
     """
     _require_reason(reason)
     layout = open_store(config.store, to_write=not dry_run)
-    rows = _rows_to_release(layout, corpus, which)
-    found = (
-        Exempt(
-            partition=row["partition"],
-            code=row["code"],
-            thing=_thing(config, layout, corpus, row),
-            what=row["clip_key"] if row["code"].startswith(FILTERED) else row["file"] or row["clip_key"],
-        )
-        for row in rows.iter_rows(named=True)
-    )
+    rows, others = _rows_to_release(layout, corpus, which)
+    found = (_exempt(row, _thing(config, layout, corpus, row)) for row in rows.iter_rows(named=True))
     made = tuple(dict.fromkeys(found))
+    never = tuple(_exempt(row, row["file_sha256"], why_not(corpus, row)) for row in others.iter_rows(named=True))
     if dry_run:
-        return made
+        return made + never
     broken = _broken_rows(layout, corpus)
     forget_looks(layout, corpus, rows)
     _write_down(layout, corpus, RELEASED, which, reason, made)
@@ -64,15 +60,26 @@ def release_quarantined(
         admit(layout.dataset(corpus, ADMITTED), dt, group)
     partial = ingest_again(config, layout, corpus, rows, progress)
     extract_again(config, layout, corpus, rows.filter(pl.col("stage") == EXTRACT_STAGE), progress)
-    now = _broken_rows(layout, corpus)
-    vain = tuple(entry for entry in made if entry.code == DAMAGED and now[entry.thing] >= broken[entry.thing])
+    now, refused = _broken_rows(layout, corpus), _refused(layout, corpus)
+    left = {
+        entry: why_left(corpus, entry.code, refused.get(entry.thing))
+        for entry in made
+        if entry.thing in refused or (entry.code == DAMAGED and now[entry.thing] >= broken[entry.thing])
+    }
+    vain = tuple(entry for entry in left if is_vain(entry.code, refused.get(entry.thing, {}).get("code", entry.code)))
     if vain:
         _withdraw(config, layout, corpus, which, vain, progress)
-    if len(vain) == len(made):
-        raise ConfigError(in_vain(corpus, which, sorted({entry.what for entry in vain})))
+    if len(left) == len(made):
+        raise ConfigError(in_vain(which, sorted((entry.what, why) for entry, why in left.items())))
+    tried = tuple(replace(entry, left=left.get(entry, "")) for entry in made) + never
     if partial:
-        raise partial
-    return tuple(entry for entry in made if entry not in vain)
+        raise PartialError(f"{what_came(tried)}. {partial}", partial.report)
+    return tried
+
+
+def _exempt(row: Mapping[str, Any], thing: str, left: str = "") -> Exempt:
+    what = row["clip_key"] if row["code"].startswith(FILTERED) else row["file"] or row["clip_key"] or row["source_id"]
+    return Exempt(partition=row["partition"], code=row["code"], thing=thing, what=what, left=left)
 
 
 def take_back_release(
@@ -112,7 +119,8 @@ def take_back_release(
     return undone
 
 
-def _rows_to_release(layout: StoreLayout, corpus: str, which: str) -> pl.DataFrame:
+def _rows_to_release(layout: StoreLayout, corpus: str, which: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows that can be released of what is named, and those that cannot."""
     every = read_quarantine(layout, corpus)
     asked = pl.any_horizontal(pl.col(name) == which for name in ("code", "file", "clip_key", "source_id"))
     rows, notes = every.filter(~pl.col("kept")), every.filter(pl.col("kept") & asked)
@@ -125,10 +133,10 @@ def _rows_to_release(layout: StoreLayout, corpus: str, which: str) -> pl.DataFra
     if named.is_empty():
         there = ", ".join(rows["code"].unique().sort()) or "nothing"
         raise ConfigError(f"the quarantine of {corpus!r} has no code, file or clip {which!r}; codes there: {there}")
-    chosen = named.filter(pl.col("code").map_elements(is_releasable, return_dtype=pl.Boolean))
-    if chosen.is_empty():
+    can = pl.Series([can_be_let_in(row) for row in named.iter_rows(named=True)], dtype=pl.Boolean)
+    if not can.any():
         raise ConfigError(way_out(corpus, which, named.row(0, named=True)))
-    return chosen
+    return named.filter(can), named.filter(~can)
 
 
 def _require_reason(reason: str) -> None:
@@ -176,12 +184,19 @@ def _broken_rows(layout: StoreLayout, corpus: str) -> Counter[str]:
     return Counter(sha256 for code, sha256 in rows.iter_rows() if code == DAMAGED or not is_releasable(code))
 
 
+def _refused(layout: StoreLayout, corpus: str) -> dict[str, dict[str, Any]]:
+    """Return by digest, or by the key of a clip that a filter left out, the row of what is refused now."""
+    rows = read_quarantine(layout, corpus).filter(~pl.col("kept") & (pl.col("stage") != EXTRACT_STAGE))
+    found = {row["clip_key"] or row["file_sha256"]: row for row in rows.iter_rows(named=True)}
+    return {thing: row for thing, row in found.items() if thing}
+
+
 def _withdraw(
     config: Config, layout: StoreLayout, corpus: str, which: str, vain: Sequence[Exempt], progress: Progress
 ) -> None:
     """Take exceptions back that let nothing in: nothing is left of them but the marks, and why in the audit log."""
     rows = pl.DataFrame([{"partition": it.partition, "file": it.what, "file_sha256": it.thing} for it in vain])
-    _write_down(layout, corpus, TAKEN_BACK, which, "nothing of it can be decoded", vain)
+    _write_down(layout, corpus, TAKEN_BACK, which, "nothing of it was let in", vain)
     for dt, group in _by_partition(vain):
         take_back(layout.dataset(corpus, ADMITTED), dt, group)
     ingest_again(config, layout, corpus, rows, progress)

@@ -26,10 +26,19 @@ class Exempt:
     code: str
     thing: str  # sha256 of the file, or key of the clip
     what: str  # its name, where the store still has it
+    left: str = ""  # why it is in quarantine all the same; "" where it was let in
 
     def row(self) -> dict[str, Any]:
         """Return a row of plain values."""
         return {"dt": self.partition, "code": self.code, "what": self.what or self.thing, "thing": self.thing}
+
+
+def what_came(tried: Iterable[Exempt]) -> str:
+    """Say in a line which of what was tried was let in, and why the rest is left."""
+    entries = list(tried)
+    let_in = ", ".join(repr(entry.what) for entry in entries if not entry.left)
+    left = "; ".join(f"{entry.what!r}: {entry.left}" for entry in entries if entry.left)
+    return f"released: {let_in}" + (f"; left: {left}" if left else "")
 
 
 def list_released(layout: StoreLayout, corpus: str) -> tuple[Exempt, ...]:
@@ -51,6 +60,18 @@ def list_still_used(layout: StoreLayout, corpus: str, undone: Iterable[Exempt]) 
     used = set(assets["file_sha256"])
     names = {entry.what for entry in undone if entry.thing in used and not {entry.thing, entry.what} & gone}
     return tuple(sorted(names))
+
+
+def released_before(layout: StoreLayout, corpus: str, rows: pl.DataFrame) -> pl.Series:
+    """Say of rows of the quarantine whether what they name was let in past that code before, in vain or taken back."""
+    known = [*list_admitted(layout, corpus), *list_taken_back(layout, corpus)]
+    pairs = pl.DataFrame(
+        [(code, thing) for _, code, thing in known], schema={"code": pl.String, "thing": pl.String}, orient="row"
+    ).unique()
+    things = rows.select("code", thing=pl.when(pl.col("clip_key") == "").then("file_sha256").otherwise("clip_key"))
+    marks = pairs.with_columns(before=pl.lit(True))
+    found = things.join(marks, on=["code", "thing"], how="left", maintain_order="left")
+    return found["before"].fill_null(False)
 
 
 def reasons_of(layout: StoreLayout, corpus: str) -> dict[tuple[str, str], str]:

@@ -35,7 +35,8 @@ from mmpipe.store.schema import read_schema
 from mmpipe.store.snapshot import Snapshot
 from mmpipe.store.spine import read_spine
 
-_FATES = ("used", "quarantined", "duplicates", "filtered", "tombstoned")
+# As the store's totals call them, and as people are told: clips that a filter leaves out are something else.
+_FATES = {name: name for name in ("used", "quarantined", "duplicates", "tombstoned")} | {"filtered": "left out"}
 
 
 def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoint: str = "") -> Path:
@@ -124,7 +125,9 @@ def _funnel(layout: StoreLayout, corpus: str, live: pl.DataFrame, written: int) 
             Tally(label="clips", count=live.height),
             Tally(label="feature values", count=written),
         ),
-        fates=tuple(Tally(label=name, count=count) for name, count in fates.items() if count or name != "tombstoned"),
+        fates=tuple(
+            Tally(label=_FATES[name], count=count) for name, count in fates.items() if count or name != "tombstoned"
+        ),
     )
 
 

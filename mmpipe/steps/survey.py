@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 
 import polars as pl
 
@@ -32,9 +33,9 @@ from mmpipe.types import Asset, Drop, Stream, digest_of
 
 FUNCTION = "mmpipe.steps.survey_worker:survey_assets"
 SURVEY_BATCH = 8
-_VERSION = "survey-1"  # another one surveys everything anew
+SURVEY_VERSION = "survey-2"  # another one surveys everything anew
 _BY_CONTENT = (ClipRule.SHOTS, ClipRule.SPEECH)
-_LEAST_TOLD = 1e-4  # of a duration: less is no time
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 # What another run may find otherwise; all else is kept with the asset.
 _PASSING = frozenset({"changed_since_ingest", "changed_while_reading", "unreadable", "outside_root", "not_regular"})
 
@@ -114,7 +115,7 @@ def survey_corpus(
             if survey.prints:
                 prints[survey.asset_id] = survey.prints
     return Surveyed(
-        accepted=tuple(_noted(entry) for entry in entries),
+        accepted=tuple(_noted(entry, known.lost_of(entry)) for entry in entries),
         is_asked=True,
         records=known.records,
         signals=known.signals_with(rows),
@@ -140,7 +141,7 @@ def write_surveyed(layout: StoreLayout, corpus: str, partition: str, surveyed: S
 def survey_settings(source: CorpusConfig) -> str:
     """Return the digest of all that a survey's outcome depends on but the asset; filters choose among its clips."""
     clips, limits = source.clips.model_dump_json(), source.limits.model_dump_json()
-    return digest_of(_VERSION, clips, limits, repr(_max_missing(source)), str(source.dedup.near))
+    return digest_of(SURVEY_VERSION, clips, limits, repr(_max_missing(source)), str(source.dedup.near))
 
 
 def _max_missing(source: CorpusConfig) -> float | None:
@@ -188,6 +189,11 @@ class _Known:
             self.lifted[asset.asset_id] = digest_of(self.settings, *lifts)
         record = self.records.get(asset.asset_id)
         return record if record and record.settings == self.settings_of(asset.asset_id) else None
+
+    def lost_of(self, entry: Acceptance) -> Mapping[str, float]:
+        """Return by role what a decoder lost of an asset; 0 where all could be decoded, but not strictly."""
+        record = self.record_of(entry.asset) if entry.asset else None
+        return record.lost if record else {}
 
     def signals_with(self, rows: Iterable[tuple[object, ...]]) -> pl.DataFrame:
         """Return the signals that are known, and those of this run, each by the settings of its asset."""
@@ -275,7 +281,7 @@ def _marked(entry: Acceptance, asset: Asset, record: SurveyRecord) -> Acceptance
     return entry if streams == asset.streams else replace(entry, asset=replace(asset, streams=streams))
 
 
-def _noted(entry: Acceptance) -> Acceptance:
+def _noted(entry: Acceptance, lost: Mapping[str, float] = _NOTHING) -> Acceptance:
     """Return an entry with a note for a person on every damaged stream."""
     notes = [
         Drop(
@@ -290,13 +296,13 @@ def _noted(entry: Acceptance) -> Acceptance:
             kept=True,
         )
         for stream in (entry.asset.streams if entry.asset else ())
-        if stream.lost_share and entry.asset
+        if (stream.lost_share or stream.role in lost) and entry.asset
     ]
     return replace(entry, drops=(*entry.drops, *notes)) if notes else entry
 
 
 def _told_loss(stream: Stream) -> str:
-    if stream.lost_share < _LEAST_TOLD:
+    if not stream.lost_share:
         return f"a strict decoder refuses a part of the file, though no time of its {stream.role} is lost"
     return f"{stream.lost_share:.2%} of the {stream.role} cannot be decoded"
 

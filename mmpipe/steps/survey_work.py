@@ -40,7 +40,7 @@ class AssetPrints:
     video_hashes: str = ""  # uint64 [T], pHash of the first frame of every second
     sound_start_ns: int = 0
     sound_words: str = ""  # uint32 [T], one of every 11.6 ms
-    sound_heard: str = ""  # uint8 [T], 1 where there is no silence
+    sound_heard: str = ""  # uint8 [T], the marks of a `SoundPrint`: 0 where there is silence
     text: str = ""  # uint32 [128], MinHash of the characters
 
 
@@ -78,7 +78,7 @@ class AssetSurvey:
     asset_id: str
     cuts_ns: tuple[int, ...] = ()
     speech_ns: tuple[tuple[int, int], ...] = ()
-    lost: tuple[LostShare, ...] = ()  # of damaged streams only
+    lost: tuple[LostShare, ...] = ()  # of damaged streams only; 0 where all could be decoded, but not strictly
     faults: tuple[FileFault, ...] = ()
     clips: tuple[SurveyedClip, ...] = ()
     prints: AssetPrints | None = None

@@ -97,7 +97,8 @@ def _survey_file(work: SurveyWork, streams: list[Stream], found: _Found) -> None
         meter, loss = survey_file(descriptor, streams, work.limits, make_meter, work.max_missing)
     found.pictures = meter.pictures_measured() or found.pictures
     found.sound = meter.sound_measured() or found.sound
-    found.lost += [LostShare(role=role, share=share) for role, share in sorted(loss.shares.items()) if share]
+    shares = sorted(loss.shares.items())
+    found.lost += [LostShare(role=role, share=share) for role, share in shares if share or loss.is_refused]
 
 
 @contextmanager
@@ -167,7 +168,7 @@ def _prints(entry: AssetToSurvey, found: _Found) -> AssetPrints:
         video_hashes=_hex(seen.hashes_T) if seen else "",
         sound_start_ns=heard.start_ns if heard else 0,
         sound_words=_hex(heard.words_T) if heard else "",
-        sound_heard=_hex(heard.heard_T.astype(np.uint8)) if heard else "",
+        sound_heard=_hex(heard.marks_T) if heard else "",
         text=_hex(text),
     )
 

@@ -25,7 +25,7 @@ STREAM_PRINTS = TableKind(
         ("digest", pl.String),  # of the stream
         ("version", pl.String),  # of the way prints are made
         ("print", pl.Binary),  # little-endian words; empty where the stream cannot be compared
-        ("heard", pl.Binary),  # of sound: a byte for every word, 0 where it is silent
+        ("heard", pl.Binary),  # of sound: a byte for every word, 0 where it is silent, over 1 where it is steady
         ("settings", pl.String),  # digest of the thresholds that decided
         ("verdict", pl.String),  # "" kept; near_duplicate: dropped; let_in: by hand; shared_*: with a note
         ("twin", pl.String),  # what stands for the asset that it is a twin of, by `twin_name`

@@ -20,25 +20,25 @@ MEANING = {
     "has_audio": "whether sound was decoded in it",
     "has_image": "whether its asset has a still picture",
     "has_text": "whether something is said in it",
-    "loudness_lufs": "integrated loudness (ITU-R BS.1770-4, mono)",
-    "peak_dbfs": "largest sample, 0 being full scale",
+    "loudness_lufs": "integrated loudness (ITU-R BS.1770-4, mono); -70, its absolute gate, for all that is quieter",
+    "peak_dbfs": "largest sample, 0 being full scale; -120 for all that is smaller, as digital silence",
     "clipping_share": "share of samples in runs at full scale",
     "silence_share": "share of time under -60 dBFS",
     "speech_share": "share of time in which somebody speaks",
     "brightness": "mean gray level, white being 1",
     "contrast": "deviation of the gray levels, white being 1",
     "sharpness": "variance of the Laplacian",
-    "motion": "mean change from frame to frame, white being 1",
-    "black_share": "share of frames that are black",
-    "frozen_share": "share of frames that are as the one before",
+    "motion": "mean change from frame to frame of its video, per second, white being 1; 0 for a single frame",
+    "black_share": "share of the video's frames that are black",
+    "frozen_share": "share of the video's frames that are as the one before; 1 for a single frame",
     "num_shots": "how many shots of the video it touches",
     "text_characters": "length of its text",
     "text_words": "words of its text",
     "repetition_share": "share of the text in phrases of five words that were there before",
     "language": "ISO 639-1 code of the text, empty where it cannot be told",
     "language_confidence": "how sure that is, 0 to 1",
-    "av_offset_s": "start of the asset's sound minus start of its pictures",
-    "damaged_share": "largest share of a track of its asset that could not be decoded; above 0 it is damaged",
+    "av_offset_s": "start of the asset's sound minus start of its pictures; null unless it has both",
+    "damaged_share": "largest share of a track of its asset that is lost; above 0 it is damaged; null without tracks",
 }
 
 
@@ -66,7 +66,9 @@ configs:
 # The signals of {dataset.corpus}
 
 One row per clip that was looked at when it was taken in, in plain Parquet: also of clips that a filter left out, and
-of those that are no longer cut. A column is null where it does not apply, as loudness is without sound.
+of those that are no longer cut. A column is null only where it does not apply: the sound, the pictures or the text
+that it tells of is not in the clip (`has_audio`, `has_video`, `has_image`, `has_text`). What is silent or does not
+move has a number.
 
 | column | meaning |
 |---|---|

@@ -37,7 +37,7 @@ class SurveyRecord:
     settings: str
     cuts_ns: tuple[int, ...] = ()
     speech_ns: tuple[tuple[int, int], ...] = ()
-    lost: Mapping[str, float] = field(default_factory=dict)  # share of a stream's duration, by role; 0 is left out
+    lost: Mapping[str, float] = field(default_factory=dict)  # share of a damaged stream's duration, by role
     faults: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # by the file's sha256: code and detail
 
 

@@ -257,6 +257,20 @@ def test_what_somebody_else_works_on_ends_with_75(project: Path, mmpipe: Type) -
     assert mmpipe(project, "run", "--dt", DT).code == 0
 
 
+def test_what_an_ingest_leaves_out_is_listed_on_request(tmp_path: Path, mmpipe: Type) -> None:
+    write_pairs(tmp_path / "media", ["one"])
+    write_text(tmp_path / "media" / ".note", "hidden\n")
+    write_config(tmp_path, 'clips = { rule = "shots" }')
+    told = mmpipe(tmp_path, "ingest", "--dt", DT)
+    assert "left out" in told.out and "cuts dropped" in told.out and "cues" not in told.out
+    assert "1 asset has no clip: mmpipe quarantine ls" in told.err
+    said = mmpipe(tmp_path, "ingest", "--dt", DT, "--json").json()
+    assert said["left_out"] == [{"name": ".note", "reason": "hidden"}]
+    (row,) = said["partitions"]
+    assert (row["files"], row["used"], row["left out"], row["clips"], row["assets without clips"]) == (3, 2, 1, 0, 1)
+    assert mmpipe(tmp_path, "ingest", "--dt", DT, "--dry-run", "--json").json() == {"due": ""}
+
+
 def test_labels_that_name_no_file_are_said(tmp_path: Path, mmpipe: Type) -> None:
     write_pairs(tmp_path / "media", ["one"])
     write_text(tmp_path / "labels.jsonl", '{"id": "gh\\u001bost", "word": "x"}\n')

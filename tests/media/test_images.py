@@ -62,3 +62,18 @@ def test_broken_and_large_ones_are_refused(tmp_path, read):
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:1500])
     with pytest.raises(SampleError, match="decode_error"):
         read("a.jpg", needs)
+
+
+def test_the_limit_of_pixels_is_the_configs_and_not_pillows(tmp_path, read):
+    """Pillow refuses 179 million pixels by itself, twice as many for good: a released picture has more."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.new("1", (19_000, 19_000)).save(tmp_path / "a.png")
+    needs = ImageNeeds(width_px=8, height_px=8, gray=True)
+    assert read("a.png", needs, pixels=361_000_000).shape == (8, 8)
+    with pytest.raises(
+        SampleError, match=r"19000 x 19000 pixels, limits.pixels allows 360999999: .*quarantine release"
+    ):
+        read("a.png", needs, pixels=360_999_999)
+    with pytest.raises(SampleError, match=r"limit_pixels: .*361000000 pixels, limits.pixels allows 33177600"):
+        read("a.png", needs)
+    assert before == Image.MAX_IMAGE_PIXELS

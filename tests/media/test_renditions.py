@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mmpipe.config import LimitsConfig
 from mmpipe.errors import ConfigError, SampleError
 from mmpipe.media.decode import MediaSource, decode_clips
 from mmpipe.media.ffmpeg import ffmpeg_version, find_ffmpeg
-from mmpipe.media.filters import AUDIO_FILTERS, VIDEO_FILTERS, parse_filter
+from mmpipe.media.filters import AUDIO_FILTERS, VIDEO_FILTERS, Filter, parse_filter
 from mmpipe.media.probe import ProbedFile
 from mmpipe.media.renditions import CODE, prepare_arguments, prepared_source
 from mmpipe.types import AudioClip, AudioNeeds, Clip, Modality, VideoClip, VideoNeeds
@@ -210,7 +211,15 @@ def snr_db(heard_N: np.ndarray, clean_N: np.ndarray) -> float:
         ("volume=volume=1e9", "must be a number"),
         ("volume=volume=101", "from 0 to 100"),
         ("volume", "needs volume"),
-        ("volume=0.5", "is no parameter"),
+        ("volume=", "needs volume"),
+        ("volume=loud", "volume = 'loud' must be a number from 0 to 100, or from -60dB to 60dB"),
+        ("volume=volume=1:2", "'2' is no parameter"),
+        ("acompressor=0.5", "'0.5' is no parameter; each is key=value"),
+        ("acompressor=threshold=3dB", "or from -60dB to 0dB"),
+        ("bass=g=6dB", "g = '6dB' must be a number from -40 to 40, without a unit"),
+        ("afftdn=12:-25:white:1", "'1' is no parameter"),
+        ("highpass=f=100:frequency=200", "once"),
+        ("dynaudnorm=poles=2", "'poles=2' is no parameter"),
         ("volume=volume=1:eval=frame", "no parameter"),
         ("volume=volume=1,amovie=x", "must be a number"),
         ("volume=volume=1;[a]anull", "must be a number"),
@@ -226,9 +235,48 @@ def test_what_is_not_on_the_list_is_refused(text: str, says: str) -> None:
         parse_filter(text, Modality.AUDIO)
 
 
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("volume=-6dB", "volume=volume=0.501187234"),
+        ("acompressor=threshold=-20dB:ratio=4:makeup=6dB", "acompressor=threshold=0.1:ratio=4:makeup=1.995262315"),
+        ("agate=threshold=-20dB", "agate=threshold=0.1"),
+        ("alimiter=limit=-12dB", "alimiter=limit=0.251188643"),
+        ("highpass=3000", "highpass=f=3000"),
+        ("equalizer=1000:gain=9", "equalizer=f=1000:g=9"),
+        ("loudnorm=-30:5:-3", "loudnorm=I=-30:LRA=5:TP=-3"),
+    ],
+)
+def test_short_forms_mean_what_ffmpeg_says(
+    short: str, long: str, tmp_path: Path, probe: Callable[..., ProbedFile], opened: Opened, clip: MakeClip
+) -> None:
+    write_click(tmp_path / "click.wav", at=10_007)
+    source = opened(probe("click.wav"))[Modality.AUDIO]
+    plain, told, meant = (hear(source, clip(0, 1.5), filters, tmp_path) for filters in ((), (short,), (long,)))
+    assert np.abs(told - meant).max() < 1e-6 and np.abs(told - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize("filters", [AUDIO_FILTERS, VIDEO_FILTERS])
+def test_short_forms_are_in_the_order_of_ffmpeg(filters: Mapping[str, Filter]) -> None:
+    for name, allowed in filters.items():
+        told = subprocess.run([find_ffmpeg(), "-hide_banner", "-h", f"filter={name}"], capture_output=True, text=True)
+        found = re.findall(r"^ {1,4}(\w+) +<\w+> +\S+ (.+)$", told.stdout, re.MULTILINE)
+        means: dict[str, list[str]] = {}  # options of one meaning are one, under several names
+        for option, meaning in found:
+            means.setdefault(meaning, []).append(option)
+        assert len(means) >= max(len(allowed.order), bool(allowed.aliases)), told.stderr
+        for names, key in zip(means.values(), allowed.order, strict=False):
+            assert key in names, f"{name}: {key} is not {names}"
+        for alias, key in allowed.aliases.items():
+            assert any({alias, key} <= set(names) for names in means.values()), f"{name}: {alias} is not {key}"
+
+
 def test_a_filter_has_one_spelling() -> None:
     assert parse_filter("afftdn=nr=12.0:nf=-25", Modality.AUDIO).text == "afftdn=nf=-25:nr=12"
     assert parse_filter("volume=volume=-6.0dB", Modality.AUDIO).text == "volume=volume=-6dB"
+    assert parse_filter("volume=10dB", Modality.AUDIO).text == "volume=volume=10dB"
+    assert parse_filter("highpass=200:poles=1", Modality.AUDIO).text == "highpass=f=200:p=1"
+    assert parse_filter("scale=320:h=240", Modality.VIDEO).text == "scale=height=240:width=320"
     with pytest.raises(ConfigError, match="no filter 'afftdn' for video"):
         parse_filter("afftdn", Modality.VIDEO)
     with pytest.raises(ConfigError, match="to 240"):

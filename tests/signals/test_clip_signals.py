@@ -61,6 +61,17 @@ def test_an_image_has_a_look_but_no_motion() -> None:
     assert (row.motion, row.black_share, row.num_shots, row.loudness_lufs, row.language) == (None,) * 5
 
 
+def test_what_is_there_has_a_number_however_silent_and_still() -> None:
+    pictures, loudness = PictureMeter(), LoudnessMeter()
+    pictures.push(np.zeros((9, 16, 3), np.uint8), 0)
+    loudness.push(np.zeros(16_000))
+    row = clip_signals(AssetSignals(pictures=pictures.finish(), loudness=loudness.finish()), 0, SECOND_NS, "...")
+    of_tracks = {"damaged_share"}  # of the asset as its files were read
+    assert {name for name, value in asdict(row).items() if value is None} == of_tracks
+    assert (row.loudness_lufs, row.peak_dbfs, row.speech_share) == (-70.0, -120.0, 0.0)
+    assert (row.motion, row.frozen_share, row.num_shots, row.language) == (0.0, 1.0, 1, "")
+
+
 def test_clip_beyond_the_streams_has_none_of_them() -> None:
     row = clip_signals(asset(), 50 * SECOND_NS, 51 * SECOND_NS, "  ")
     assert (row.has_video, row.has_audio, row.has_text) == (False, False, False)

@@ -88,7 +88,7 @@ def test_peak_of_a_range() -> None:
     signal[8_000] = 0.5
     series = measure(signal, start_ns=SECOND_NS)
     assert summarise_loudness(series, SECOND_NS, 2 * SECOND_NS).peak_dbfs == pytest.approx(-6.02, abs=0.01)
-    assert summarise_loudness(series, SECOND_NS, SECOND_NS + 5 * HOP_NS).peak_dbfs is None
+    assert summarise_loudness(series, SECOND_NS, SECOND_NS + 5 * HOP_NS).peak_dbfs == -120.0
 
 
 def test_clipping_counts_runs_of_three() -> None:
@@ -106,9 +106,11 @@ def test_silence_share() -> None:
     assert summarise_loudness(measure(signal), 0, 4 * SECOND_NS).silence_share == pytest.approx(0.75, abs=0.01)
 
 
-def test_silence_and_nothing_have_no_loudness() -> None:
+def test_silence_has_the_floors_and_nothing_has_no_loudness() -> None:
     silence = summarise_loudness(measure(np.zeros(16_000)), 0, SECOND_NS)
-    assert (silence.loudness_lufs, silence.silence_share) == (None, 1.0)
+    assert (silence.loudness_lufs, silence.peak_dbfs, silence.silence_share) == (-70.0, -120.0, 1.0)
+    faint = summarise_loudness(measure(tone(1000, -90, 1)), 0, SECOND_NS)
+    assert faint.loudness_lufs == -70.0 and faint.peak_dbfs == pytest.approx(-90.0, abs=0.1)
     assert summarise_loudness(measure(np.zeros(0)), 0, SECOND_NS).silence_share is None
     assert summarise_loudness(measure(np.zeros(16_000)), 5 * SECOND_NS, 6 * SECOND_NS).silence_share is None
 

@@ -62,7 +62,7 @@ def test_sharpness_is_opencvs_and_falls_with_blur() -> None:
 def test_ranges_without_frames_say_nothing() -> None:
     assert summarise_pictures(measure([]), 0, FRAME_NS).brightness is None
     one = summarise_pictures(measure([gray(9)]), 0, FRAME_NS)
-    assert (one.motion, one.frozen_share, one.black_share) == (None, None, 1.0)
+    assert (one.motion, one.frozen_share, one.black_share) == (0.0, 1.0, 1.0)
     assert summarise_pictures(measure([gray(9)]), FRAME_NS, FRAME_NS).brightness is None
 
 

@@ -19,6 +19,7 @@ from mmpipe.signals.sound_prints import (
     SoundPrinter,
     compare_sound_prints,
     cut_sound_print,
+    steady_pitch,
 )
 
 
@@ -107,3 +108,22 @@ def test_silence_and_snippets_match_nothing() -> None:
     assert len(packed) == 3
     assert len(SoundIndex(packed).query(packed)) == 0
     assert len(SoundIndex(pack_sound_prints([])).query(packed)) == 0
+
+
+def test_a_steady_tone_has_a_pitch_through_codecs_and_what_changes_has_none(corpora: Path) -> None:
+    times_s = np.arange(3 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    for hz in (60, 440, 3000):
+        tone = 0.2 * np.sin(2 * np.pi * hz * times_s)
+        pitch = steady_pitch(print_of(tone).marks_T)
+        assert pitch > 0 and print_of(tone).heard_T.all()
+        for codec, container, bits_per_s in (("aac", "adts", 48_000), ("mp3", "mp3", 64_000)):
+            coded = encode_again(tone, codec, container, 44_100, bits_per_s)
+            assert abs(steady_pitch(print_of(coded).marks_T) - pitch) <= 1
+    beeps = 0.2 * np.sin(2 * np.pi * 440 * times_s) * (times_s % 0.5 < 0.25)
+    noise = np.random.default_rng(3).normal(0, 0.1, len(times_s))
+    said = utterances(corpora / "grid" / "raw")
+    others = [beeps, noise, np.zeros(len(times_s)), tone[:4_000], *said]
+    for wave_N in said:
+        hum_N = np.sin(2 * np.pi * 50 * np.arange(len(wave_N)) / SAMPLE_RATE_HZ)
+        others += [wave_N + 0.3, wave_N + np.sqrt(10 * 2 * np.square(wave_N).mean()) * hum_N]
+    assert [steady_pitch(print_of(wave_N).marks_T) for wave_N in others] == [0] * len(others)

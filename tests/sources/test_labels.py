@@ -82,6 +82,14 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
         assert read_labels(LabelsConfig(file=tmp_path / name)).columns == ("id", "x")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(("name", "text"), [("l.csv", "id,x\nä,1\n"), ("l.jsonl", '{"id": "ä", "x": 1}\n')])
+def test_a_table_with_a_mark_is_read_in_its_encoding(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    marked = text if encoding in ("utf-16", "utf-32") else f"\ufeff{text}"
+    (tmp_path / name).write_bytes(marked.encode(encoding))
+    assert [row.key for row in read_labels(LabelsConfig(file=tmp_path / name)).rows] == ["ä"]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -97,7 +105,25 @@ def test_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
         ("l.jsonl", b'{"id": null}\n', "row 1 has no value in the key column"),
         ("l.csv", b"id,x\na,1,2,3\n", "not a CSV table's row: it has 4 cells, the header 2"),
         ("l.csv", b"id,x\n\xff\xfe,1\n", "not a CSV table's row: it is not in UTF-8"),
-        ("l.csv", b"i\xffd,x\na,1,2\n", "not a CSV table in UTF-8 with a header"),
+        (
+            "l.csv",
+            b"i\xffd,x\na,1,2\n",
+            r"l.csv is not in UTF-8: its header has the byte 0xff \('ÿ' in cp1252\).* UTF-8",
+        ),
+        (
+            "l.csv",
+            "id,größe\na,1\n".encode("cp1252"),
+            r"its header has the byte 0xf6 \('ö' in cp1252\).*save the table",
+        ),
+        ("l.csv", "id,x\na,1\n".encode("utf-16-le"), "UTF-16 without its mark: save the table as UTF-8"),
+        ("l.jsonl", '{"id": "a"}\n'.encode("utf-16-be"), "UTF-16 without its mark: save the table as UTF-8"),
+        ("l.csv", "id,x\na,1\n".encode("utf-16")[:-1], "marked as UTF-16, and is not: .*save the table as UTF-8"),
+        (
+            "l.jsonl",
+            '{"id": "ö"}\n'.encode("cp1252"),
+            r"it has the byte 0xf6 \('ö' in cp1252\).*save the table as UTF-8",
+        ),
+        ("l.csv", b'"i"d,x\na,1,2\n', "not a CSV table with a header: its first line"),
         ("l.parquet", b"PAR1", "not a Parquet table"),
     ],
 )
@@ -132,7 +158,7 @@ def test_a_bad_row_is_a_fault_and_the_others_stand(tmp_path: Path) -> None:
     details = [fault.detail for fault in table.faults]
     assert details[0] == "row 2 has no value in the key column 'id'"
     assert details[3] == "row 5 has \"['b']\", which is no name, in the key column 'id'"
-    assert details[4].startswith("line 7 is not JSON in UTF-8") and "infinite number" in details[8]
+    assert details[4].startswith("line 7 is not JSON: ") and "infinite number" in details[8]
 
 
 def test_a_bad_row_of_a_csv_table_is_a_fault_too(tmp_path: Path) -> None:

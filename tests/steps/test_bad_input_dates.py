@@ -186,6 +186,7 @@ def test_cues_are_trimmed_or_dropped_with_a_reason(tmp_path: Path) -> None:
     config = make_config(tmp_path, clips={"rule": "cues"})
     (count,) = ingest(config).partitions
     assert (count.files, count.used, count.clips, count.clip_drops) == (3, 3, 2, 5)
+    assert count.row()["cuts dropped"] == 5 and count.row()["assets without clips"] == 1
     rows = read_spine(StoreLayout(config.store), CORPUS).select("start_ns", "end_ns", "text").sort("start_ns").rows()
     assert rows == [(0, 1_000_000_000, "yes"), (1_500_000_000, 2_000_000_000, "no")]
     assert reasons(config) == {"cue_past_end": 1, "bad_cue": 1, "clip_too_short": 1, "duplicate_clip": 1, "no_cues": 1}

@@ -32,7 +32,8 @@ from corpus_maker import (
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, PartialError
-from mmpipe.steps.ingest import IngestReport, ingest_corpus, ingest_reason
+from mmpipe.steps.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.inspect import find_clips
 from mmpipe.steps.night import run_night, what_is_due
 from mmpipe.steps.open import open_corpus

@@ -63,7 +63,7 @@ def test_a_label_for_a_file_that_is_not_there_is_reported(tmp_path: Path) -> Non
     config = labelled(tmp_path, {"id": "one", "word": "yes"}, {"id": "ghost", "word": "no"})
     report = ingest(config)
     assert report.unmatched_labels == ("ghost",)
-    assert "1 label names no file, such as ghost" in report.summary()
+    assert "1 label names no file, such as 'ghost'" in report.summary()
     assert words_of(config) == {"one": "yes", "two": "", "three": ""}
 
 

@@ -92,6 +92,26 @@ def test_tars_are_joined_by_webdataset_key_and_extracted(tmp_path):
     assert [(one.written, one.quarantined) for one in done.features] == [(3, 0), (3, 0)]
 
 
+def test_archives_that_the_pattern_passes_over_are_named(tmp_path):
+    pack(tmp_path / "media/s-0.tar", {"a.wav": tone(300, tmp_path), ".hidden.wav": b"x"})
+    for name in ("deep/s-1.tar.gz", "s-2.tgz", "README.md", ".note"):
+        pack(tmp_path / "media" / name, {"b.wav": tone(400, tmp_path)})
+    config = make(tmp_path)
+    report = ingest(config)
+    assert {(entry.name, str(entry.reason)) for entry in report.left_out} == {
+        ("README.md", "pattern"),
+        ("deep/s-1.tar.gz", "pattern"),
+        ("s-2.tgz", "pattern"),
+        ("s-0.tar/.hidden.wav", "hidden"),
+    }
+    assert list(report.notes()) == [
+        "2 archives do not fit source.pattern, such as 'deep/s-1.tar.gz': correct the pattern to take them in"
+    ]
+    assert report.table()[0]["left out"] == 4 and "filtered" not in report.table()[0]
+    taken = ingest(make(tmp_path, source={"kind": "tars", "pattern": "**/*.tar.gz"}))
+    assert sum("archive does not fit" in note or "archives do not fit" in note for note in taken.notes()) == 1
+
+
 def test_a_run_with_nothing_new_fetches_and_writes_nothing(tmp_path):
     pack(tmp_path / "media/s-0.tar", {"a.wav": tone(300, tmp_path), "b.wav": b"broken", "../c.wav": b"x"})
     config = make(tmp_path)
@@ -345,7 +365,58 @@ def test_rows_that_cannot_be_read_keep_no_other_out(tmp_path):
     assert sources(config) == ["a", "b"]
     assert drops(config) == {"row 2": "row_unreadable", "row 3": "row_unreadable"}
     (told,) = probe_again(config, CORPUS, ["row 2"])
-    assert told["what"] == "row_unreadable" and told["detail"].startswith("the table, line 2 is not JSON in UTF-8")
+    assert told["what"] == "row_unreadable" and told["detail"].startswith("the table, line 2 is not JSON: ")
+
+
+def test_a_cell_that_is_no_name_and_no_text_makes_its_row_unreadable(tmp_path):
+    write_pairs(tmp_path / "media", ["a"])
+    rows = [
+        {"id": "ok", "path": "a.wav", "caption": 7},
+        {"id": "object", "path": {"x": 1}, "caption": "said"},
+        {"id": "named", "path": {"bytes": "UklGRg==", "path": "a.wav"}, "caption": "said"},
+        {"id": "number", "path": 7, "caption": "said"},
+        {"id": "listed", "path": ["a.wav"], "caption": "said"},
+        {"id": "lines", "path": "a.wav", "caption": ["l"]},
+        {"id": "keyed", "path": "a.wav", "caption": {"text": "l"}},
+        {"id": ["l"], "path": "a.wav", "caption": "said"},
+        {"id": float("inf"), "path": "a.wav", "caption": "said"},
+        {"id": "endless", "path": "a.wav", "caption": float("inf")},
+        {"id": "half", "path": "a.wav", "caption": "\ud800"},
+        {"id": "silent", "path": {"bytes": None, "path": None}, "caption": "said"},
+        {"id": "none", "path": float("nan"), "caption": "said so"},
+    ]
+    config = table_config(tmp_path, rows)
+    count = ingest(config).partitions[0]
+    assert mirrored(config) == {"ok/audio.wav", "ok/text.txt", "silent/text.txt", "none/text.txt"}
+    assert drops(config) == {f"row {number}": "row_unreadable" for number in range(2, 12)}
+    assert (count.used, count.quarantined) == (4, 10)
+    told = read_quarantine(StoreLayout(config.store), CORPUS).sort("file")
+    details = dict(zip(told["file"], told["detail"], strict=True))
+    assert "row 2 of the table, id = 'object': the column 'path' (audio) holds an object" in details["row 2"]
+    assert "must be the name of a file, a URL, bytes or null" in details["row 2"]
+    assert "the column 'caption' (text) holds a list" in details["row 6"]
+    assert "must be text, a number or null" in details["row 6"]
+    (again,) = probe_again(config, CORPUS, ["row 2"])
+    assert again["what"] == "row_unreadable"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_table_may_be_in_any_encoding_that_marks_itself(tmp_path, encoding):
+    write_pairs(tmp_path / "media", ["a"])
+    config = table_config(tmp_path, [{"id": "ä", "path": "a.wav", "caption": "größer"}], "rows.csv")
+    (tmp_path / "rows.csv").write_bytes((tmp_path / "rows.csv").read_text(encoding="utf-8").encode(encoding))
+    ingest(config)
+    assert read_spine(StoreLayout(config.store), CORPUS)["text"].to_list() == ["größer"]
+
+
+def test_a_row_in_another_encoding_says_so(tmp_path):
+    write_pairs(tmp_path / "media", ["a"])
+    config = table_config(tmp_path, [{"id": "a", "path": "a.wav", "caption": "x"}], "rows.csv")
+    (tmp_path / "rows.csv").write_bytes(b"id,path,caption\na,a.wav,x\nb,a.wav,gr\xf6\xdfer\n")
+    ingest(config)
+    assert sources(config) == ["a"] and drops(config) == {"row 2": "row_unreadable"}
+    detail = read_quarantine(StoreLayout(config.store), CORPUS)["detail"].item()
+    assert "not in UTF-8" in detail and "0xf6 ('ö' in cp1252)" in detail and "save the table as UTF-8" in detail
 
 
 def test_bytes_in_a_table_are_files_too(tmp_path):

@@ -8,17 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from kill_corpus import CORPUS, DT
 from kill_models import MODEL, model_table, write_pairs_that_need_both
+from renamed_answers import answers_on
 
-from mmpipe.batches.aligned import AlignedReader
 from mmpipe.cli.main import main
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.evaluate.predictions import Predictions
-from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import publish_version
 from mmpipe.steps.extract import extract_plan
@@ -27,10 +24,6 @@ from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.predict import predict_files
 from mmpipe.steps.release import release_model
 from mmpipe.steps.train import train_model
-from mmpipe.store.layout import StoreLayout
-from mmpipe.store.snapshot import take_snapshot
-from mmpipe.train.weights import infer, load_model
-from mmpipe.types import Batch
 
 pytest_plugins = ("kill_fixtures",)
 pytestmark = pytest.mark.usefixtures("two_workers")
@@ -75,35 +68,6 @@ def config(made: Path, tmp_path: Path) -> Config:
     return parse_config(table_of(made) | {"store": str(tmp_path / "store")})
 
 
-class Renamed:
-    """A reader of features under the names that a model knows them by."""
-
-    def __init__(self, config: Config, names: dict[str, str]) -> None:
-        layout, self._names = StoreLayout(config.store), names
-        self.reader = AlignedReader(layout, take_snapshot(layout, CORPUS, tuple(names)), tuple(names))
-
-    def gather(self, rows: np.ndarray) -> Batch:
-        batch = self.reader.gather(rows)
-        features = {self._names[name]: values for name, values in batch.features.items()}
-        return Batch(keys=tuple(batch.keys), groups=tuple(batch.groups), features=features, labels_B=batch.labels_B)
-
-
-def answers_on(config: Config, loud: str, noise: str) -> dict[str, list[float]]:
-    """Return what the released weights say of every clip, with stored features in the places of the noisy ones."""
-    version = find_version(config.store / "models", MODEL, "1")
-    model, source = load_model(version.path), Renamed(config, {loud: LOUD, noise: NOISE, TEXT: TEXT})
-    spine = source.reader.spine
-    told = Predictions(
-        keys=tuple(spine["key"]),
-        groups=tuple(spine["group"]),
-        labels_N=np.zeros(len(spine), dtype=np.int64),
-        probabilities_NK=infer(model, source, np.arange(len(spine))).probabilities_NK,
-        classes=model.spec.classes,
-    )
-    scaled = apply_temperature(told, json.loads(version.read("metrics.json"))["temperature"])
-    return dict(zip(scaled.keys, scaled.probabilities_NK.tolist(), strict=True))
-
-
 def publish_changed(config: Config, **changes: Any) -> str:
     """Publish the version once more with other keys in its extraction.json, None for none; return how to name it."""
     version = find_version(config.store / "models", MODEL, "1")
@@ -120,7 +84,8 @@ def publish_changed(config: Config, **changes: Any) -> str:
 def test_files_are_asked_without_the_noise_and_with_the_filters(config: Config, made: Path) -> None:
     report = predict_files(config, sorted((made / "media").iterdir()), f"{MODEL}@1")
     assert report.unanswered == () and report.without_noise == (LOUD, NOISE)
-    expected, noisy = answers_on(config, QUIET, PLAIN), answers_on(config, LOUD, NOISE)
+    expected = answers_on(config, MODEL, {QUIET: LOUD, PLAIN: NOISE, TEXT: TEXT})
+    noisy = answers_on(config, MODEL, {LOUD: LOUD, NOISE: NOISE, TEXT: TEXT})
     told = {answer.key: list(answer.probabilities.values()) for answer in report.answers}
     assert told.keys() == expected.keys()
     assert all(told[key] == pytest.approx(expected[key], abs=1e-5) for key in told)

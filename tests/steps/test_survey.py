@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from corpus_maker import CORPUS, DT, ingest, make_config, write_film, write_pairs, write_picture, write_text, write_tone
+from imageio_ffmpeg import get_ffmpeg_exe
 
 from mmpipe.config import ClipsConfig, Config
 from mmpipe.errors import ConfigError
@@ -137,6 +138,7 @@ def test_filter_leaves_clips_out_and_back_in_without_decoding(tmp_path: Path, mo
     report = ingest(short)
     assert sum(count.clips_filtered for count in report.partitions) == 1
     assert report.table()[0]["clips filtered"] == 1 and report.table()[0]["quarantined"] == 0
+    assert report.table()[0]["left out"] == 0
     (row,) = drops(short).filter(pl.col("stage") == "filter").iter_rows(named=True)
     assert row["code"] == "filtered_short" and "duration_s = 2" in row["detail"] and row["file"] == ""
     (told,) = read_status(short, CORPUS).matrix()
@@ -157,6 +159,7 @@ def test_filter_leaves_clips_out_and_back_in_without_decoding(tmp_path: Path, mo
     ("expression", "said"),
     [
         ("loudness > 3", "names loudness, which no signal is called"),
+        ('language == "en"', "text is written in single quotes: 'en'."),
         ("duration_s >", "is no SQL expression"),
         ("duration_s + 1", "is no condition"),
         ("language > 3", "cannot be computed"),
@@ -179,6 +182,41 @@ def test_another_setting_surveys_anew(tmp_path: Path) -> None:
     ingest(windows)
     assert live(windows).height == 4 and set(live(windows)["key"]) <= set(signals(windows)["key"])
     assert signals(windows)["settings"].n_unique() == 2  # what is no longer cut keeps what was measured
+
+
+def write_silent(media: Path) -> None:
+    """Write silence, a black film with silence in it, a tone, and a picture without any sound."""
+    _made(media)
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono")
+    black = ("-f", "lavfi", "-i", "color=black:s=64x48:d=1")
+    ffmpeg = (get_ffmpeg_exe(), "-y", "-v", "error")
+    subprocess.run([*ffmpeg, *silence, "-t", "1", media / "silence.wav"], check=True)
+    subprocess.run([*ffmpeg, *black, *silence, "-shortest", media / "black.mkv"], check=True)
+    write_tone(media / "tone.wav", seconds=1.0)
+    write_picture(media / "still.png")
+
+
+def test_a_loudness_filter_leaves_out_what_is_silent_and_not_what_has_no_sound(tmp_path: Path) -> None:
+    write_silent(tmp_path / "media")
+    config = make_config(tmp_path, filters={"loud": "loudness_lufs > -50 or not has_audio"})
+    ingest(config)
+    assert set(live(config)["source_id"]) == {"tone", "still"}
+    details = drops(config).filter(pl.col("code") == "filtered_loud")["detail"].to_list()
+    assert len(details) == 2 and all("loudness_lufs = -70:" in detail for detail in details)
+
+
+def test_what_another_version_measured_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_silent(tmp_path / "media")
+    config = make_config(tmp_path, signals=ON)
+    with monkeypatch.context() as before:
+        before.setattr(survey, "SURVEY_VERSION", "survey-1")
+        ingest(config)
+    old = signals(config)
+    assert ingest_module.ingest_reason(config, CORPUS, DT)
+    ingest(config)
+    assert set(signals(config)["key"]) == set(old["key"]) and old.height == 4
+    assert not set(signals(config)["settings"]) & set(old["settings"])
+    assert ingest_module.ingest_reason(config, CORPUS, DT) == ""
 
 
 def test_forgotten_asset_leaves_no_signal(tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ def test_more_than_is_allowed_is_quarantined_and_remembered(
     assert verify_store(StoreLayout(config.store)) == ()
 
 
+@pytest.mark.parametrize(("broken", "kept"), [(range(50, 52), True), (range(50, 53), False)])
+def test_the_share_that_may_be_lost_is_exact(tmp_path: Path, broken: range, kept: bool) -> None:
+    write_damaged(tmp_path / "media/a.mkv", broken)
+    config = make_config(tmp_path, **DECODE)
+    ingest(config)
+    (row,) = drops(config).iter_rows(named=True)
+    assert row["kept"] is kept
+    if not kept:
+        assert "0.12 s cannot be decoded, after" in row["detail"] and "at least" in row["detail"]
+        assert row["detail"].endswith("damage.min_share allows 0.08 s")
+
+
 @pytest.mark.parametrize("signals", [True, False])
 def test_a_film_that_was_cut_off_is_kept_as_far_as_is_allowed(tmp_path: Path, signals: bool) -> None:
     (tmp_path / "media").mkdir()

@@ -20,7 +20,8 @@ from mmpipe.config import Config, LimitsConfig
 from mmpipe.engine.local import LocalEngine
 from mmpipe.engine.work import WorkItem
 from mmpipe.sources.listing import list_corpus
-from mmpipe.steps.ingest import PROBE_BATCH, IngestReport, ingest_corpus
+from mmpipe.steps.ingest import PROBE_BATCH, ingest_corpus
+from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.worker import ProbeWork
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine

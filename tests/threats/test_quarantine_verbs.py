@@ -26,10 +26,11 @@ from corpus_maker import (
     write_text,
     write_tone,
 )
+from PIL import Image
 
 from mmpipe.cli import main
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError
+from mmpipe.errors import ConfigError, PartialError
 from mmpipe.steps.forget import forget
 from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.inspect import find_clips
@@ -188,6 +189,103 @@ def test_broken_bytes_are_never_released(two_bad: Config, which: str, reason: st
     with pytest.raises(ConfigError, match=message):
         release_quarantined(two_bad, CORPUS, which, reason)
     assert tree(two_bad.store) == before
+
+
+def test_a_release_says_of_everything_that_is_left_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = tmp_path / "media"
+    write_pairs(media, ["good"])
+    for name, share in (("torn", 0.6), ("bare", 0.0)):
+        write_tone(media / f"{name}.wav", 600, seconds=1.0)
+        data = (media / f"{name}.wav").read_bytes()
+        write_text(media / f"{name}.wav", data[: 44 + int(len(data) * share)])
+    write_text(media / "words.json", '{"text": ')
+    config = make_config(tmp_path, max_quarantined=1)
+    ingest(config)
+    assert reasons(config) == {"decode_error": 3}
+    planned = release_quarantined(config, CORPUS, "decode_error", "part will do", dry_run=True)
+    assert {entry.what: bool(entry.left) for entry in planned} == {
+        "torn.wav": False,
+        "bare.wav": False,
+        "words.json": True,
+    }
+    made = {entry.what: entry.left for entry in release_quarantined(config, CORPUS, "decode_error", "part will do")}
+    assert made["torn.wav"] == "" and "nothing of it can be decoded" in made["bare.wav"]
+    assert "only a film or a sound has a part" in made["words.json"] and "not valid JSON" in made["words.json"]
+    assert set(drops(config)) == {"torn.wav", "bare.wav", "words.json"}
+    assert [row["kept"] for row in rows(config).values() if row["file"] == "torn.wav"] == [True]
+    with pytest.raises(ConfigError, match=r"'words.json' is in quarantine for 'decode_error': only a film or a sound"):
+        release_quarantined(config, CORPUS, "words.json", "part will do")
+    (tmp_path / "mmpipe.toml").write_text(
+        f'store = "store"\n[corpora.{CORPUS}]\nroot = "media"\nfeatures = ["audio-mfccseg", "text-ngrams"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    (listed,) = (row for row in json.loads(run("quarantine", "ls", "--json").out) if row["code"] == "decode_error")
+    assert (listed["count"], listed["released before"]) == (2, 1)
+    assert run("quarantine", "show", "decode_error").out.count("released before") == 1
+    told = run("quarantine", "release", "decode_error", "--reason", "x", "--dry-run")
+    assert told.code == 0 and "left: 'words.json' (decode_error): only a film" in told.err
+
+
+def test_a_release_with_too_much_left_still_says_what_came_of_each(tmp_path: Path) -> None:
+    write_tone_and_text(tmp_path / "media")
+    config = make_config(tmp_path, max_quarantined=1)
+    ingest(config)
+    tight = make_config(tmp_path, max_quarantined=0.1)
+    with pytest.raises(PartialError, match=r"released: 'torn.wav'; left: 'words.json': only a film.*`max_quarantined`"):
+        release_quarantined(tight, CORPUS, "decode_error", "part will do")
+
+
+def write_tone_and_text(media: Path) -> None:
+    """Write a sound that is cut off, and a text that is no JSON."""
+    media.mkdir()
+    write_tone(media / "torn.wav", 600, seconds=1.0)
+    write_text(media / "torn.wav", (media / "torn.wav").read_bytes()[:9_000])
+    write_text(media / "words.json", '{"text": ')
+
+
+def test_a_release_past_one_limit_names_the_next(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["good"])
+    write_tone(tmp_path / "media" / "long.wav", 600, seconds=1.0)
+    config = make_config(tmp_path, limits={"duration_s": 0.8}, max_quarantined=1)
+    ingest(config)
+    tighter = make_config(tmp_path, limits={"duration_s": 0.8, "min_sample_rate_hz": 10_000}, max_quarantined=1)
+    with pytest.raises(ConfigError, match=r"'limit_duration' no longer binds it, .*'limit_rate'.*release it, too"):
+        release_quarantined(tighter, CORPUS, "long.wav", "we need it")
+    assert [entry.code for entry in list_released(StoreLayout(config.store), CORPUS)] == ["limit_duration"]
+    release_quarantined(tighter, CORPUS, "long.wav", "at this rate, too")
+    assert "long.wav" not in drops(tighter)
+
+
+def test_a_picture_beyond_what_its_reader_allows_by_itself_is_let_in(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["good"])
+    Image.new("1", (19_000, 19_000)).save(tmp_path / "media" / "huge.png")
+    config = make_config(tmp_path, max_quarantined=1, features=["image-hogdct"], validate_by="decode")
+    ingest(config)
+    row = rows(config)["huge.png"]
+    assert row["code"] == "limit_pixels" and "limits.pixels allows" in str(row["detail"])
+    assert json.loads(str(row["facts"]))["width_px"] == 19_000
+    (made,) = release_quarantined(config, CORPUS, "huge.png", "a map of the sky")
+    assert made.left == "" and "huge.png" not in drops(config)
+    extract(config)
+    assert find_clips(config, CORPUS, "huge")[0]["image-hogdct@1"] != "none"
+
+
+def test_a_twin_says_whether_its_bytes_or_only_its_streams_are_the_same(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    write_tone(media / "a.wav", 600)
+    data = (media / "a.wav").read_bytes()
+    write_text(media / "b.wav", data)
+    tag = b"LIST" + (12).to_bytes(4, "little") + b"INFOICMT" + bytes(4)
+    tagged = data[:4] + (len(data) + len(tag) - 8).to_bytes(4, "little") + data[8:] + tag
+    write_text(media / "c.wav", tagged)
+    config = make_config(tmp_path, max_quarantined=1)
+    ingest(config)
+    details = {name: row["detail"] for name, row in rows(config).items()}
+    assert details == {
+        "b.wav": "the same bytes in the same roles are kept as 'a'",
+        "c.wav": "the same streams in the same roles, though in files of other bytes, are kept as 'a'",
+    }
 
 
 def test_a_filtered_clip_is_let_in(tmp_path: Path) -> None:

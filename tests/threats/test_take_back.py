@@ -38,7 +38,7 @@ from mmpipe import faults
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.near import NEAR
+from mmpipe.steps.near_told import NEAR
 from mmpipe.steps.plan import Only, plan_corpus
 from mmpipe.steps.releasable import is_releasable, way_out
 from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
@@ -325,7 +325,7 @@ def test_what_does_not_decode_at_all_is_not_released(tmp_path: Path) -> None:
     code = drops(config)["odd.wav"]
     before = content(config)
     assert code == "decode_error"
-    with pytest.raises(ConfigError, match=r"nothing of 'odd.wav' can be decoded.*Put a whole file there"):
+    with pytest.raises(ConfigError, match=r"'odd.wav': nothing of it can be decoded.*Put a whole file there"):
         release_quarantined(config, CORPUS, "odd.wav", "please")
     after = {key: found for key, found in content(config).items() if not key.startswith(ADMITTED)}
     assert after == before and drops(config)["odd.wav"] == code

@@ -10,7 +10,8 @@ from corpus_maker import CORPUS, DT, drops, make_config, write_tone
 
 from mmpipe.config import Config
 from mmpipe.steps import ingest as ingesting
-from mmpipe.steps.ingest import IngestReport, ingest_corpus
+from mmpipe.steps.ingest import ingest_corpus
+from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.workers import shared_engine
 
 CODE_OF = {
