@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 
@@ -133,12 +134,33 @@ class Drop:
 # --------------------------------------------------------------------------- what an extractor sees and gives
 
 
+Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]  # by their names in Pillow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How pictures of any shape come to one size: scaled to a box, and the middle cut out; black where it ends."""
+
+    keeps_shape: bool = False  # scaled until it just covers the box; else stretched onto it
+    box_px: tuple[int, int] | None = None  # width and height; none: what comes out, so that no more is cut than needed
+
+    def __post_init__(self) -> None:
+        """Refuse a box without a picture in it."""
+        if self.box_px is not None and min(self.box_px) < 1:
+            raise ValueError(f"a picture is scaled to at least one pixel, got a box of {self.box_px}")
+
+
+STRETCH = Fit()
+COVER = Fit(keeps_shape=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoNeeds:
     """The frames that an extractor wants, scaled to an exact size; at most one of the ways to choose them is set."""
 
     width_px: int
     height_px: int
+    fit: Fit = STRETCH
     gray: bool = False
     frame_rate: float | None = None  # exactly so many per second; None: every frame
     num_frames: int | None = None  # so many, in the middles of equal parts of the clip; no frame comes twice
@@ -165,6 +187,8 @@ class ImageNeeds:
 
     width_px: int
     height_px: int
+    fit: Fit = STRETCH
+    filter: Filter = "bilinear"  # all but `nearest` widen with the scale, so they do not alias
     gray: bool = False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,6 +18,7 @@ from mmpipe.media.decoders import Wanted
 from mmpipe.media.images import read_image
 from mmpipe.media.passes import ContainerPass
 from mmpipe.media.probe import read_text
+from mmpipe.media.sparse import CannotSkip
 from mmpipe.media.tracks import MAX_MISSING
 from mmpipe.types import (
     ArrayNeeds,
@@ -72,7 +73,8 @@ def decode_clips(
 ) -> Iterator[DecodedClip]:
     """Yield every clip once, as it becomes complete; clips may overlap, repeat a range and come in any order.
 
-    What a clip holds does not depend on which other clips are asked for. Of a track a share of `max_missing` may be
+    What a clip holds does not depend on which other clips are asked for. Pictures that nobody wants are not decoded, so
+    a file is judged by what had to be. Of a track a share of `max_missing` may be
     lost; `note_loss` hears, at the end, which share of which was. Broken media end in SampleError decode_error
     after the clips that were complete before; other codes: changed_while_reading, limit_*, encoding.
     """
@@ -81,19 +83,48 @@ def decode_clips(
     stills = _stills(sources, needs, limits)
     texts = _Texts(sources.get(Modality.TEXT), needs, cues, limits, text)
     numbers = _open_numbers(sources, needs, limits, arrays)
-    media: dict[int, dict[Needs, ClipMedia]] = {}
-    for index, clip in enumerate(clips):
-        media[index] = {**stills, **texts.of(clip)}
+    known = {index: {**stills, **texts.of(clip)} for index, clip in enumerate(clips)}
+    order = _Order(sources=sources, clips=clips, needs=needs, limits=limits, max_missing=max_missing)
+    for may_skip in (True, False):
+        try:
+            for index, found in _run_passes(order, known, may_skip, note_loss):
+                del known[index]
+                yield DecodedClip(clip=clips[index], media=found | _numbers_of(clips[index], numbers))
+            return
+        except CannotSkip:
+            if not may_skip:
+                raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What is to be decoded."""
+
+    sources: Mapping[Modality, MediaSource]
+    clips: Sequence[Clip]
+    needs: Sequence[Needs]
+    limits: LimitsConfig
+    max_missing: float
+
+
+def _run_passes(
+    order: _Order,
+    known: Mapping[int, Mapping[Needs, ClipMedia]],
+    may_skip: bool,
+    note_loss: Callable[[Stream, float], None],
+) -> Iterator[tuple[int, dict[Needs, ClipMedia]]]:
+    """Yield the clips whose numbers are in `known`, with that and what the containers hold of them."""
+    media = {index: dict(found) for index, found in known.items()}
     with ExitStack() as stack:
-        passes = [stack.enter_context(one) for one in _passes(sources, clips, needs, limits, max_missing)]
+        passes = [stack.enter_context(one) for one in _passes(order, media, may_skip)]
         open_parts = {index: sum(one.wants(index) for one in passes) for index in media}
         for index in _finished(open_parts):
-            yield DecodedClip(clip=clips[index], media=media.pop(index) | _numbers_of(clips[index], numbers))
+            yield index, media.pop(index)
         for index, found in _advance(passes):
             media[index].update(found)
             open_parts[index] -= 1
             for done in _finished(open_parts):
-                yield DecodedClip(clip=clips[done], media=media.pop(done) | _numbers_of(clips[done], numbers))
+                yield done, media.pop(done)
         for stream, share in (loss for one in passes for loss in one.losses()):
             note_loss(stream, share)
 
@@ -114,27 +145,24 @@ def _advance(passes: Iterable[ContainerPass]) -> Iterator[tuple[int, Mapping[Nee
         running = [one for one in running if not one.finished]
 
 
-def _passes(
-    sources: Mapping[Modality, MediaSource],
-    clips: Sequence[Clip],
-    needs: Sequence[Needs],
-    limits: LimitsConfig,
-    max_missing: float,
-) -> list[ContainerPass]:
-    """Make one pass per file, for the tracks in it that are needed by any clip."""
+def _passes(order: _Order, due: Collection[int], may_skip: bool) -> list[ContainerPass]:
+    """Make one pass per file, for the tracks in it that are needed by any clip that is due."""
     wanted: dict[str, list[Wanted]] = {}
     descriptors: dict[str, int] = {}
     for modality, kind in ((Modality.VIDEO, VideoNeeds), (Modality.AUDIO, AudioNeeds)):
-        source = sources.get(modality)
-        due = tuple(dict.fromkeys(need for need in needs if isinstance(need, kind)))
-        if source is None or not due:
+        source = order.sources.get(modality)
+        needs = tuple(dict.fromkeys(need for need in order.needs if isinstance(need, kind)))
+        if source is None or not needs:
             continue
-        inside = tuple((index, clip) for index, clip in enumerate(clips) if _meets(clip, source.stream))
+        clips = enumerate(order.clips)
+        inside = tuple((index, clip) for index, clip in clips if index in due and _meets(clip, source.stream))
         if inside:
-            want = Wanted(stream=source.stream, clips=inside, needs=due, max_missing=max_missing)
+            want = Wanted(
+                stream=source.stream, clips=inside, needs=needs, max_missing=order.max_missing, may_skip=may_skip
+            )
             wanted.setdefault(source.stream.file, []).append(want)
             descriptors[source.stream.file] = source.descriptor
-    return [ContainerPass(descriptors[file], tracks, limits) for file, tracks in wanted.items()]
+    return [ContainerPass(descriptors[file], tracks, order.limits) for file, tracks in wanted.items()]
 
 
 def _meets(clip: Clip, stream: Stream) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 import av.error
@@ -16,6 +17,7 @@ from mmpipe.media.clock import seconds, to_ns
 from mmpipe.media.guard import open_decoder
 from mmpipe.media.lead_in import LeadIn
 from mmpipe.media.refused import require_sound_limits
+from mmpipe.media.sparse import DROPPABLE_CODECS, CannotSkip, PacketSchedule, Run, is_sparse
 from mmpipe.media.tracks import MAX_MISSING, MISSING_SLACK_NS, start_ns
 from mmpipe.media.video import FramePicker
 from mmpipe.types import NANOSECONDS_PER_SECOND, AudioNeeds, Clip, ClipMedia, Stream, VideoNeeds
@@ -56,6 +58,7 @@ class Wanted:
     needs: tuple[VideoNeeds | AudioNeeds, ...]
     max_missing: float = MAX_MISSING  # share of the track that may be lost
     strict: bool = False  # anything lost at all ends the pass
+    may_skip: bool = False  # pictures that nobody wants need not be decoded
     picker: Picker | None = None  # in place of the one that serves the needs
     cutter: Cutter | None = None
 
@@ -78,6 +81,9 @@ class TrackDecoder(ABC):
         self._zero_ns = start_ns(av_stream) - want.stream.start_ns  # the asset's zero on the container's clock
         self._end_ns = want.stream.start_ns + want.stream.duration_ns
         self._num_frames = 0
+        # Asked for once: PyAV makes a new fraction each time, and they do not change inside a track.
+        self._base: Fraction = av_stream.time_base
+        self._frame_base: Fraction | None = None
 
     def push(self, packet: Any) -> Iterator[Found]:
         """Decode a packet and yield the clips that it completes. Raise SampleError once too much is lost."""
@@ -104,20 +110,27 @@ class TrackDecoder(ABC):
             if self._want.strict:
                 raise SampleError("decode_error", f"{self._what()}: {error.strerror}") from error
             if packet is not None:
-                self._lose(self._lost_ns_of(packet))
+                self._lose_part(self._lost_ns_of(packet))
             return
         for frame in frames:
             if frame.is_corrupt:
-                self._lose(self._frame_ns())
+                self._lose_part(self._frame_ns())
                 continue
             self._num_frames += 1
-            ticks, base = frame.pts if frame.pts is not None else frame.dts, frame.time_base or self.av_stream.time_base
-            yield from self._close(self._take(frame, None if ticks is None else to_ns(ticks, base) - self._zero_ns))
+            if self._frame_base is None:
+                self._frame_base = frame.time_base or self._base
+            ticks = frame.pts if frame.pts is not None else frame.dts
+            time_ns = None if ticks is None else to_ns(ticks, self._frame_base) - self._zero_ns
+            yield from self._close(self._take(frame, time_ns))
 
     def _close(self, found: list[Found]) -> Iterator[Found]:
         for index, media in found:
             self.open_clips.discard(index)
             yield index, media
+
+    def _lose_part(self, lost_ns: int) -> None:
+        """Count what cannot be decoded."""
+        self._lose(lost_ns)
 
     def _lose(self, lost_ns: int, told: str = "at least") -> None:
         self.lost_ns += lost_ns
@@ -145,7 +158,7 @@ class TrackDecoder(ABC):
 
     def _lost_ns_of(self, packet: Any) -> int:
         """Return what is lost with a packet that cannot be decoded."""
-        return to_ns(packet.duration or 0, self.av_stream.time_base) or self._frame_ns()
+        return to_ns(packet.duration or 0, self._base) or self._frame_ns()
 
     @abstractmethod
     def _frame_ns(self) -> int:
@@ -161,7 +174,10 @@ class TrackDecoder(ABC):
 
 
 class VideoDecoder(TrackDecoder):
-    """Pictures; before the first clip only those since the last key frame are decoded."""
+    """Pictures; where few are wanted, only these and what they refer to are decoded.
+
+    Else all are, from the last key frame before the first clip on.
+    """
 
     def __init__(self, av_stream: Any, want: Wanted, limits: LimitsConfig) -> None:
         """Open the decoder and set the clips up."""
@@ -174,6 +190,51 @@ class VideoDecoder(TrackDecoder):
         self._only_keys = not want.picker and all(need.only_keyframes for need in needs)
         if self._only_keys:
             self._codec.skip_frame = "NONKEY"  # the decoder drops the rest unread: an order of magnitude cheaper
+        may_skip = want.may_skip and not (want.picker or want.strict or self._only_keys)
+        sparse = may_skip and is_sparse(want.clips, needs, want.stream.frame_rate)
+        self._schedule = PacketSchedule(want.clips, needs, self._time_of) if sparse else None
+        self._may_drop = self._codec.codec.name in DROPPABLE_CODECS
+        self._wanted_ns: set[int] = set()  # of the packets that were decoded, and did not come out yet
+
+    def push(self, packet: Any) -> Iterator[Found]:
+        """Decode what a packet makes due and yield the clips that it completes. Raise also CannotSkip."""
+        if self._schedule is None:
+            yield from super().push(packet)
+        elif packet.size:
+            for run in self._schedule.admit(packet):
+                yield from self._decode_run(run)
+
+    def end(self) -> Iterator[Found]:
+        """Flush the decoder and yield the clips that are left. Raise also CannotSkip."""
+        if self._schedule is not None and self.open_clips:
+            for run in self._schedule.release():
+                yield from self._decode_run(run)
+        yield from super().end()
+
+    def _decode_run(self, run: Run) -> Iterator[Found]:
+        if run.anew and self._num_frames:
+            yield from self._decode(None)
+            self._require_wanted()
+            self._codec.flush_buffers()
+        self._wanted_ns.update(run.wanted_ns)
+        for packet, is_wanted in run.packets:
+            if self._may_drop:
+                self._codec.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+            yield from self._decode(packet)
+        self.reached_ns = max(self.reached_ns, run.newest_ns + self._frame_ns())
+
+    def _require_wanted(self) -> None:
+        """Raise CannotSkip where a picture did not come out at the time that its packet tells."""
+        if self._wanted_ns:
+            raise CannotSkip(f"{self._what()}: no picture at {seconds(min(self._wanted_ns))}")
+
+    def _time_of(self, packet: Any) -> int | None:
+        return None if packet.pts is None else to_ns(packet.pts, self._base) - self._zero_ns
+
+    def _lose_part(self, lost_ns: int) -> None:
+        if self._schedule is not None:
+            raise CannotSkip(f"{self._what()}: damaged")
+        super()._lose_part(lost_ns)
 
     def _due(self, packet: Any) -> list[Any]:
         return self._lead_in.admit(packet)
@@ -197,11 +258,13 @@ class VideoDecoder(TrackDecoder):
         if self._lead_in.key_ns is not None and time_ns < self._lead_in.key_ns - self._zero_ns:
             return []  # refers to pictures before the key frame
         self._last_ns = time_ns
-        duration_ns = to_ns(frame.duration or 0, frame.time_base or self.av_stream.time_base)
-        self.reached_ns = time_ns + (duration_ns or self._frame_ns())
+        self._wanted_ns.discard(time_ns)
+        duration_ns = to_ns(frame.duration or 0, self._frame_base or self._base)
+        self.reached_ns = max(self.reached_ns, time_ns + (duration_ns or self._frame_ns()))
         return list(self._picker.push(frame, time_ns))
 
     def _finish(self) -> list[Found]:
+        self._require_wanted()
         return list(self._picker.end())
 
 

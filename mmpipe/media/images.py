@@ -13,6 +13,7 @@ import numpy as np
 
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
+from mmpipe.media.fitting import Size, cut_middle, cut_start, scaled_size
 from mmpipe.media.refused import too_many_pixels
 from mmpipe.types import ImageClip, ImageNeeds
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ALLOWED_IMAGES = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 _UPRIGHT_SWAPS_SIDES = (5, 6, 7, 8)  # values of the EXIF orientation that turn by a quarter
 _ORIENTATION_TAG = 0x0112
+# Times what is kept: a strip one pixel high would be scaled to gigabytes. Scaling only the middle gives the same but
+# for roundings (at most a few shades, where it is noise), so it is done only there.
+_MOST_TO_CUT = 16
 
 
 def image_size(descriptor: int, limits: LimitsConfig) -> tuple[str, int, int]:
@@ -38,16 +42,33 @@ def image_size(descriptor: int, limits: LimitsConfig) -> tuple[str, int, int]:
 
 def read_image(descriptor: int, needs: ImageNeeds, limits: LimitsConfig) -> ImageClip:
     """Decode the (first) picture upright, in 8 bits, at the size asked for. Raise SampleError as `image_size` does."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     with _opened(descriptor, limits) as image:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)  # a copy of a picture may be too much for the worker's memory
-        upright = _in_8_bits(image)
-        mode, size = "L" if needs.gray else "RGB", (needs.width_px, needs.height_px)
-        colours = upright if upright.mode == mode else upright.convert(mode)
-        scaled = colours.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
-        return ImageClip(image=np.array(scaled, dtype=np.uint8))
+        upright, mode = _in_8_bits(image), "L" if needs.gray else "RGB"
+        return ImageClip(image=_fitted(upright if upright.mode == mode else upright.convert(mode), needs))
+
+
+def _fitted(picture: Image, needs: ImageNeeds) -> np.ndarray:
+    """Return a picture at the size asked for."""
+    from PIL import Image
+
+    out, filter = (needs.width_px, needs.height_px), Image.Resampling[needs.filter.upper()]
+    scaled = scaled_size(picture.size, out, needs.fit)
+    if scaled[0] * scaled[1] > _MOST_TO_CUT * out[0] * out[1]:
+        part, source = _middle(picture.size, scaled, out)
+        return cut_middle(np.array(picture.resize(part, filter, source), dtype=np.uint8), out)
+    return np.ascontiguousarray(cut_middle(np.array(picture.resize(scaled, filter), dtype=np.uint8), out))
+
+
+def _middle(picture: Size, scaled: Size, out: Size) -> tuple[Size, tuple[float, float, float, float]]:
+    """Return the size of what is kept of a scaled picture, and where in the picture that comes from."""
+    kept = min(scaled[0], out[0]), min(scaled[1], out[1])
+    left, top = max(cut_start(scaled[0], out[0]), 0), max(cut_start(scaled[1], out[1]), 0)
+    across, down = picture[0] / scaled[0], picture[1] / scaled[1]
+    return kept, (left * across, top * down, (left + kept[0]) * across, (top + kept[1]) * down)
 
 
 @contextmanager

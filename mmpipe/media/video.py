@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from mmpipe.errors import SampleError
+from mmpipe.media.fitting import cut_middle, scaled_size
 from mmpipe.media.tracks import quarter_turns
-from mmpipe.types import NANOSECONDS_PER_SECOND, Clip, VideoClip, VideoNeeds
+from mmpipe.types import NANOSECONDS_PER_SECOND, Clip, Fit, VideoClip, VideoNeeds
 
 # Bilinear in libswscale widens with the scale, so it does not alias; the flags make it the same on every CPU.
 _SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_MOST_TO_CUT = 64  # times what is kept of a frame: one a pixel high would be scaled to gigabytes, most of it cut off
+
+_Form = tuple[int, int, Fit, bool]
 
 
 class FramePicker:
@@ -24,12 +29,14 @@ class FramePicker:
     key frames are wanted, a clip without one inside keeps the last before it.
     """
 
-    def __init__(self, clips: Sequence[tuple[int, Clip]], needs: Sequence[VideoNeeds]) -> None:
-        """Take (index, clip) pairs and what is needed of each."""
+    def __init__(
+        self, clips: Sequence[tuple[int, Clip]], needs: Sequence[VideoNeeds], scaler: Scaler | None = None
+    ) -> None:
+        """Take (index, clip) pairs, what is needed of each, and what scales the frames that are kept."""
         self._waiting = sorted(clips, key=lambda pair: (pair[1].start_ns, pair[1].end_ns, pair[0]), reverse=True)
         self._needs = tuple(needs)
         self._running: list[_Reel] = []
-        self._scaler = FrameScaler()
+        self._scaler = scaler or FrameScaler()
         self._shot: _Shot | None = None
         self._key: _Shot | None = None
 
@@ -56,38 +63,61 @@ class FramePicker:
         return [(reel.index, reel.finish()) for reel in done]
 
 
-class FrameScaler:
-    """One libswscale context per size, kept for the whole pass."""
-
-    def __init__(self) -> None:
-        self._reformatters: dict[tuple[int, int, bool], VideoReformatter] = {}
+class Scaler(Protocol):
+    """What gives a frame the form that is needed."""
 
     def scale(self, frame: Any, needs: VideoNeeds) -> np.ndarray:
-        """Return an upright frame, uint8 HW or HWC."""
+        """Return the frame as pixels; asked once for every form of a frame that some clip keeps."""
+
+
+class FrameScaler:
+    """One libswscale context per form, kept for the whole pass."""
+
+    def __init__(self) -> None:
+        self._reformatters: dict[_Form, VideoReformatter] = {}
+
+    def scale(self, frame: Any, needs: VideoNeeds) -> np.ndarray:
+        """Return an upright frame, uint8 HW or HWC; its pixels count as square. Raise SampleError limit_pixels."""
         turns = quarter_turns(frame)
-        width, height = needs.width_px, needs.height_px
+        width, height = _fitted(frame, turns, needs)
         if turns % 2:
             width, height = height, width
-        reformatter = self._reformatters.setdefault((width, height, needs.gray), VideoReformatter())
+        reformatter = self._reformatters.setdefault(_form(needs), VideoReformatter())
         form = "gray" if needs.gray else "rgb24"
         scaled = reformatter.reformat(frame, width, height, form, interpolation=_SCALING, threads=1)
-        pixels = scaled.to_ndarray()
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        pixels = cut_middle(np.rot90(scaled.to_ndarray(), turns), (needs.width_px, needs.height_px))
+        return np.ascontiguousarray(pixels)
+
+
+def _fitted(frame: Any, turns: int, needs: VideoNeeds) -> tuple[int, int]:
+    """Return width and height that an upright frame is scaled to."""
+    upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+    width, height = scaled_size(upright, (needs.width_px, needs.height_px), needs.fit)
+    box_width, box_height = needs.fit.box_px or (needs.width_px, needs.height_px)
+    if width * height > _MOST_TO_CUT * box_width * box_height:
+        raise SampleError(
+            "limit_pixels", f"frames of {upright[0]} x {upright[1]} pixels are too long to cut their middle out"
+        )
+    return width, height
+
+
+def _form(needs: VideoNeeds) -> _Form:
+    return needs.width_px, needs.height_px, needs.fit, needs.gray
 
 
 class _Shot:
     """A decoded frame with its time, and its scaled forms as far as they were asked for."""
 
-    def __init__(self, frame: Any, time_ns: int, scaler: FrameScaler) -> None:
+    def __init__(self, frame: Any, time_ns: int, scaler: Scaler) -> None:
         self.time_ns = time_ns
         self.is_key = bool(frame.key_frame)
         self._frame = frame
         self._scaler = scaler
-        self._scaled: dict[tuple[int, int, bool], np.ndarray] = {}
+        self._scaled: dict[_Form, np.ndarray] = {}
 
     def scaled(self, needs: VideoNeeds) -> np.ndarray:
         """Return the frame at the size and in the colours needed."""
-        form = (needs.width_px, needs.height_px, needs.gray)
+        form = _form(needs)
         if form not in self._scaled:
             self._scaled[form] = self._scaler.scale(self._frame, needs)
         return self._scaled[form]
