@@ -1,4 +1,4 @@
-"""The verbs on features: other teams' datasets, and deprecation."""
+"""The verbs on features: other teams' datasets, deprecation, and encoders that are trained here."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command()(ls)
     group.command()(refresh)
     group.command()(deprecate)
+    group.command()(train)
     app.add_typer(group, rich_help_panel=LOOKING)
 
 
@@ -124,6 +125,39 @@ def deprecate(
     else:
         row = deprecate_feature(settings, chosen, feature, use, _last_day(until), reason, dry_run)
     print_rows([row], as_json, "would say" if dry_run else "said")
+
+
+def train(
+    kind: Annotated[str, typer.Argument(metavar="ENCODER", help="text-lstm or audio-speech2vec.")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Name of the release; none: the encoder's.")] = "",
+    on: Annotated[str, typer.Option(metavar="FEATURE", help="What it reads; none: text-tokens or audio-mfcc.")] = "",
+    width: Annotated[int, typer.Option(help="Size of an embedding.")] = 128,
+    cell: Annotated[str, typer.Option(help="lstm or gru.")] = "lstm",
+    segment_rows: Annotated[int, typer.Option(help="Speech: rows of the feature that make a segment.")] = 50,
+    epochs: Annotated[int, typer.Option(help="Passes over the train split.")] = 10,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train an experimental encoder on the train split of a stored feature; its release is an extractor."""
+    from mmpipe.steps.train_encoder import EncoderOrder, train_encoder
+    from mmpipe.train.fit_settings import FitSettings
+
+    settings, chosen = open_config(config, corpus)
+    order = EncoderOrder(
+        kind=kind,
+        corpus=chosen,
+        name=name,
+        input=on,
+        width=width,
+        cell=cell,
+        segment_rows=segment_rows,
+        fit=FitSettings(seed=seed, epochs=epochs),
+    )
+    report = train_encoder(settings, order, dry_run)
+    print_rows(report.table(), as_json, "would train" if dry_run and report.is_new else "trained")
 
 
 def _last_day(text: str) -> date:

@@ -24,6 +24,7 @@ from mmpipe.remote import RemotePath
 
 _Value = TypeVar("_Value")
 CONFIG_NAME = "mmpipe.toml"
+_FILES_OF_FEATURES = ("model", "weights")  # parameters of extractors that may name a folder or file
 _NO_SETTINGS = ("MMPIPE_CACHE", "MMPIPE_CACHE_BYTES", "MMPIPE_CONFIG", "MMPIPE_FAULT")
 
 
@@ -126,7 +127,18 @@ def resolve_paths(config: Config, base: Path) -> Config:
         )
         for name, corpus in config.corpora.items()
     }
-    return config.model_copy(update={"store": _resolved(base, config.store), "corpora": corpora})
+    features = {
+        name: {key: _beside(base, value) if key in _FILES_OF_FEATURES else value for key, value in table.items()}
+        for name, table in config.features.items()
+    }
+    return config.model_copy(update={"store": _resolved(base, config.store), "corpora": corpora, "features": features})
+
+
+def _beside(base: Path, value: JsonValue) -> JsonValue:
+    """Return a path ./NAME, ../NAME or ~/NAME made absolute; a hub id, another word or an absolute path as it is."""
+    if isinstance(value, str) and value.startswith(("./", "../", "~")):
+        return os.path.normpath(base / Path(value).expanduser())
+    return value
 
 
 def _resolved(base: Path, place: Path) -> Path:

@@ -35,8 +35,17 @@ def frame_times_ns(num_frames: int, window: int, hop: int, sample_rate_hz: int, 
 def power_spectrum(frames_TN: np.ndarray) -> np.ndarray:
     """Return the power |X|^2 of Hann-windowed frames, [T, F] with F = fft_size / 2 + 1."""
     window = frames_TN.shape[1]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
-    spectrum = fft.rfft(frames_TN * hann, fft_size(window), axis=1)
+    return _power(frames_TN, _hann(window), np.zeros((len(frames_TN), fft_size(window))))
+
+
+def _hann(window: int) -> np.ndarray:
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+
+
+def _power(frames_TN: np.ndarray, hann_N: np.ndarray, padded_TN: np.ndarray) -> np.ndarray:
+    """Return the power of windowed frames; `padded_TN` is room for them, zero behind the window."""
+    np.multiply(frames_TN, hann_N, out=padded_TN[: len(frames_TN), : len(hann_N)])
+    spectrum = fft.rfft(padded_TN[: len(frames_TN)], axis=1)
     return spectrum.real**2 + spectrum.imag**2
 
 
@@ -58,8 +67,11 @@ def mel_bands(num_bands: int, size: int, sample_rate_hz: int, low_hz: float, hig
 def log_mel(frames_TN: np.ndarray, bands_MF: sparse.csr_array, floor: float) -> np.ndarray:
     """Return the natural logarithm of the mel energies of frames, [T, M]; nothing is quieter than the floor."""
     log_TM = np.empty((len(frames_TN), bands_MF.shape[0]))
+    hann_N = _hann(frames_TN.shape[1])
+    # Room for one chunk serves all: fresh pages for every chunk would cost a quarter of the time.
+    padded_TN = np.zeros((min(_CHUNK_FRAMES, len(frames_TN)), fft_size(len(hann_N))))
     for start in range(0, len(frames_TN), _CHUNK_FRAMES):
-        power_TF = power_spectrum(frames_TN[start : start + _CHUNK_FRAMES])
+        power_TF = _power(frames_TN[start : start + _CHUNK_FRAMES], hann_N, padded_TN)
         # A sparse product is a plain loop: unlike a BLAS call it sums in one order whatever the threads and the length.
         log_TM[start : start + _CHUNK_FRAMES] = np.log(np.maximum(bands_MF @ power_TF.T, floor)).T
     return log_TM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -26,6 +27,19 @@ from mmpipe.types import (
 )
 
 _Media = TypeVar("_Media")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """How many clips' media are gathered before `extract` is called: what comes first ends the gathering."""
+
+    max_clips: int = 1
+    max_bytes: int = 0  # of decoded media; 0: no bound
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that lets nothing in."""
+        if self.max_clips < 1 or self.max_bytes < 0:
+            raise ValueError(f"a micro-batch needs max_clips >= 1 and max_bytes >= 0, got {self}")
 
 
 @runtime_checkable
@@ -65,6 +79,33 @@ class Extractor(Protocol):
 
     def extract(self, batch: Sequence[ClipMedia]) -> list[FeatureValue]:
         """Return one finite value per clip; raise SampleError for a clip that cannot have one."""
+
+
+def extractor_behind(extractor: Extractor) -> Extractor:
+    """Return the extractor that computes: behind a rendition or an alias another, else itself."""
+    if isinstance(extractor, Prepared | Alias):
+        return extractor_behind(extractor.extractor)
+    return extractor
+
+
+def micro_batch_of(extractor: Extractor) -> MicroBatch:
+    """Return how many clips an extractor wants at once, by its member `micro_batch`: one where it has none."""
+    found: MicroBatch = getattr(extractor_behind(extractor), "micro_batch", MicroBatch())
+    return found
+
+
+def uses_device(extractor: Extractor) -> bool:
+    """Say whether an extractor computes on a device where there is one, by its member `uses_device`."""
+    return bool(getattr(extractor_behind(extractor), "uses_device", False))
+
+
+def units_of(extractor: Extractor) -> tuple[int, int]:
+    """Return the units that an extractor was given on purpose so far, and those that filled its batches up.
+
+    Tokens, windows or frames, by its member `units`; none where it does not count.
+    """
+    used, padded = getattr(extractor_behind(extractor), "units", (0, 0))
+    return int(used), int(padded)
 
 
 def feature_name(extractor: Extractor) -> str:
@@ -123,3 +164,14 @@ def expect_pixels(images_NHW: np.ndarray, needs: VideoNeeds | ImageNeeds, featur
             f"got {images_NHW.dtype} {images_NHW.shape[1:]} x {len(images_NHW)}"
         )
     return images_NHW
+
+
+def expect_picture(pixels: np.ndarray, needs: VideoNeeds | ImageNeeds, feature: str) -> np.ndarray:
+    """Return a picture or frames as they were asked for, gray or in colour; raise ValueError where they are not."""
+    expected = (needs.height_px, needs.width_px) if needs.gray else (needs.height_px, needs.width_px, 3)
+    wanted_axes = len(expected) + isinstance(needs, VideoNeeds)
+    if pixels.shape[-len(expected) :] != expected or pixels.ndim != wanted_axes or not pixels.size:
+        raise ValueError(f"{feature} reads pictures {expected}, got {pixels.dtype} {pixels.shape}")
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{feature} reads bytes, got {pixels.dtype}")
+    return pixels

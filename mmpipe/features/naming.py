@@ -1,7 +1,8 @@
 """Which extractor a feature's name in the config stands for: the one place where such a name is read.
 
-A name is an extractor's, or one of its own: the table `[features.NAME]` then says by `extractor` whose it is. Either
-may read a rendition, as NAME.RENDITION: the same extractor over media that are prepared.
+A name is an extractor's, or one of its own: the table `[features.NAME]` then says by `extractor` whose it is, or which
+release of ours computes it. Either may read a rendition, as NAME.RENDITION: the same extractor over media that are
+prepared.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from mmpipe.config import split_feature
 from mmpipe.errors import ConfigError
 from mmpipe.features.alias import Alias
 from mmpipe.features.extractor import Extractor
+from mmpipe.features.extractor import extractor_behind as extractor_behind
 from mmpipe.features.prepared import Prepared, Rendition
 from mmpipe.features.registry import extractor_names, make_extractor
+from mmpipe.features.released import PREFIX, RELEASE, parse_release
 
 EXTRACTOR = "extractor"  # the key of `[features.NAME]` that is no parameter
 
@@ -43,13 +46,6 @@ def table_name(name: str) -> str:
     return split_feature(name)[0]
 
 
-def extractor_behind(extractor: Extractor) -> Extractor:
-    """Return the extractor that computes: behind a rendition or an alias another, else itself."""
-    if isinstance(extractor, Prepared | Alias):
-        return extractor_behind(extractor.extractor)
-    return extractor
-
-
 def rendition_of(extractor: Extractor) -> Rendition | None:
     """Return how the media of a feature are prepared; None where they are read as they are."""
     return extractor.rendition if isinstance(extractor, Prepared) else None
@@ -70,12 +66,19 @@ def _make_named(name: str, table: Mapping[str, Any] | None) -> Extractor:
     made_by = params.pop(EXTRACTOR, name)
     if made_by == name:
         return make_extractor(name, params)
-    if not isinstance(made_by, str) or made_by not in extractor_names():
+    of_release = isinstance(made_by, str) and made_by.startswith(PREFIX)
+    if not isinstance(made_by, str) or not (of_release or made_by in extractor_names()):
         raise ConfigError(
-            f"features.{name}.{EXTRACTOR} = {made_by!r}: no such extractor; there are: {', '.join(extractor_names())}"
+            f"features.{name}.{EXTRACTOR} = {made_by!r}: no such extractor; there are: {', '.join(extractor_names())}, "
+            f"and {PREFIX}NAME@VERSION"
         )
     if name in extractor_names():
         raise ConfigError(
             f"features.{name}.{EXTRACTOR} = {made_by!r}: {name!r} is an extractor itself. Choose a name that is none."
         )
+    if of_release:
+        parse_release(made_by)
+        if RELEASE not in params:
+            raise ConfigError(f"features.{name}.{EXTRACTOR} = {made_by!r}: a release is found by a plan, in a store")
+        made_by = RELEASE
     return Alias(name=name, extractor=make_extractor(made_by, params, name))

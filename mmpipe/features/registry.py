@@ -13,9 +13,19 @@ from mmpipe.errors import ConfigError
 from mmpipe.features.array_raw import ArrayRaw
 from mmpipe.features.array_stats import ArrayStats
 from mmpipe.features.audio_logmel import AudioLogMel
+from mmpipe.features.audio_mfcc import AudioMfcc
 from mmpipe.features.audio_mfccseg import AudioMfccSeg
+from mmpipe.features.encoders.audio_hf import AudioHf
+from mmpipe.features.encoders.classic import ImageResNet50, ImageVgg16, VideoResNet50, VideoVgg16
+from mmpipe.features.encoders.text_bert import TextBert
+from mmpipe.features.encoders.text_hf import TextHf
+from mmpipe.features.encoders.text_tokens import TextTokens
+from mmpipe.features.encoders.vision_hf import ImageHf, VideoHf
+from mmpipe.features.encoders.vision_timm import ImageTimm, VideoTimm
 from mmpipe.features.extractor import Extractor
 from mmpipe.features.image_hogdct import ImageHogDct
+from mmpipe.features.pixels import ImagePixels, VideoPixels
+from mmpipe.features.released import Released
 from mmpipe.features.text_ngrams import TextNgrams
 from mmpipe.features.video_hogdct import VideoHogDct
 
@@ -33,9 +43,31 @@ class ExtractorClass(Protocol):
         """Make the extractor."""
 
 
-_BUILT_IN: Mapping[str, ExtractorClass] = {
+_BY_DEFAULT: Mapping[str, ExtractorClass] = {
     kind.name: kind for kind in (ArrayRaw, ArrayStats, AudioLogMel, AudioMfccSeg, ImageHogDct, TextNgrams, VideoHogDct)
 }
+_BY_NAME_ONLY: Mapping[str, ExtractorClass] = {
+    kind.name: kind
+    for kind in (
+        AudioHf,
+        AudioMfcc,
+        ImageHf,
+        ImagePixels,
+        ImageResNet50,
+        ImageTimm,
+        ImageVgg16,
+        TextBert,
+        TextHf,
+        TextTokens,
+        VideoHf,
+        VideoPixels,
+        VideoResNet50,
+        VideoTimm,
+        VideoVgg16,
+    )
+}
+_BUILT_IN: Mapping[str, ExtractorClass] = {**_BY_DEFAULT, **_BY_NAME_ONLY}
+_OF_RELEASES: Mapping[str, ExtractorClass] = {Released.name: Released}  # a config names the release, not this
 _OF_ARRAYS = (ArrayRaw.name, ArrayStats.name)
 
 
@@ -63,17 +95,17 @@ def extractor_names() -> tuple[str, ...]:
 
 
 def default_features(*, arrays: bool = False) -> tuple[str, ...]:
-    """Return the extractors that run where a corpus names none: the built-in ones, which need no weights.
+    """Return the extractors that run where a corpus names none: built-in ones that need no weights.
 
     Those of arrays are among them only for a corpus whose config says that it has `arrays`.
     """
-    return tuple(name for name in sorted(_BUILT_IN) if arrays or name not in _OF_ARRAYS)
+    return tuple(name for name in sorted(_BY_DEFAULT) if arrays or name not in _OF_ARRAYS)
 
 
 def _extractor_class(name: str) -> ExtractorClass:
     """Return the class by name; a built-in one cannot be replaced from outside."""
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
+    if kind := {**_BUILT_IN, **_OF_RELEASES}.get(name):
+        return kind
     entry = _entry_points().get(name)
     if entry is None:
         raise ConfigError(

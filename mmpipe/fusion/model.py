@@ -64,6 +64,12 @@ class FusionModel(nn.Module):
         logits_BK = out.logits_BK if self.head is None else self.head(out.z_BD)
         return replace(out, logits_BK=logits_BK, per_modality=embedded.logits)
 
+    def embed(self, feature: str, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """Return a feature's embedding [B, W] before it is fused: the mean of its tokens, zeros where it is missing."""
+        prepared = self.preprocessors[feature](x_BTD, mask_BT)
+        tokens_BSW = self.encoders[feature](prepared.x_BSK)
+        return torch.where(prepared.present_B[:, None], tokens_BSW.mean(1), 0.0)
+
     def _embed(self, prepared: Mapping[str, Prepared]) -> Embedded:
         tokens = {}
         for name, encoder in self.encoders.items():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.features.extractor import Extractor, feature_name
-from mmpipe.features.naming import EXTRACTOR, make_feature, own_name_hint, table_name
+from mmpipe.features.naming import EXTRACTOR, own_name_hint, table_name
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.features.registry import default_features
 from mmpipe.steps.external_pins import find_pinned, registered_names
+from mmpipe.steps.feature_table import make_decided
 from mmpipe.steps.renditions import resolve_rendition
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.schema import find_schema, schema_digest, shape_of
@@ -36,7 +37,7 @@ def resolve_feature(config: Config, name: str, corpus: str | None = None) -> Ext
     table = config.features.get(table_name(name), {})
     if pinned and EXTRACTOR in table:
         raise ConfigError(f"features.{name}: another team's dataset is registered under this name. Choose another.")
-    return pinned or make_feature(name, table, resolve_rendition(config, corpus, name))
+    return pinned or make_decided(config, name, resolve_rendition(config, corpus, name))
 
 
 def require_same_shape(layout: StoreLayout, corpus: str, extractor: Extractor) -> None:

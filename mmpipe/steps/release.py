@@ -23,6 +23,7 @@ from mmpipe.steps.evaluate import PARITY_NAME, STANDING_COLUMNS, Evaluation, eva
 from mmpipe.steps.lineage import trace_code, trace_noiseless, trace_settings, trace_snapshot
 from mmpipe.steps.promotion import nominate_version, promote_version
 from mmpipe.steps.seal import seal_folder
+from mmpipe.steps.taught_inputs import FOLDS
 from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of
@@ -214,6 +215,7 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
         **trace_snapshot(layout, snapshot),
         "checkpoint": evaluation.checkpoint.name,
         "recipe": evaluation.recipe,
+        FOLDS: evaluation.settings.folds,
         **({"snapshot_named": evaluation.settings.snapshot} if evaluation.settings.snapshot else {}),
         "fingerprints": fingerprints,
         "code": trace_code(),

@@ -21,6 +21,7 @@ from mmpipe.segment.split import deal_folds
 from mmpipe.steps.arrays import refuse_own_numbers
 from mmpipe.steps.external_pins import find_pinned
 from mmpipe.steps.feature_set import resolve_feature
+from mmpipe.steps.taught_inputs import refuse_taught_inputs
 from mmpipe.steps.text_leak import refuse_label_texts
 from mmpipe.store.identity import read_identity
 from mmpipe.store.layout import BANKS, SIGNALS, DatasetLayout, StoreLayout, open_store
@@ -94,6 +95,7 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
     refuse_own_text(model, extractors)
     refuse_own_numbers(model, source, extractors)
     layout = open_store(config.store)
+    refuse_taught_inputs(layout, model, extractors)
     snapshot = pin_training_data(layout, source, model, extractors)
     if model.snapshot:
         extractors = [_as_made_then(layout, model.snapshot, snapshot, extractor) for extractor in extractors]

@@ -16,7 +16,7 @@ from mmpipe.types import FeatureKind, FeatureSchema, Modality
 SCHEMA_NAME = "schema.json"
 DTYPES = {
     FeatureKind.SEQUENCE: ("float32", "float16", "uint8", "int32"),
-    FeatureKind.VECTOR: ("float32", "float16"),  # what a Parquet list column holds and every table engine knows
+    FeatureKind.VECTOR: ("float32", "float16", "uint8"),  # what a Parquet list holds and every table engine knows
 }
 
 

@@ -309,6 +309,7 @@ def test_a_model_of_the_hub_is_fetched_only_where_that_is_said(
     singer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Any]] = []
+    monkeypatch.setenv("MMPIPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download", lambda name, **how: asked.append({"name": name, **how}) or str(singer)
     )
