@@ -19,9 +19,9 @@ from mmpipe.errors import TransientError
 class LocalEngine:
     """Runs items in persistent, supervised worker processes, started when there is work and kept between runs.
 
-    Every item runs under its timeout, its worker under `memory_bytes`; a part that twice ends its worker is left out
-    and reported. `worker_setup` ("module:name") is called once in every new worker. Standard output and error of
-    worker k go to `log_folder/worker-k.log`, or nowhere. May be shared by threads.
+    Every item runs under its timeout, its worker under `memory_bytes`; a part that ends its worker again and again is
+    left out and reported. `worker_setup` ("module:name") is called once in every new worker. Standard output and error
+    of worker k go to `log_folder/worker-k.log`, or nowhere. May be shared by threads.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ _BOOT = (
 )
 _RECEIVE_BYTES = 1 << 18
 # Workers are many, so each computes in one thread; a fixed hash seed keeps the order of sets out of the results.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -129,7 +129,7 @@ def _start(descriptor: int, log_file: Path | None) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT},
             pass_fds=(descriptor,),
             start_new_session=True,
         )

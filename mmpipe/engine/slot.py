@@ -6,19 +6,18 @@ import json
 import pickle
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmpipe.engine.frames import Kind
 from mmpipe.engine.process import WorkerProcess
+from mmpipe.engine.strikes import Strikes
 from mmpipe.engine.work import Event, Outcome, PoisonedPart, WorkFailure, WorkItem
 from mmpipe.errors import ConfigError, TransientError
 
 TICK_S = 0.05  # how often memory and life are looked at: a worker can outgrow its limit for so long
 START_TIMEOUT_S = 180.0  # imports of a large library on a busy machine
-STRIKES = 2  # one death may be chance; the second, on a fresh worker, is the part's
 
 _BROKEN = "the worker said something that it should not"
 
@@ -33,6 +32,7 @@ class WorkerDied(Exception):
 
     code: str
     detail: str
+    killed: bool = False  # by a SIGKILL that we did not send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,8 @@ class Slot:
     def serve(
         self, function: str, item: WorkItem, emit: Callable[[Event], None], is_over: Callable[[], bool]
     ) -> Outcome:
-        """Run an item until it finishes, without the parts that twice ended the worker. Raise Stopped."""
-        deaths: Counter[str] = Counter()
+        """Run an item until it finishes, without the parts that ended the worker again and again. Raise Stopped."""
+        strikes = Strikes()
         poisoned: dict[str, PoisonedPart] = {}
         while True:
             try:
@@ -67,8 +67,7 @@ class Slot:
             except WorkerDied as death:
                 part = self._part
                 emit(Event(item=item.name, kind="died", text=f"{death.code}: {death.detail}"))
-                deaths[part] += 1
-                if deaths[part] < STRIKES:
+                if not strikes.add(part, killed=death.killed):
                     continue
                 if part == "" or part in poisoned:  # nothing to leave out, or it would not be left out
                     answer = WorkFailure(code=death.code, detail=death.detail, part=part)
@@ -117,17 +116,19 @@ class Slot:
                     raise self._loss("worker_killed", _BROKEN)
 
     def _ready_process(self, is_over: Callable[[], bool]) -> WorkerProcess:
-        """Return a worker that is set up, a new one if need be; one that dies while it starts is tried once more."""
+        """Return a worker that is set up, a new one if need be; one that dies while it starts is tried again."""
         if self._process is not None and self._process.is_alive():
             return self._process
         deaths: list[str] = []
-        while len(deaths) < STRIKES:
+        strikes, is_hopeless = Strikes(), False
+        while not is_hopeless:
             self.end()
             self._process = WorkerProcess(self._settings.log_file, self._settings.stop_descriptor)
             try:
                 return self._set_up(self._process, is_over)
             except WorkerDied as death:
                 deaths.append(death.detail)
+                is_hopeless = strikes.add("", killed=death.killed)
         log = self._settings.log_file or "nowhere: give the engine a log_folder"
         raise TransientError(f"a worker process could not start: {'; then '.join(deaths)}. Its log is {log}")
 
@@ -179,14 +180,16 @@ class Slot:
 
     def _loss(self, code: str, detail: str) -> WorkerDied:
         """End the worker and hear its last words: the part that it reported last bears the blame."""
+        killed = False
         if self._process is not None:
             exit_code = self._process.kill()
+            killed = exit_code == -signal.SIGKILL and not detail  # it was gone before we sent ours
             for kind, body in self._process.last_words():
                 if kind is Kind.PART:
                     self._part = _name_of(body)
             detail = detail or _describe(exit_code)
         self.end()
-        return WorkerDied(code, detail)
+        return WorkerDied(code, detail, killed)
 
 
 def _describe(exit_code: int) -> str:

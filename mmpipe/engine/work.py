@@ -19,7 +19,7 @@ class WorkFailure:
     """Why an item has no result.
 
     The code is the class name of an MmpipeError that the function raised, `crashed` for any other exception (the
-    detail is its traceback), or what twice ended the worker: `worker_killed`, `timeout`, `memory`.
+    detail is its traceback), or what ended the worker again and again: `worker_killed`, `timeout`, `memory`.
     """
 
     code: str
@@ -29,7 +29,7 @@ class WorkFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoisonedPart:
-    """A part that twice ended its worker, and was left out: code `worker_killed`, `timeout` or `memory`."""
+    """A part that ended its worker again and again, and was left out: code `worker_killed`, `timeout` or `memory`."""
 
     part: str
     code: str

@@ -24,9 +24,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def main(descriptor: int, parent_pid: int) -> NoReturn:
     """Serve tasks from an inherited socket; end with the parent, however that ends."""
-    _die_with(parent_pid)
+    die_with(parent_pid)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here; gigabytes on the disk are not
-    _offer_to_oom_killer()
+    offer_to_oom_killer()
     connection = socket.socket(fileno=os.dup(descriptor))  # the original stays open: its end is the process's end
     while (frame := receive_frame(connection)) is not None:
         kind, body = frame
@@ -34,7 +34,7 @@ def main(descriptor: int, parent_pid: int) -> NoReturn:
     os._exit(0)  # the parent is gone or done: threads and exit handlers of extractors must not keep us
 
 
-def _die_with(parent_pid: int) -> None:
+def die_with(parent_pid: int) -> None:
     """Have the kernel kill this process when its parent dies, and keep its own orphans below it."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -43,7 +43,7 @@ def _die_with(parent_pid: int) -> None:
         os._exit(1)
 
 
-def _offer_to_oom_killer() -> None:
+def offer_to_oom_killer() -> None:
     """Let the kernel, short of memory, choose a worker and not the process that supervises it."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:

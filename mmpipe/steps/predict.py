@@ -32,6 +32,7 @@ from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.features.extractor import fingerprint
 from mmpipe.features.naming import table_name
+from mmpipe.features.trained.spec import EXPERIMENTAL
 from mmpipe.io import escape_name
 from mmpipe.registry.aliases import find_version, parse_reference
 from mmpipe.registry.taint import read_taint
@@ -44,7 +45,9 @@ from mmpipe.steps.ingest import ingest_listing
 from mmpipe.steps.lineage import trace_noiseless
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
+from mmpipe.steps.release_feature import find_release
 from mmpipe.steps.text_origin import ASR, SIDECAR
+from mmpipe.steps.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.snapshot import take_snapshot
@@ -111,6 +114,11 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
     """
     named = parse_reference(reference)
     version = find_version(StoreLayout(config.store).models, named.name, named.ref)
+    if version.status == EXPERIMENTAL:
+        raise ConfigError(
+            f"{version.name}@{version.label} is an encoder: it answers nothing. Make a feature of it, with "
+            f'extractor = "release:{version.name}@{version.number}"'
+        )
     with tempfile.TemporaryDirectory(prefix="mmpipe-predict-") as folder:
         answers: list[Answer] = []
         unanswered: list[Unanswered] = []
@@ -135,10 +143,11 @@ def _predict_folder(
     config: Config, version: Version, root: Path, names: frozenset[str], progress: Progress
 ) -> tuple[list[Answer], list[Unanswered]]:
     listing = list_corpus(root, recursive=False)
-    ingest_listing(config, CORPUS, PARTITION, pick_files(listing, names), progress)
-    plan = plan_corpus(config, CORPUS)
-    if not plan.is_empty:
-        extract_plan(config, plan, progress)
+    with shared_engine(config):  # the workers of the ingest go on with the shards
+        ingest_listing(config, CORPUS, PARTITION, pick_files(listing, names), progress)
+        plan = plan_corpus(config, CORPUS)
+        if not plan.is_empty:
+            extract_plan(config, plan, progress)
     layout = StoreLayout(config.store)
     dropped = [
         Unanswered(source=row["file"] or row["source_id"], code=row["code"], detail=row["detail"])
@@ -241,7 +250,11 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
     asked = config.model_copy(
         update={
             "store": store,
-            "features": {table_name(name): made["features"][name] for name in needed},
+            # A release that makes an input lies in the real store: it is found now, and told as found.
+            "features": {
+                table_name(name): find_release(StoreLayout(config.store), name, made["features"][name])
+                for name in needed
+            },
             "corpora": {CORPUS: source},
             "models": {},
         }

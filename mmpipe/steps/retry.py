@@ -17,6 +17,7 @@ from mmpipe.steps.plan import Plan, ShardDue, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.scan import forget_in_scan
 from mmpipe.steps.today import date_now
+from mmpipe.steps.workers import shared_engine
 from mmpipe.store.layout import QUARANTINE, SURVEYS, StoreLayout, open_store
 from mmpipe.store.quarantine import EXTRACTION, INGEST, THING, count_attempt, read_quarantine
 from mmpipe.store.spine import read_spine
@@ -76,8 +77,9 @@ def retry_quarantined(
     if dry_run:
         return RetryReport(corpus=corpus, rows=tuple(_told(rows, "would be tried")))
     before = rows.filter(pl.col("stage") != EXTRACT_STAGE)
-    partial = ingest_again(config, layout, corpus, before, progress) if len(before) else None
-    extract_again(config, layout, corpus, rows.filter(pl.col("stage") == EXTRACT_STAGE), progress)
+    with shared_engine(config):
+        partial = ingest_again(config, layout, corpus, before, progress) if len(before) else None
+        extract_again(config, layout, corpus, rows.filter(pl.col("stage") == EXTRACT_STAGE), progress)
     _count(layout, corpus, rows)
     if partial:
         raise partial

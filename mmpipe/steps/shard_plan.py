@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -11,7 +12,8 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, fingerprint
-from mmpipe.features.naming import rendition_of, table_name
+from mmpipe.features.naming import rendition_of
+from mmpipe.steps.feature_table import decided_table
 from mmpipe.steps.inputs import inputs_digest
 from mmpipe.steps.mirror import media_root
 from mmpipe.steps.plan import ShardDue
@@ -68,7 +70,7 @@ def _features_to_make(
         extractor = extractors[name]
         work = FeatureWork(
             name=extractor.name,
-            table_json=json.dumps(config.features.get(table_name(extractor.name), {}), sort_keys=True),
+            table_json=json.dumps(decided_table(config, extractor), sort_keys=True),
             feature=name,
             fingerprint=fingerprint(extractor),
             inputs=inputs_digest(rows, extractor.modality),
@@ -105,6 +107,8 @@ def _to_work(
         arrays=source.arrays,
         text=source.text,
         max_missing=source.damage.max_missing,
+        spool=layout.staging,
+        fresh="" if due.reuse and not due.again else uuid.uuid4().hex,
     )
 
 

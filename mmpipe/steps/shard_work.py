@@ -74,6 +74,10 @@ class ShardWork:
     arrays: ArraysConfig = field(default_factory=ArraysConfig)
     text: TextConfig = field(default_factory=TextConfig)
     max_missing: float = 0.02  # share of a track that may be broken
+    device: str = "cpu"  # where extractors compute that use one; resolved by the parent
+    encoders: str = ""  # address of the process that has the device; "": the worker computes itself
+    spool: Path | None = None  # folder of what is computed and not finished; None: the store's staging
+    fresh: str = ""  # set where everything is to be made anew: what was spooled before counts for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,27 @@ class FeatureDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkMeter:
+    """What the making of a shard took, for the speed-of-light report; times are wall seconds of one worker."""
+
+    started_s: float = 0.0  # on the machine's monotonic clock: what lies between two shards of a worker is idle
+    ended_s: float = 0.0
+    worker: str = ""  # host and process: whose time it was
+    decode_s: float = 0.0
+    encode_s: float = 0.0  # inside `extract`, waiting for a device included
+    write_s: float = 0.0
+    clips: int = 0  # whose media were decoded
+    clip_ns: int = 0  # of these, each once
+    media_ns: int = 0  # of the same, each modality for itself
+    file_bytes: int = 0  # read from files
+    media_bytes: int = 0  # handed from the decoder to extractors
+    frames: int = 0
+    samples: int = 0  # of waves
+    used_units: int = 0  # tokens, windows or frames that encoders were given on purpose
+    padded_units: int = 0  # and those that filled batches up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardDone:
     """What a worker answers."""
 
@@ -94,3 +119,4 @@ class ShardDone:
     features: tuple[FeatureDone, ...]
     reused: int  # values that were not computed again
     computed: int
+    meter: WorkMeter = WorkMeter()

@@ -29,6 +29,11 @@ def crash_setup():
     raise ZeroDivisionError("in set-up")
 
 
+def miss(payload):
+    """Refuse a node."""
+    raise SampleError("missing", f"there is no {payload.decode()} here")
+
+
 def die_in_setup():
     os._exit(3)
 
