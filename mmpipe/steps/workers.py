@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mmpipe.config import Config
+from mmpipe.engine.engine import Engine
 from mmpipe.engine.local import LocalEngine
+from mmpipe.engine.ray.cluster import RaySettings
+from mmpipe.engine.ray.engine import RayEngine
+from mmpipe.steps.device_pool import DevicePool, shared_devices
+from mmpipe.steps.reach import StoreReach
 
+WORKER_SETUP = "mmpipe.steps.worker:set_up"
 _lock = threading.Lock()
-_engine: LocalEngine | None = None
+_engine: Engine | None = None
 _users = 0
+_devices: DevicePool | None = None
+_beside = ExitStack()  # what ends with the engine
 
 
 @contextmanager
-def shared_engine(config: Config) -> Iterator[LocalEngine]:
+def shared_engine(config: Config) -> Iterator[Engine]:
     """Enter the process's engine: the first one in starts it, the last one out leaves no worker behind."""
-    global _engine, _users
+    global _engine, _devices, _users
     with _lock:
         if _engine is None:
             _engine = make_engine(config)
@@ -31,14 +39,48 @@ def shared_engine(config: Config) -> Iterator[LocalEngine]:
             _users -= 1
             if _users == 0:
                 _engine = None
-                engine.close()
+                _devices = None
+                try:
+                    engine.close()
+                finally:
+                    _beside.close()
 
 
-def make_engine(config: Config) -> LocalEngine:
-    """Make an engine of as many workers as the config says; none is started before there is work."""
-    workers = num_workers(config)
+@contextmanager
+def devices_beside(device: str) -> Iterator[DevicePool]:
+    """Enter the devices of a run; inside `shared_engine` they live as long as the engine: models are loaded once."""
+    global _devices
+    with _lock:
+        if _engine is not None and _devices is None:
+            _devices = _beside.enter_context(shared_devices(device))
+        devices = _devices
+    if devices is not None:
+        yield devices
+        return
+    with shared_devices(device) as devices:
+        yield devices
+
+
+def make_engine(config: Config) -> Engine:
+    """Make the engine that the config names, of as many workers as it says; none is started before there is work."""
     memory = max((corpus.limits.memory_bytes for corpus in config.corpora.values()), default=2 << 30)
-    return LocalEngine(num_workers=workers, memory_bytes=memory, worker_setup="mmpipe.steps.worker:set_up")
+    if config.engine.kind == "local":
+        return LocalEngine(num_workers=num_workers(config), memory_bytes=memory, worker_setup=WORKER_SETUP)
+    return RayEngine(ray_settings(config), memory, worker_setup=WORKER_SETUP, node_check=StoreReach(config))
+
+
+def ray_settings(config: Config) -> RaySettings:
+    """Return what the config says of the Ray cluster."""
+    ray = config.engine.ray
+    return RaySettings(
+        address=ray.address,
+        num_workers=config.engine.workers,
+        cpus=ray.cpus_per_worker,
+        gpus=ray.gpus_per_worker,
+        memory_bytes=ray.memory_per_worker_bytes,
+        ship_code=ray.ship_code,
+        start_timeout_s=ray.start_timeout_s,
+    )
 
 
 def num_workers(config: Config) -> int:
