@@ -1,4 +1,7 @@
-"""The measured worth of predictions, as plain numbers."""
+"""The measured worth of predictions, as plain numbers.
+
+scikit-learn is imported where it is used: it costs most of a second, and a plan or a status measures nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mmpipe.evaluate.predictions import Predictions
 
@@ -61,6 +63,8 @@ class Metrics:
 
 def measure(predictions: Predictions) -> Metrics:
     """Measure predictions over the fixed list of their classes, also those that do not occur."""
+    from sklearn.metrics import confusion_matrix
+
     labels_N, predicted_N = predictions.labels_N, predictions.predicted_N
     every_class = np.arange(len(predictions.classes))
     present = np.unique(labels_N)
@@ -102,6 +106,8 @@ def brier(predictions: Predictions) -> float:
 
 
 def _average(labels_N: np.ndarray, predicted_N: np.ndarray, classes: np.ndarray, kind: str) -> AverageMetrics:
+    from sklearn.metrics import precision_recall_fscore_support
+
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels_N, predicted_N, labels=classes, average=kind, zero_division=0
     )
@@ -109,6 +115,8 @@ def _average(labels_N: np.ndarray, predicted_N: np.ndarray, classes: np.ndarray,
 
 
 def _per_class(predictions: Predictions, classes: np.ndarray) -> tuple[ClassMetrics, ...]:
+    from sklearn.metrics import precision_recall_fscore_support
+
     columns = precision_recall_fscore_support(
         predictions.labels_N, predictions.predicted_N, labels=classes, zero_division=0
     )

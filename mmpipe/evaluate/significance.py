@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from mmpipe.evaluate.predictions import Predictions
 
@@ -49,7 +48,7 @@ def group_test(
         num_better=better,
         num_worse=worse,
         permutation_p=_sign_flip_p(gain_G, draws, np.random.default_rng(seed)),
-        sign_p=float(binomtest(better, better + worse).pvalue) if better + worse else 1.0,
+        sign_p=_even_odds_p(better, better + worse),
     )
 
 
@@ -59,8 +58,14 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     only_first = int((first.correct_N & ~second.correct_N).sum())
     only_second = int((~first.correct_N & second.correct_N).sum())
     discordant = only_first + only_second
-    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return McNemar(only_first=only_first, only_second=only_second, p=p)
+    return McNemar(only_first=only_first, only_second=only_second, p=_even_odds_p(only_first, discordant))
+
+
+def _even_odds_p(successes: int, trials: int) -> float:
+    """Return the two-sided p of an exact test of even odds; 1 without trials."""
+    from scipy.stats import binomtest  # half a second that a plan or a status need not pay
+
+    return float(binomtest(successes, trials).pvalue) if trials else 1.0
 
 
 def _sign_flip_p(gain_G: np.ndarray, draws: int, rng: np.random.Generator) -> float:

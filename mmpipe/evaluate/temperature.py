@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from mmpipe.evaluate.metrics import SMALLEST_PROBABILITY, calibration_error, negative_log_likelihood
 from mmpipe.evaluate.predictions import Predictions, join
@@ -47,6 +46,8 @@ def fit_temperature(predictions: Predictions) -> float:
 
     def cost(log_temperature: float) -> float:
         return negative_log_likelihood(apply_temperature(predictions, float(np.exp(log_temperature))))
+
+    from scipy.optimize import minimize_scalar  # as scikit-learn in metrics.py
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))
