@@ -17,8 +17,13 @@ ROOMS = (
     ("mmpipe/media", ""),
     ("mmpipe/signals", ""),
     ("mmpipe/segment", ""),
+    ("mmpipe/weights", ""),
     ("mmpipe/features", ""),
+    ("mmpipe/features/encoders", ""),
+    ("mmpipe/features/trained", ""),
     ("mmpipe/engine", ""),
+    ("mmpipe/engine/device", ""),
+    ("mmpipe/engine/ray", ""),
     ("mmpipe/store", ""),
     ("mmpipe/batches", ""),
     ("mmpipe/external", ""),
@@ -37,6 +42,8 @@ ROOMS = (
     ("examples", ""),
     ("benchmarks", ""),
     ("benchmarks/readers", ""),
+    ("benchmarks/extracting", ""),
+    ("benchmarks/peers", ""),
     ("docs", ""),
 )
 

@@ -14,7 +14,7 @@ from flows.parameters import ExtractParameters
 from flows.target import resolve_target
 from mmpipe.config import Config
 from tasks.artifacts import RunPage, run_page
-from tasks.extract import commit_features, extract_shards
+from tasks.extract import commit_features, extract_shards, tell_speed
 from tasks.plan import Only, plan_corpus
 from tasks.workers import shared_workers
 
@@ -46,6 +46,10 @@ def make_features(
     wait(batches)
     for dt in plan.partitions:
         page.add("commit", commit_features(config, corpus, dt))
+    reports = []
     for batch in batches:
-        page.add("extract", batch.result())
+        reports.append(batch.result())
+        page.add("extract", reports[-1])
+    if speed := tell_speed(reports):
+        page.note("speed", speed)
     plan.raise_if_running()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import commit, extract
+from mmpipe.steps import commit, extract, speed_shown
 from mmpipe.steps.commit import CommitReport
 from mmpipe.steps.extract import ExtractReport
 from mmpipe.steps.plan import ShardDue
@@ -24,3 +24,8 @@ def extract_shards(config: Config, corpus: str, shards: Sequence[ShardDue]) -> E
 def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
     """Make the finished shards of a date visible, all at once."""
     return commit.commit_alone(config, corpus, dt)
+
+
+def tell_speed(reports: Sequence[ExtractReport]) -> str:
+    """Say how close the batches of a run came to what their machine can do; arithmetic, so no task of its own."""
+    return speed_shown.speed_summary(reports)

@@ -17,14 +17,16 @@ GROUND = {"types", "errors", "config", "io", "faults", "remote", "cache", "words
 JOINERS = {"steps", "cli", "__init__", "__main__"}
 # (from, to) -> why the door must be.
 DOORS = {
+    ("features", "fusion"): "a release is an extractor: what its network embeds is computed as what it is",
+    ("features", "weights"): "an encoder is what its weights are: their digest is its fingerprint",
     ("batches", "store"): "a batch is read from the mapped shards: a copy in between would cost the speed",
     ("train", "fusion"): "a network is trained as what it is: its modules, losses and export have no plain form",
 }
 # Heavy packages, and the only places that may load them by being imported.
 MAY_LOAD: dict[str, tuple[str, ...]] = {
-    "torch": ("mmpipe.fusion", "mmpipe.train"),
+    "torch": ("mmpipe.fusion", "mmpipe.train", "mmpipe.features.trained"),
     "transformers": (),
-    "av": ("mmpipe.media", "mmpipe.steps.extract_shard", "mmpipe.steps.survey_worker"),
+    "av": ("mmpipe.media", "mmpipe.steps.extract_shard", "mmpipe.steps.speed_sample", "mmpipe.steps.survey_worker"),
     "prefect": (),
     "ray": (),
 }

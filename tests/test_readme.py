@@ -14,6 +14,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "features" / "encoders"))
+import audio_models
+import text_models
+import vision_models
+
+import mmpipe
 from docs.tree import BEGIN, END, render_tree
 from examples.demo_corpus import make_corpus
 from mmpipe import errors
@@ -90,7 +96,7 @@ def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path) -> None:
     shutil.move(corpus / "media", tmp_path / "raw")
     shutil.move(corpus / "labels.jsonl", tmp_path / "labels.jsonl")
     np.save(tmp_path / "raw" / "scene-001.npy", np.ones((400, 3), np.float32))
-    (_, toml) = blocks("toml")
+    (_, toml, _) = blocks("toml")
     (tmp_path / "mmpipe.toml").write_text(toml.replace('"sidecar", "column:caption"', '"sidecar"'), "utf-8")
     for words in (["ingest", "--dt", "2026-11-20"], ["extract"]):
         done = subprocess.run([*MMPIPE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
@@ -99,6 +105,22 @@ def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path) -> None:
     assert {"signals", "audio-logmel.clean@1", "video-hogdct@1", "audio-logmel@1"} <= datasets
     signals = pl.read_parquet(tmp_path / "store" / "street" / "signals" / "data" / "*" / "*.parquet")
     assert signals.height >= 4 and signals["loudness_lufs"].null_count() == 0
+
+
+@pytest.mark.slow
+def test_the_config_for_networks_makes_features(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "made", num_clips=4)
+    shutil.move(corpus / "media", tmp_path / "raw")
+    vision_models.save_model(tmp_path / "models" / "clip", "clip")
+    audio_models.make_whisper(tmp_path / "models" / "whisper")
+    text_models.make_bert(tmp_path / "models" / "minilm")
+    (tmp_path / "mmpipe.toml").write_text(blocks("toml")[2].replace("window_s = 3.0", "window_s = 0.4"), "utf-8")
+    for words in (["ingest", "--dt", "2026-11-20"], ["extract"], ["bench", "extract", "--json"]):
+        done = subprocess.run([*MMPIPE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    for feature in ("video-hf@1", "audio-hf@1", "text-hf@1", "video-pixels@1", "text-tokens@1"):
+        (reader,) = [mmpipe.open(tmp_path / "store" / "street", features=[feature])]
+        assert reader.gather([0, 1, 2, 3]).features[feature].mask_BT.any(axis=1).all(), feature
 
 
 def test_the_tree_is_that_of_the_files() -> None:

@@ -13,7 +13,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from mmpipe.cli import banks, browse, check, config, export, feature, keep, ledger, life, make, models, quarantine
+from mmpipe.cli import (
+    banks,
+    bench,
+    browse,
+    check,
+    config,
+    export,
+    feature,
+    keep,
+    ledger,
+    life,
+    make,
+    models,
+    quarantine,
+)
 from mmpipe.cli.ending import run_and_leave
 from mmpipe.cli.show import plain, print_text
 from mmpipe.config import fault_text
@@ -27,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw video, audio, images and text in; aligned feature shards and fused models that earned their release out.",
 )
-for room in (make, ledger, browse, check, config, quarantine, keep, life, feature, banks, export, models):
+for room in (make, ledger, browse, check, config, quarantine, keep, life, feature, banks, export, models, bench):
     room.register(app)
 
 

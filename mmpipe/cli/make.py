@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,10 @@ from mmpipe.config import CONFIG_NAME, ClipRule, load_config
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.choices import Only
 from mmpipe.words import counted
+
+if TYPE_CHECKING:
+    from mmpipe.steps.extract import ExtractReport
+    from mmpipe.steps.night import NightReport
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +76,13 @@ def init(
     print_text(f"wrote {config}. Next: mmpipe run" + ("" if config.name == CONFIG_NAME else f" --config {config}"))
 
 
-def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = None, dry_run: DryRun = False) -> None:
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    dt: Date = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
     """Do a whole night: ingest, extract, train, evaluate, publish, report."""
     from mmpipe.steps.inspect import count_quarantined
     from mmpipe.steps.night import run_night, what_is_due, what_waits
@@ -81,6 +91,9 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
     due = what_is_due(settings, name, date)
+    if as_json and (dry_run or not due):
+        print_json({"corpus": name, "dt": date, "due": due, "waits": what_waits(settings, name)})
+        return
     if not due:
         aside = count_quarantined(settings, name)
         print_text(f"nothing to do: {name} is complete (files in quarantine: {aside})")
@@ -92,6 +105,10 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
         return
     with Bars() as bars:
         night = run_night(settings, name, date, bars)
+    if as_json:
+        print_json(_told(name, date, night))
+        _refuse_where_the_gate_did(night)
+        return
     print_rows(night.ingested.table(), False, f"ingest of {name}")
     print_notes(night.ingested.notes())
     print_rows(night.committed.table(), False, "features")
@@ -99,8 +116,37 @@ def run(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, dt: Date = N
         print_rows(entry.released.table(), False, f"contenders of {entry.released.model}")
         print_text(entry.released.summary().replace("**", "").replace("`", ""))
         print_text(f"report: {entry.report}")
+    _print_speed(night.extracted)
+    _refuse_where_the_gate_did(night)
+
+
+def _refuse_where_the_gate_did(night: NightReport) -> None:
     if any(entry.released.status == "refused" and entry.released.is_new for entry in night.models):
         raise GateRefused("the gate refused a fused model; its version is kept with its report")
+
+
+def _told(corpus: str, dt: str, night: NightReport) -> dict[str, Any]:
+    """Return a night as plain values."""
+    speed = night.extracted.speed_report
+    return {
+        "corpus": corpus,
+        "dt": dt,
+        "ingested": night.ingested.table(),
+        "features": night.committed.table(),
+        "extracted": _told_extraction(night.extracted),
+        "speed": asdict(speed) if speed else None,
+        "models": [asdict(entry.released) | {"report": str(entry.report)} for entry in night.models],
+    }
+
+
+def _told_extraction(report: ExtractReport) -> dict[str, Any]:
+    names = ("shards", "computed", "reused", "seconds")
+    return {name: getattr(report, name) for name in names} | {"quarantined": dict(report.quarantined)}
+
+
+def _print_speed(report: ExtractReport) -> None:
+    if speed := report.speed_report:
+        print_rows([{"what": what, "measured": value} for what, value in speed.lines()], False, "speed of extraction")
 
 
 def ingest(
@@ -138,6 +184,7 @@ def extract(
     dt: OnlyDate = None,
     feature: Features = None,
     only: WhichShards = Only.DUE,
+    as_json: AsJson = False,
     dry_run: DryRun = False,
 ) -> None:
     """Make the features that are due."""
@@ -147,12 +194,21 @@ def extract(
     settings, name = open_config(config, corpus)
     made = plan_corpus(settings, name, (dt,) if dt else None, only, feature)
     if dry_run or (made.is_empty and not made.running):
+        if as_json:
+            print_json({"corpus": name, "due": len(made.shards)})
+            return
         print_text(counted(len(made.shards), "shard", "are due", "is due") if made.shards else "nothing to do")
         return
     with Bars() as bars:
         report, committed = extract_plan(settings, made, bars)
+    if as_json:
+        speed = report.speed_report
+        told = _told_extraction(report) | {"speed": asdict(speed) if speed else None}
+        print_json({"corpus": name, **told, "features": committed.table()})
+        return
     print_text(report.summary().replace("`", ""))
     print_rows(committed.table(), False, "features")
+    _print_speed(report)
 
 
 def train(

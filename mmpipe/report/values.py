@@ -165,6 +165,32 @@ class ModelResults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateShown:
+    """Clips a second: what was achieved, or what a stage alone would reach."""
+
+    label: str
+    clips_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareShown:
+    """A use of the workers' time."""
+
+    label: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedShown:
+    """How close the newest extraction came to what its machine can do."""
+
+    sentence: str
+    rates: tuple[RateShown, ...]
+    shares: tuple[ShareShown, ...]
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One thing that the result was made from."""
 
@@ -194,6 +220,7 @@ class ReportInput:
     funnel: Funnel | None = None
     quarantine: tuple[QuarantineReason, ...] = ()
     features: tuple[FeatureCounts, ...] = ()
+    speed: SpeedShown | None = None
     model: ModelResults | None = None
     thumbnails: tuple[Thumbnail, ...] = ()
     lineage: tuple[Source, ...] = ()

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from mmpipe.config import Config
+from mmpipe.engine.engine import Engine
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ShardError
 from mmpipe.features.extractor import feature_name, fingerprint
 from mmpipe.steps.banks import ensure_banks
 from mmpipe.steps.choices import State
 from mmpipe.steps.commit import CommitReport, commit_features
+from mmpipe.steps.compute import CPU, resolve_device
+from mmpipe.steps.device_pool import DevicePool, DeviceReport
 from mmpipe.steps.external_shards import fill_external
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.forecast import FreeBytes, free_bytes, require_room
@@ -25,9 +29,12 @@ from mmpipe.steps.outbox import deliver, open_outbox
 from mmpipe.steps.plan import Plan, ShardDue, raise_if_running
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.shard_plan import plan_works
-from mmpipe.steps.shard_work import ShardDone, ShardWork
+from mmpipe.steps.shard_work import ShardDone, ShardWork, WorkMeter
+from mmpipe.steps.speed import SpeedFacts, SpeedReport, judge_speed
+from mmpipe.steps.speed_measure import measure_speed
+from mmpipe.steps.speed_notes import note_speed
 from mmpipe.steps.wire import decode
-from mmpipe.steps.workers import num_workers, shared_engine
+from mmpipe.steps.workers import devices_beside, num_workers, shared_engine
 from mmpipe.store.claims import Claim, Place, claim_shards
 from mmpipe.store.identity import note_identity
 from mmpipe.store.journal import MadeShard, note_made
@@ -49,6 +56,9 @@ class ExtractReport:
     reused: int
     quarantined: Mapping[str, int]  # by reason
     seconds: float
+    meters: tuple[WorkMeter, ...] = ()  # of every shard that was made by a worker
+    devices: tuple[DeviceReport, ...] = ()  # what each encoder process did since the run began
+    speed: SpeedFacts | None = None  # None where no worker decoded anything
 
     def summary(self) -> str:
         """Return a line of Markdown."""
@@ -57,6 +67,11 @@ class ExtractReport:
             f"{counted(self.shards, 'shard')} of `{self.corpus}`: {counted(self.computed, 'value')} computed, "
             f"{self.reused} reused, {counted(dropped, 'clip')} quarantined, {self.seconds:.1f} s"
         )
+
+    @property
+    def speed_report(self) -> SpeedReport | None:
+        """Return how close it came to what the machine can do."""
+        return judge_speed(self.speed) if self.speed else None
 
     def table(self) -> list[dict[str, Any]]:
         """Return rows of plain values."""
@@ -72,17 +87,18 @@ def extract_plan(
     that could not be made. TransientError, after that: shards that somebody else is making.
     """
     layout = create_store(config.store)
-    ensure_banks(config, plan.corpus, _features(plan.shards), progress)
-    require_room(config, plan.corpus, plan.shards, free)
-    with claim_shards(layout, plan.corpus, _places(plan.shards)) as claim:
-        shards = _still_due(config, plan.corpus, plan.shards, claim)
-        report, failed = _extract(config, plan.corpus, shards, progress)
-        behind = {failure.partition for failure in failed}
-        counts = [
-            count
-            for partition in sorted({due.partition for due in shards} - behind)
-            for count in commit_features(config, plan.corpus, partition).features
-        ]
+    with shared_engine(config):  # the workers that make a bank go on with the shards
+        ensure_banks(config, plan.corpus, _features(plan.shards), progress)
+        require_room(config, plan.corpus, plan.shards, free)
+        with claim_shards(layout, plan.corpus, _places(plan.shards)) as claim:
+            shards = _still_due(config, plan.corpus, plan.shards, claim)
+            report, failed = _extract(config, plan.corpus, shards, progress)
+            behind = {failure.partition for failure in failed}
+            counts = [
+                count
+                for partition in sorted({due.partition for due in shards} - behind)
+                for count in commit_features(config, plan.corpus, partition).features
+            ]
     _raise_failures(failed)
     raise_if_running({**plan.running_places, **claim.held})
     return report, CommitReport(corpus=plan.corpus, features=tuple(counts))
@@ -100,10 +116,11 @@ def extract_shards(
     ShardError, after all the others are made: shards that could not be. TransientError: shards somebody else makes.
     """
     layout = create_store(config.store)
-    ensure_banks(config, corpus, _features(shards), progress)
-    require_room(config, corpus, shards, free)
-    with claim_shards(layout, corpus, _places(shards)) as claim:
-        report, failed = _extract(config, corpus, _still_due(config, corpus, shards, claim), progress)
+    with shared_engine(config):
+        ensure_banks(config, corpus, _features(shards), progress)
+        require_room(config, corpus, shards, free)
+        with claim_shards(layout, corpus, _places(shards)) as claim:
+            report, failed = _extract(config, corpus, _still_due(config, corpus, shards, claim), progress)
     _raise_failures(failed)
     raise_if_running(claim.held)
     return report
@@ -148,10 +165,22 @@ def _extract(
         note_identity(layout.dataset(corpus, name), fingerprint(extractors[name]), identity_of(extractors[name]))
     filled, shards = fill_external(layout, corpus, planned)
     works = plan_works(config, layout, corpus, shards, extractors)
+    device = resolve_device(config.engine, [extractors[name] for name in _features(shards)]) if works else CPU
     progress.start("extract", sum(work.num_clips for work in works))
-    with open_outbox(layout) as outbox:
+    with open_outbox(layout) as outbox, shared_engine(config) as engine, _devices(config, device) as devices:
+        works = [replace(work, device=device, encoders=devices.address) for work in works]
         works = outbox.address(works) if outbox else works
-        settled = list(deliver(outbox, works, _run_works(config, works, progress)))
+        settled = list(deliver(outbox, works, _run_works(engine, works, progress)))
+        encoders = devices.reports()
+        speed = measure_speed(
+            engine,
+            devices,
+            works,
+            [shard for shard in settled if isinstance(shard, ShardDone)],
+            run_s=time.monotonic() - started,
+            workers=num_workers(config),
+            price_per_hour=config.engine.price_per_hour,
+        )
     done = [*filled, *(shard for shard in settled if isinstance(shard, ShardDone))]
     quarantined: dict[str, int] = {}
     for shard in done:
@@ -165,7 +194,12 @@ def _extract(
         reused=sum(shard.reused for shard in done),
         quarantined=quarantined,
         seconds=time.monotonic() - started,
+        meters=tuple(shard.meter for shard in done if shard.meter.worker),
+        devices=encoders,
+        speed=speed,
     )
+    if speed:
+        note_speed(layout, corpus, speed)
     if done:
         reasons = {(due.partition, due.shard, name): why for due in planned for name, why in due.named_reasons()}
         note_made(layout, corpus, list(_made(done, reasons)), datetime.now(UTC).isoformat(timespec="milliseconds"))
@@ -205,21 +239,20 @@ def _raise_failures(failed: Sequence[_Failed]) -> None:
         raise ShardError(f"{len(failed)} shards could not be made; run the same again for these alone:\n{details}")
 
 
-def _run_works(config: Config, works: Sequence[ShardWork], progress: Progress) -> Iterable[ShardDone | _Failed]:
-    if not works:
-        return
+def _devices(config: Config, device: str) -> AbstractContextManager[DevicePool]:
+    """Enter the devices of this machine; a worker of a cluster has its own."""
+    return devices_beside(device) if config.engine.kind == "local" else nullcontext(DevicePool(None))
+
+
+def _run_works(engine: Engine, works: Sequence[ShardWork], progress: Progress) -> Iterable[ShardDone | _Failed]:
     items = {f"{work.corpus} dt={work.partition} shard {work.shard}": work for work in works}
-    with shared_engine(config) as engine:
-        outcomes = engine.run(
-            FUNCTION,
-            [
-                WorkItem(name=name, payload=work, timeout_s=work.limits.seconds_per_asset)
-                for name, work in items.items()
-            ],
-        )
-        for outcome in outcomes:
-            yield _result_of(outcome, items[outcome.name])
-            progress.advance("extract", items[outcome.name].num_clips, outcome.name)
+    outcomes = engine.run(
+        FUNCTION,
+        [WorkItem(name=name, payload=work, timeout_s=work.limits.seconds_per_asset) for name, work in items.items()],
+    )
+    for outcome in outcomes:
+        yield _result_of(outcome, items[outcome.name])
+        progress.advance("extract", items[outcome.name].num_clips, outcome.name)
 
 
 def _result_of(outcome: Outcome, work: ShardWork) -> ShardDone | _Failed:

@@ -26,6 +26,8 @@ from mmpipe.report.values import (
 from mmpipe.steps.describe import describe_results
 from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
 from mmpipe.steps.release import ReleaseReport, release_of
+from mmpipe.steps.speed_notes import newest_speed
+from mmpipe.steps.speed_shown import show_speed
 from mmpipe.steps.thumbnails import render_thumbnails
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout, check_partition, open_store
@@ -89,6 +91,7 @@ def _gather(
         funnel=_funnel(layout, corpus, live, written),
         quarantine=quarantine,
         features=features,
+        speed=show_speed(found) if (found := newest_speed(layout, corpus)) else None,
         model=describe_results(evaluation) if evaluation else None,
         thumbnails=render_thumbnails(config, layout, corpus, live),
         lineage=tuple(_lineage(layout, evaluation.data.snapshot)) if evaluation else (),

@@ -59,6 +59,7 @@ def test_a_night_fills_the_store_and_the_next_one_finds_nothing_to_do(write_corp
     assert {row["stage"] for row in rows} == {"ingest", "commit"}
     assert [row["written"] for row in rows if row["stage"] == "commit"] == [5]
     assert "3 shards are due" in artifact("nightly-tones-summary")
+    assert "bottleneck" in artifact("nightly-tones-summary"), "how close it came to what the machine can do"
 
     assert nightly(parameters, return_state=True).type == "COMPLETED"
     assert manifests(config) == made

@@ -1,0 +1,1 @@
+"""The same job called by other engines."""
