@@ -88,6 +88,7 @@ def test_a_store_is_the_same_whoever_makes_it_and_whatever_is_lost(
     assert not list((config.store / "_staging").glob("probe-*"))
 
 
+@pytest.mark.sweep
 @pytest.mark.slow
 def test_a_store_at_s3_asks_for_no_keys_on_the_nodes(
     ray_nodes: RayNodes, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -181,6 +181,7 @@ def test_receipt_of_another_machine_keeps_its_objects_from_the_moment_it_is_read
     assert has_object(text, receipt.entry.files[0])
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("filled")
 def test_killed_in_the_middle_the_next_one_finishes(config, layout, text, a_month_passes, tmp_path) -> None:
     create_snapshot(config, "pinned", "sample")

@@ -25,6 +25,7 @@ from mmpipe.store.audit import read_events as read_audit
 from mmpipe.store.layout import StoreLayout
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("warm_workers")
 def test_released_here_used_and_taken_back_there(s3_root: Path, tmp_path: Path, monkeypatch, capfd) -> None:
     write_pairs_that_need_both(tmp_path / "media")

@@ -18,6 +18,7 @@ from mmpipe.store.view import view_folder
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
 
+@pytest.mark.sweep
 def test_lost_tables_come_out_the_same(
     s3_root: Path, tmp_path: Path, store_content: Callable[[Path], dict[str, bytes]]
 ) -> None:

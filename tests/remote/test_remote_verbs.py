@@ -40,6 +40,7 @@ def values(config: Config, snapshot: str | None = None) -> dict[str, bytes]:
     return dict(zip(batch.keys, (row.tobytes() for row in batch.features[TEXT].x_BTD), strict=True))
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("warm_workers")
 def test_verbs_that_change_a_store_work_in_a_bucket(s3_root: Path, tmp_path: Path) -> None:
     theirs = store_path(f"s3://{s3_root.parts[1]}/their/vectors")

@@ -80,6 +80,7 @@ def test_every_epoch_has_every_clip_once_in_another_order(reader: CorpusReader) 
     assert keys_of(reader.webdataset()) == reader.clips["key"].to_list()
 
 
+@pytest.mark.sweep
 def test_ranks_and_workers_share_the_clips(reader: CorpusReader, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     for rank in range(2):

@@ -91,6 +91,7 @@ def test_a_worker_that_is_killed_once_costs_nothing(mixed):
     assert hit
 
 
+@pytest.mark.sweep
 def test_a_night_whose_workers_keep_dying_fails_by_name_and_the_next_one_goes_on(two_forks, mixed):
     """Every worker dies at its second receipt, and its parent writes none: what was finished before that is kept."""
     forks, config = two_forks[0], mixed.place("dying")

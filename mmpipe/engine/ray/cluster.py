@@ -152,7 +152,7 @@ class _Keeper:
         _keep_quiet(self._ray)
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if self._settings.ship_code:
-            options["runtime_env"] = {"py_modules": [str(Path(__file__).resolve().parent.parent)]}
+            options["runtime_env"] = {"py_modules": [str(Path(__file__).resolve().parents[2])]}
         if self._settings.is_private:
             self._folder = _make_folder()
             workers = self._settings.num_workers or len(os.sched_getaffinity(0))

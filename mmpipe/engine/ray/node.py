@@ -62,7 +62,7 @@ def report_node(check: str, payload: bytes) -> NodeReport:
 @cache
 def _code_digest() -> str:
     """Return a digest of this mmpipe's source: its version alone does not tell two checkouts apart."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
