@@ -14,6 +14,7 @@ from mmpipe.errors import ConfigError, TransientError
 from mmpipe.remote import cache_root
 from mmpipe.types import digest_of
 from mmpipe.weights.digests import file_digests
+from mmpipe.weights.header import require_whole
 
 LOADED = (".json", ".safetensors", ".txt", ".model")  # what is read of a model's folder: no pickle, no code
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
@@ -44,6 +45,8 @@ def find_model(
     """
     suffixes = LOADED if with_weights else tuple(suffix for suffix in LOADED if suffix != ".safetensors")
     folder = _hub_folder(model, revision, offline, table, suffixes) if is_hub_id(model) else local_folder(model)
+    if not folder.is_dir():
+        raise ConfigError(f"{table}.model = {model!r}: there is no folder {folder}")
     files = model_files(folder, suffixes)
     whole = (folder / "config.json").is_file() and any(path.suffix == ".safetensors" for path in files)
     if with_weights and not whole:
@@ -53,6 +56,9 @@ def find_model(
         )
     if not files:
         raise ConfigError(f"{table}.model = {model!r}: {folder} holds no tokenizer. Save it with save_pretrained.")
+    for path in files:
+        if path.suffix == ".safetensors":
+            require_whole(path, f"{table}.model = {model!r}")
     names = [path.relative_to(folder).as_posix() for path in files]
     parts = zip(names, file_digests(folder, files), strict=True)
     return ModelFolder(
@@ -109,6 +115,12 @@ def _hub_folder(model: str, revision: str | None, offline: bool, table: str, suf
     except RepositoryNotFoundError as error:
         raise ConfigError(f"the hub has no model {model!r} at {revision}: see {table}") from error
     except LocalEntryNotFoundError as error:
+        if not offline:  # what the hub's client says after it got no answer
+            why = error.__cause__ or error
+            raise TransientError(
+                f"the hub cannot be reached for {model!r}: {type(why).__name__}. Try again, or carry its folder to "
+                f'this machine and set {table}.model = "./FOLDER"'
+            ) from error
         raise ConfigError(
             f"the model {model!r} at {revision} is not on this machine. Set {table}.offline = false "
             f"once, or fetch it first: hf download {model} --revision {revision}"

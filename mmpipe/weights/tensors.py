@@ -12,6 +12,7 @@ import numpy as np
 from mmpipe.errors import ConfigError
 from mmpipe.types import digest_of
 from mmpipe.weights.digests import file_digests
+from mmpipe.weights.header import require_whole
 
 RANDOM = "random"
 Shapes = Mapping[str, tuple[int, ...]]
@@ -52,6 +53,7 @@ def find_weights(weights: str, seed: int, kind: str, table: str) -> WeightsFile:
             f"{table}.weights = {weights!r}: no such .safetensors file (pickled weights are never read). "
             f'Give one, or "{RANDOM}"'
         )
+    require_whole(path, f"{table}.weights = {weights!r}")
     (sha256,) = file_digests(path.parent, [path])
     return WeightsFile(name=path.name, path=path, seed=0, sha256=sha256)
 

@@ -220,8 +220,8 @@ def test_what_failed_is_tried_again_under_other_limits_only(tmp_path: Path, monk
 
     monkeypatch.setattr("mmpipe.steps.transcribe.shared_engine", lambda config: Failing())
     (tmp_path / "model").mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (tmp_path / "model" / name).write_text("{}")
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")  # a header, and no tensor
     config = make_corpus(tmp_path, tmp_path / "model")
     write_words(config, "song", ["bad"])
     for _ in range(2):
@@ -289,8 +289,8 @@ def test_a_model_that_is_not_here_or_is_pickled_is_refused(tmp_path: Path, singe
     pickled.mkdir()
     (pickled / "config.json").write_text("{}")
     (pickled / "pytorch_model.bin").write_bytes(b"never read")
-    for folder in (pickled, tmp_path / "nowhere"):
-        with pytest.raises(ConfigError, match="safetensors"):
+    for folder, said in ((pickled, "safetensors"), (tmp_path / "nowhere", "there is no folder")):
+        with pytest.raises(ConfigError, match=said):
             find_speech_model(SpeechModelConfig(model=str(folder)))
     with pytest.raises(ConfigError, match=r"offline = false"):
         find_speech_model(SpeechModelConfig(model="nobody/nothing", revision="0" * 40))

@@ -13,6 +13,8 @@ from mmpipe.errors import ConfigError, TransientError
 from mmpipe.weights.folder import find_model
 
 COMMIT = "a" * 40
+# Headers of safetensors with a table of facts and no tensor: of one length.
+NUMBERS, OTHER_NUMBERS = (b"\x1c" + bytes(7) + b'{"__metadata__":{"a":"%s"}}  ' % word for word in (b"a", b"b"))
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def make_model(folder: Path, weights: bytes = b"numbers", old: bool = True) -> Path:
+def make_model(folder: Path, weights: bytes = NUMBERS, old: bool = True) -> Path:
     """Write what stands for a model; what was not written just now is remembered."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "toy"}')
@@ -51,7 +53,7 @@ def test_changed_weights_of_one_length_are_seen(tmp_path: Path, old: bool) -> No
     folder = make_model(tmp_path / "model", old=old)
     before = find_model(str(folder)).sha256
     assert find_model(str(folder)).sha256 == before
-    (folder / "model.safetensors").write_bytes(b"NUMBERS")
+    (folder / "model.safetensors").write_bytes(OTHER_NUMBERS)
     assert find_model(str(folder)).sha256 != before
 
 
@@ -87,7 +89,7 @@ def test_a_tokenizer_alone_needs_no_weights(tmp_path: Path) -> None:
 
 
 def test_faults_name_the_key_and_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"features\.image-hf\.model.*save_pretrained"):
+    with pytest.raises(ConfigError, match=r"features\.image-hf\.model.*there is no folder"):
         find_model(str(tmp_path / "nowhere"), table="features.image-hf")
     with pytest.raises(ConfigError, match="40 hex digits"):
         find_model("owner/name", table="features.image-hf")
