@@ -165,5 +165,5 @@ def test_a_file_that_is_of_another_network_is_refused(hf_resnet: tuple[Any, Path
         make_extractor("image-vgg16", {"weights": str(pickled)})
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no header")
-    with pytest.raises(ConfigError, match="cannot be read as safetensors"):
+    with pytest.raises(ConfigError, match="does not begin as a safetensors file does"):
         values_of("image-vgg16", pictures(1), weights=str(broken))

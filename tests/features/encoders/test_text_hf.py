@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 import text_models
@@ -183,7 +184,7 @@ def test_what_cannot_be_a_text_encoder_is_refused(bert: tuple[Path, Any], tmp_pa
         made(bert[0], pool="model", layer=1)
     with pytest.raises(ConfigError, match=r"features\.text-hf"):
         make_extractor("text-hf", {"model": str(tmp_path)})
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    save_file({}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "bart", "is_encoder_decoder": true}')
     with pytest.raises(ConfigError, match="an encoder with a decoder"):
         make_extractor("text-hf", {"model": str(tmp_path)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from mmpipe.errors import ConfigError
 from mmpipe.features.registry import make_extractor
@@ -97,6 +98,6 @@ def test_what_is_not_of_timm_or_has_no_class_token_is_refused(models: dict[str, 
     with pytest.raises(ConfigError, match="no class token"):
         values_of(models["resnet18"], pictures(1), pool="cls")
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    save_file({}, tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="image-hf"):
         make_extractor("image-timm", {"model": str(tmp_path)})
