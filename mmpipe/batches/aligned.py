@@ -104,7 +104,7 @@ class AlignedReader:
 
     def _gather_one(self, column: _Column, rows_B: np.ndarray) -> ModalityBatch:
         if column.alike is not None:
-            x_BTD = column.alike[column.starts_N[rows_B] // ALIGNMENT]
+            x_BTD = _taken(column, column.alike, column.starts_N[rows_B])
             return ModalityBatch(x_BTD=x_BTD, mask_BT=np.ones(x_BTD.shape[:2], np.bool_))
         if len(column.mapped) < len(self._shards):
             for number in np.unique(self._shard_N[rows_B]).tolist():
@@ -231,7 +231,7 @@ class _Column:
     memories: list[memoryview]  # bytes, by position of the shard; with a run, all of it
     readers: dict[int, ShardReader | None]
     mapped: set[int]
-    alike: np.ndarray | None  # windows of [T, D], where every clip is mapped and has one length
+    alike: np.ndarray | None  # windows of T * D numbers' bytes, where every clip is mapped and has one length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,13 +255,19 @@ def _alike(column: _Column, run: AddressRun) -> np.ndarray | None:
     steps = int(column.lengths_N[0]) if len(column.lengths_N) else 0
     if not steps or (column.lengths_N != steps).any():
         return None
-    return run.windows((steps, column.schema.dim), column.dtype, ALIGNMENT)
+    return run.windows(steps * column.step_bytes, ALIGNMENT)
+
+
+def _taken(column: _Column, windows: np.ndarray, starts_B: np.ndarray) -> np.ndarray:
+    """Return the numbers, [B, T, D], of the windows that begin at these bytes."""
+    num_steps = windows.itemsize // column.step_bytes
+    return windows[starts_B // ALIGNMENT].view(column.dtype).reshape(len(starts_B), num_steps, column.schema.dim)
 
 
 def _take_rows(column: _Column, starts_B: np.ndarray, num_steps: int, missing_B: np.ndarray) -> ModalityBatch:
     """Return rows of one length with one take; a missing one is taken from anywhere, and set to zeros."""
     assert column.run is not None
-    x_BTD = column.run.windows((num_steps, column.schema.dim), column.dtype, ALIGNMENT)[starts_B // ALIGNMENT]
+    x_BTD = _taken(column, column.run.windows(num_steps * column.step_bytes, ALIGNMENT), starts_B)
     mask_BT = np.ones((len(starts_B), num_steps), np.bool_)
     if missing_B.any():
         x_BTD[missing_B], mask_BT[missing_B] = 0, False
