@@ -8,6 +8,8 @@ import numpy as np
 
 from mmpipe.store.manifest import ShardStatistics
 
+_ROWS_AT_ONCE = 256
+
 
 class StatisticsCounter:
     """Count damage and norms over values given one at a time, in the shard's order."""
@@ -31,6 +33,16 @@ class StatisticsCounter:
             return False
         self._count(array, norm)
         return True
+
+    def add_rows(self, x_ND: np.ndarray) -> None:
+        """Take many finite vectors at once: the same figures as one by one, at a fraction of the cost."""
+        for start in range(0, len(x_ND), _ROWS_AT_ONCE):
+            rows_ND = x_ND[start : start + _ROWS_AT_ONCE]
+            exact_ND = rows_ND.astype(np.float64)
+            self._norms += np.sqrt(np.add.reduce(np.square(exact_ND, out=exact_ND), axis=1)).tolist()
+            constant_N = (rows_ND == rows_ND[:, :1]).all(axis=1)
+            self._num_constant += int(constant_N.sum())
+            self._num_zero += int((constant_N & (rows_ND[:, 0] == 0)).sum())
 
     def result(self) -> ShardStatistics:
         """Return the statistics; norms have nine digits, so that a repeated sum always agrees."""

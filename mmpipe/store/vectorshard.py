@@ -38,14 +38,14 @@ class VectorShardWriter:
         self._spec = spec
         self._path = staging / f"{spec.stem}.parquet"
         self._statistics = StatisticsCounter()
-        self._guard = RowGuard(spec.schema, self._statistics.add_finite)  # what it lets in is counted
+        self._guard = RowGuard(spec.schema)
         self._rows: list[tuple[str, int, str, int, int]] = []
-        self._vectors: list[np.ndarray] = []
+        self._numbers = bytearray()  # of all vectors, one after the other
 
     def add(self, key: str, ordinal: int, stream: str, start_ns: int, end_ns: int, value: FeatureValue) -> None:
         """Append a value in the order of ordinals; SampleError refuses it and leaves the shard as it was."""
         array_D = self._guard.accept(key, ordinal, value)
-        self._vectors.append(array_D.copy())  # the caller may use its buffer again
+        self._numbers += array_D.data  # a copy: the caller may use its buffer again
         self._rows.append((key, ordinal, stream, start_ns, end_ns))
 
     def add_raw(self, key: str, ordinal: int, stream: str, start_ns: int, end_ns: int, raw: RawValue) -> None:
@@ -57,6 +57,8 @@ class VectorShardWriter:
         samples = len(self._rows)
         if not samples:
             return StagedShard(files=(), samples=0, statistics=self._statistics.result())
+        x_ND = np.frombuffer(self._numbers, self._spec.schema.dtype).reshape(samples, self._spec.schema.dim)
+        self._statistics.add_rows(x_ND)
         write_parquet(self._path, self._table(), self._spec.facts(), dictionary=("stream",))
         files = (stage_file(self._path, "data", self._path.name),)
         return StagedShard(files=files, samples=samples, statistics=self._statistics.result())
@@ -76,8 +78,9 @@ class VectorShardWriter:
 
     def _table(self) -> pa.Table:
         dim, dtype = self._spec.schema.dim, self._spec.schema.dtype
-        numbers = pa.array(np.concatenate(self._vectors), type=pa.from_numpy_dtype(dtype))
+        kind = pa.from_numpy_dtype(dtype)
+        numbers = pa.Array.from_buffers(kind, dim * len(self._rows), [None, pa.py_buffer(self._numbers)])
         columns = [list(column) for column in zip(*self._rows, strict=True)]
-        dates = [date.fromisoformat(self._spec.partition)] * len(self._rows)
+        dates = pa.repeat(pa.scalar(date.fromisoformat(self._spec.partition)), len(self._rows))
         arrays = [*columns, dates, pa.FixedSizeListArray.from_arrays(numbers, dim)]
         return pa.table(arrays, schema=vector_schema(dim, dtype))

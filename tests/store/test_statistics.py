@@ -53,3 +53,14 @@ def test_a_value_that_is_not_finite_is_left(number: float) -> None:
     counter = StatisticsCounter()
     assert [counter.add_finite(value) for value in (one, bad, one)] == [True, False, True]
     assert counter.result() == one_by_one([one, one])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int32"])
+@pytest.mark.parametrize(("rows", "dim"), [(1, 1), (3, 384), (257, 17), (600, 1000), (2, 20_000)])
+def test_rows_at_once_count_as_one_by_one(dtype: str, rows: int, dim: int) -> None:
+    x_ND = (np.random.default_rng(rows).standard_normal((rows, dim)) * 50).astype(dtype)
+    x_ND[-1] = 0
+    x_ND[rows // 2] = 7
+    counter = StatisticsCounter()
+    counter.add_rows(x_ND)
+    assert counter.result() == one_by_one(list(x_ND))
