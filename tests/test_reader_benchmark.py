@@ -24,6 +24,7 @@ PEERS = {
 }
 
 
+@pytest.mark.slow
 def test_every_ratio_has_a_figure_or_a_reason(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, REPOSITORY / "benchmarks" / "reader.py", "--quick", "--json", "--samples", "100"],

@@ -80,6 +80,7 @@ def test_help_names_every_command() -> None:
     assert shown.returncode == 0
     for command in ("demo", "test", "check", "up", "down", "mmpipe", "setup", "help"):
         assert f"  {command} " in shown.stdout
+    assert "--all" in shown.stdout
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
@@ -156,3 +157,49 @@ def test_prefect_is_told_to_be_quiet_local_and_patient(copy: Path) -> None:
     assert "PREFECT_SERVER_ANALYTICS_ENABLED=false" in lines
     assert "PREFECT_RESULTS_DEFAULT_SERIALIZER=json" in lines
     assert "HF_HUB_OFFLINE=1" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ([], "-n 2 --dist loadfile --no-loadscope-reorder"),
+        (["--all"], "--all -n 2 --dist loadfile --no-loadscope-reorder"),
+        (["-x", "tests/flows"], "-x tests/flows"),
+        (["--all", "tests/flows"], "--all tests/flows"),
+    ],
+)
+def test_all_tests_run_on_two_cores_and_named_ones_in_one_process(copy: Path, words: list[str], given: str) -> None:
+    fake_environment(copy)
+    tools = copy / ".venv" / "bin"
+    python = f'#!/bin/sh\ncase "$*" in "-m pytest"*) echo "$*" ;; *) exec "{sys.executable}" "$@" ;; esac\n'
+    for name, script in (("ruff", "#!/bin/sh\n"), ("mypy", "#!/bin/sh\n"), ("python", python)):
+        (tools / name).write_text(script)
+        (tools / name).chmod(0o755)
+    done = run("test", *words, root=copy)
+    assert (done.stdout, done.returncode) == (f"-m pytest {given}\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "ran"),
+    [([], {}, {"short"}), (["--all"], {}, {"short", "slow"}), ([], {"MMPIPE_SWEEP": "1"}, {"short", "slow", "sweep"})],
+)
+def test_what_is_slow_is_left_to_ci_and_sweeps_to_their_command(
+    tmp_path: Path, words: list[str], variables: dict[str, str], ran: set[str]
+) -> None:
+    shutil.copy(REPOSITORY / "tests" / "conftest.py", tmp_path)
+    marks = {"short": "", "slow": "@pytest.mark.slow\n", "sweep": "@pytest.mark.sweep\n@pytest.mark.slow\n"}
+    tests = "".join(f"{mark}def test_{name}():\n    print('ran', {name!r})\n" for name, mark in marks.items())
+    (tmp_path / "test_it.py").write_text(f"import pytest\n{tests}")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow\n  sweep\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MMPIPE_", "PYTEST_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-s", "-rs", "-p", "no:cacheprovider", *words],
+        cwd=tmp_path,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(re.findall(r"ran (\w+)", done.stdout)) == ran
+    assert ("slow: ./run test --all" in done.stdout) == (ran == {"short"})
+    assert ("a part of ./run sweep" in done.stdout) == ("sweep" not in ran)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from mmpipe.cli import main
-from mmpipe.config import EngineConfig, parse_config
-from mmpipe.steps.workers import shared_engine
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "steps")]
 
 from corpus_maker import DT  # noqa: E402
+from lent_engine import KeptEngine  # noqa: E402
 from typed_projects import LABELS, Told, Type, model_table, write_config, write_words  # noqa: E402
 
 
@@ -42,25 +40,14 @@ def mmpipe(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture(scope="module")
-def warm_workers() -> Iterator[None]:
-    """Keep two real workers for the lines that a module types: another's may need workers of its own."""
-    with two_workers():
-        yield
-
-
-def two_workers() -> AbstractContextManager[object]:
-    return shared_engine(parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)}))
-
-
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory, _kept_engine: KeptEngine) -> Path:
     """Return the folder of a project whose model has two versions, the second in production; do not change it."""
     folder = tmp_path_factory.mktemp("published")
     write_words(folder)
     for epochs in (2, 3):
         write_config(folder, LABELS, model_table("tones", "audio-mfccseg", epochs=epochs))
-        with two_workers(), pytest.raises(SystemExit) as end:
+        with _kept_engine.lent(), pytest.raises(SystemExit) as end:
             main(["run", "--dt", DT, "--config", str(folder / "mmpipe.toml")])
         assert end.value.code == 0
     return folder

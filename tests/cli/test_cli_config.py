@@ -10,6 +10,7 @@ from corpus_maker import OLD_S, write_pairs
 from typed_projects import AUDIO, Type, write_sample_project, write_words
 
 from mmpipe.config.keys import list_keys
+from mmpipe.features.frame_choice import USUAL_FRAMES
 from mmpipe.features.registry import default_features
 
 
@@ -28,12 +29,24 @@ def test_the_keys_are_told_with_default_and_limits(tmp_path: Path, mmpipe: Type)
     assert every["corpora.NAME.clips.rule"]["type"] == "whole | window | cues | shots | speech"
     assert every["models.NAME.train.seeds"]["type"] == "list of whole numbers"
     assert {f"features.{name}" for name in default_features()} <= {key.rpartition(".")[0] for key in every}
+    frames = every["features.video-hf.num_frames"]  # what is chosen where none of three ways to choose is named
+    assert (frames["default"], every["features.video-pixels.num_frames"]["default"]) == (str(USUAL_FRAMES), "8")
+    assert every["features.video-hf.frame_rate"]["default"] == "", "it has none"
+    assert every["engine.device"]["limits"] == "" and "cuda:1" in every["engine.device"]["description"]
     below = mmpipe(tmp_path, "config", "corpora.limits", "--json").json()
     assert below == mmpipe(tmp_path, "config", "corpora.street.limits", "--json").json()
     assert below and all(row["key"].startswith("corpora.NAME.limits") for row in below)
     assert "(required)" in mmpipe(tmp_path, "config", "models").out
     told = mmpipe(tmp_path, "config", "corpora.street.limit")
     assert told.code == 3 and "no key begins with 'corpora.street.limit'" in told.err
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:", "CUDA", "cuda:0 "])
+def test_a_device_that_is_none_is_told_what_is_allowed(tmp_path: Path, mmpipe: Type, device: str) -> None:
+    (tmp_path / "mmpipe.toml").write_text(f'store = "store"\n[engine]\ndevice = "{device}"\n', encoding="utf-8")
+    told = mmpipe(tmp_path, "ls")
+    allowed = 'allowed are "auto", "cpu", "cuda", or one of several: "cuda:1"'
+    assert told.code == 3 and f"engine.device = {device!r}: {allowed}" in told.err
 
 
 @pytest.mark.parametrize(

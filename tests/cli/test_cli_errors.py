@@ -54,7 +54,7 @@ def test_help_names_every_verb_and_ends_with_0(project: Path, mmpipe: Type) -> N
     told = mmpipe(project, "--help")
     assert told.code == 0
     verbs = "init plan run backfill ingest extract train evaluate publish report predict models"
-    for verb in [*verbs.split(), "ls", "show", "status", "verify", "probe", "doctor", "quarantine"]:
+    for verb in [*verbs.split(), "ls", "show", "status", "verify", "probe", "doctor", "quarantine", "fusions"]:
         assert f" {verb} " in told.out, verb
         assert mmpipe(project, verb, "--help").code == 0
     single, keeping = told.out.index("One step of a night"), told.out.index("How the store is kept")

@@ -11,6 +11,7 @@ from corpus_maker import CORPUS, DT, LATER, write_pairs, write_text
 from typed_projects import Type, write_config
 
 from mmpipe.config import load_config
+from mmpipe.steps.inputs import split_inputs
 from mmpipe.steps.plan import read_states
 from mmpipe.store.journal import read_made
 from mmpipe.store.layout import StoreLayout
@@ -59,7 +60,8 @@ def test_a_run_makes_the_very_shards_that_the_plan_names(tmp_path: Path, mmpipe:
     ]
     for row in made:  # and what it says is what is committed
         entry = read_head(layout.dataset(CORPUS, row.feature), row.partition).shard(row.shard)
-        assert (entry.inputs, entry.spine) == (row.inputs, row.clips)
+        left_out = split_inputs(entry.inputs)[1]  # what was superseded before the shard was made
+        assert (entry.inputs, entry.spine - len(left_out)) == (row.inputs, row.clips)
     assert mmpipe(tmp_path, "plan", "--json").json()["due"] == []
     mmpipe(tmp_path, "run", "--dt", LATER)
     assert len(read_made(layout, CORPUS)) == len(before) + len(made)
@@ -131,3 +133,88 @@ def test_show_says_why_a_clip_has_no_value(tmp_path: Path, mmpipe: Type) -> None
     assert clip["text-ngrams@1"] == "none"  # there is no text
     told = mmpipe(tmp_path, "show", "nobody")
     assert told.code == 1 and "no clip, asset or source 'nobody'" in told.err
+
+
+# --------------------------------------------------------------------------- what cannot be made here
+
+
+@pytest.fixture(scope="module")
+def half_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with a feature whose model lies nowhere, beside one that is stale."""
+    folder = tmp_path_factory.mktemp("half")
+    make_sample_store(folder / "store", [WORDS], partitions=["2026-01-01", "2026-01-02"], shards=1, shard_clips=2)
+    (folder / "media").mkdir()
+    return folder
+
+
+def write_half(folder: Path, *lines: str, device: str = "auto", model: str = "./nowhere") -> None:
+    """Write its config; `lines` are of the corpus."""
+    text = [
+        'store = "store"',
+        f'engine = {{ device = "{device}" }}',
+        "[corpora.sample]",
+        'root = "media"',
+        'features = ["image-resnet50", "text-ngrams", "text-hf"]',
+        *lines,
+        "[features.text-hf]",
+        f'model = "{model}"',
+    ]
+    write_text(folder / "mmpipe.toml", "\n".join(text) + "\n")
+
+
+def test_status_shows_the_rest_where_a_feature_cannot_be_made_and_says_why(half_made: Path, mmpipe: Type) -> None:
+    write_half(half_made)
+    told = mmpipe(half_made, "status")
+    assert told.code == 0, told.err
+    assert "1 missing" in told.out and "unknown: features.text-hf.model = '" in told.out
+    assert "1 stale: " in told.out, "with its cause"
+    why = f"features.text-hf.model = '{half_made}/nowhere': there is no folder"
+    assert f"text-hf cannot be made here: {why}" in told.err
+    rows = mmpipe(half_made, "status", "--json").json()
+    assert [(row["dt"], row["feature"], row["state"]) for row in rows if row["feature"] == "text-hf"] == [
+        ("2026-01-01", "text-hf", "unknown"),
+        ("2026-01-02", "text-hf", "unknown"),
+    ]
+    assert {row["feature"] for row in rows} == {"image-resnet50@1", "text-ngrams@1", "text-hf"}
+    assert all(row["why"] for row in rows if row["state"] in ("unknown", "1 stale"))
+    write_half(half_made, "max_age_h = 1e9")
+    told = mmpipe(half_made, "status")
+    assert told.code == 1 and "the newest whole date of text-hf is not known" in told.err
+
+
+def test_without_the_gpu_of_the_config_the_other_features_are_shown(half_made: Path, mmpipe: Type) -> None:
+    write_half(half_made, device="cuda")
+    told = mmpipe(half_made, "status")
+    assert told.code == 0 and 'image-resnet50 cannot be made here: engine.device = "cuda"' in told.err
+    assert "1 stale: " in told.out
+
+
+def test_doctor_finds_a_model_that_is_not_there_and_a_gpu_that_is_none(half_made: Path, mmpipe: Type) -> None:
+    write_half(half_made, device="cuda")
+    told = mmpipe(half_made, "doctor", "--json")
+    rows = {row["check"]: row for row in told.json()}
+    assert told.code == 3 and (rows["torch"]["state"], rows["features"]["state"]) == ("wrong", "wrong")
+    assert 'Take device = "auto" or "cpu"' in rows["torch"]["detail"]
+    assert "sample: text-hf: features.text-hf.model" in rows["features"]["detail"]
+    assert "there is no folder" in rows["features"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (("[features.audio-mfccseg]", "num_mel = 30"), "num_mel = 30: unknown parameter; allowed here: "),
+        (("[features.audio-mfcseg]", "num_mels = 30"), "no extractor named 'audio-mfcseg'"),
+        (("[features.mine]", 'extractor = "audio-mfccseg"', "num_mels = 0"), "num_mels = 0: "),
+    ],
+)
+def test_a_wrong_parameter_is_told_before_the_first_ingest(
+    tmp_path: Path, mmpipe: Type, lines: tuple[str, ...], why: str
+) -> None:
+    write_pairs(tmp_path / "media", ["a"])
+    write_config(tmp_path, *lines)
+    for line in (("plan",), ("ingest", "--dt", DT)):
+        told = mmpipe(tmp_path, *line)
+        assert told.code == 3 and why in told.err, (line, told)
+    assert not (tmp_path / "store").exists()
+    told = mmpipe(tmp_path, "doctor", "--json")
+    assert why in {row["check"]: row["detail"] for row in told.json()}["features"]

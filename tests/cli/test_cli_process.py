@@ -44,7 +44,9 @@ def session_of(leader: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("number", "stage"), [(signal.SIGINT, "probe"), (signal.SIGTERM, "extract")])
+@pytest.mark.parametrize(
+    ("number", "stage"), [(signal.SIGINT, "probe"), pytest.param(signal.SIGTERM, "extract", marks=pytest.mark.slow)]
+)
 def test_an_interrupted_night_ends_with_130_leaves_nobody_and_goes_on(
     tmp_path: Path, mmpipe: Type, number: signal.Signals, stage: str
 ) -> None:

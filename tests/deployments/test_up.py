@@ -17,7 +17,7 @@ import pytest
 
 from deployments.services import Service, is_alive, marked_processes, read_service
 
-pytestmark = pytest.mark.prefect
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NAMES = {"nightly", "backfill", "ingest", "extract", "train", "release"}
 

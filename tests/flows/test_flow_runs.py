@@ -83,6 +83,7 @@ def test_a_config_that_is_not_there_fails_with_the_way_out(tmp_path: Path) -> No
     assert name_of(state) == "nightly-no-config"
 
 
+@pytest.mark.slow
 def test_a_backfill_goes_on_past_a_failed_day_and_skips_what_is_complete(write_corpus: Callable[..., Path]) -> None:
     config = write_corpus(
         {"2026-11-01/a.wav": None, "2026-11-02/b.wav": b"RIFF....WAVEnonsense" * 9, "2026-11-03/c.wav": None},

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpipe.config import EngineConfig, parse_config
 from mmpipe.remote import store_path
-from mmpipe.steps.workers import shared_engine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "steps"))
 _numbers = itertools.count()
@@ -61,13 +59,6 @@ def memory_root(cache_folder: Path) -> Iterator[Path]:
 
     yield store_path(f"memory://store-{next(_numbers)}")
     fsspec.filesystem("memory").store.clear()
-
-
-@pytest.fixture(scope="module")
-def warm_workers() -> Iterator[None]:
-    """Keep two real workers for a module: every step enters the same engine, and starts none of its own."""
-    with shared_engine(parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})):
-        yield
 
 
 @pytest.fixture

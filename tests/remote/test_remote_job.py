@@ -19,6 +19,7 @@ from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_workers")
 def test_job_in_a_bucket_is_the_job_in_a_folder(tmp_path: Path, s3_root: Path, store_content):
     write_pairs(tmp_path / "media", [f"talk-{number}" for number in range(5)])

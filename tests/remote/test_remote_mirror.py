@@ -20,7 +20,9 @@ from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
 from mmpipe.steps.forget import forget
 from mmpipe.steps.ingest import ingest_reason
+from mmpipe.steps.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -141,12 +143,14 @@ def test_an_empty_listing_removes_nothing(tmp_path, memory_url):
 class Guarded(http.server.SimpleHTTPRequestHandler):
     """A folder behind a user and a password."""
 
+    is_down = False
+
     def send_head(self):
         wanted = "Basic " + base64.b64encode(f"user:{CANARY}".encode()).decode()
         if self.headers.get("Authorization") != wanted:
             self.send_error(401)
             return None
-        if self.path.endswith("busy.wav"):
+        if self.is_down or self.path.endswith("busy.wav"):
             self.send_error(503)
             return None
         return super().send_head()
@@ -166,6 +170,57 @@ def guarded(tmp_path: Path) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def write_table(folder: Path, cells: dict[str, str]) -> dict[str, object]:
+    """Write a table of sounds beside `raw`; return it as a source."""
+    rows = [{"id": name, "path": cell, "caption": f"of {name}"} for name, cell in cells.items()]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"audio": "path", "text": "caption"}
+    return {"kind": "table", "file": str(folder / "rows.jsonl"), "columns": columns}
+
+
+def test_one_address_that_cannot_be_asked_keeps_no_other_row_out(tmp_path: Path, guarded: str) -> None:
+    write_pairs(tmp_path / "raw", ["b", "c"])
+    (tmp_path / "raw/busy.wav").write_bytes(b"x")
+    server = f"http://user:{CANARY}@{guarded}"
+    cells = {"local": "b.wav", "served": f"{server}/a.wav", "nobody": "http://127.0.0.1:9/a.wav"}
+    cells |= {"busy": f"{server}/busy.wav", "uninstalled": "gs://bucket/a.wav", "other": "c.wav"}
+    config = make(tmp_path, str(tmp_path / "raw"), source=write_table(tmp_path, cells))
+    ingest(config)
+    missing = {f"{name}/audio.wav": "unreadable" for name in ("nobody", "busy", "uninstalled")}
+    assert drops(config) == missing
+    assert sources(config) == ["busy", "local", "nobody", "other", "served", "uninstalled"]  # the captions of all
+    (told,) = probe_again(config, CORPUS, ["uninstalled/audio.wav"])
+    assert told["what"] == "unreadable" and "gs://bucket/a.wav needs the package" in told["detail"]
+    assert CANARY not in str(told)
+    ingest(config)
+    assert drops(config) == missing
+
+
+def test_what_was_brought_of_an_address_stays_while_nobody_answers(tmp_path: Path, guarded: str) -> None:
+    write_pairs(tmp_path / "raw", ["b"])
+    server = f"http://user:{CANARY}@{guarded}"
+    (tmp_path / "raw/busy.wav").write_bytes((tmp_path / "raw/a.wav").read_bytes())
+    cells = {"local": "b.wav", "served": f"{server}/a.wav"}
+    config = make(tmp_path, str(tmp_path / "raw"), source=write_table(tmp_path, cells))
+    ingest(config)
+    held = config.store / "_mirror" / CORPUS / "files/served/audio.wav"
+    assert drops(config) == {} and held.exists()
+    Guarded.is_down = True
+    try:
+        (count,) = ingest(config).partitions
+        assert (count.used, count.quarantined, count.clips) == (4, 0, 2) and held.exists()
+        rows = read_quarantine(StoreLayout(config.store), CORPUS)
+        assert rows.select("file", "code", "kept").rows() == [("served/audio.wav", "unreadable", True)]
+        (tmp_path / "new").mkdir()
+        source = write_table(tmp_path / "new", {name: f"{server}/{name}.wav" for name in ("a", "b")})
+        with pytest.raises(TransientError, match="the server answers 503"):  # nothing at all: no matter of a row
+            ingest(make(tmp_path / "new", str(tmp_path / "raw"), source=source))
+    finally:
+        Guarded.is_down = False
+    ingest(config)
+    assert drops(config) == {}
 
 
 def test_credentials_are_never_said(tmp_path, guarded, cache_folder, caplog, capfd):

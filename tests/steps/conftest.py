@@ -1,22 +1,8 @@
-"""What the tests of the steps share: their helper modules, and warm workers."""
+"""What the tests of the steps share: their helper modules."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from mmpipe.config import EngineConfig, parse_config
-from mmpipe.steps.workers import shared_engine
-
 sys.path.insert(0, str(Path(__file__).parent))
-
-
-@pytest.fixture(scope="module")
-def warm_workers() -> Iterator[None]:
-    """Keep two real workers for a module: every step enters the same engine, and starts none of its own."""
-    config = parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})
-    with shared_engine(config):
-        yield

@@ -21,13 +21,12 @@ from kill_models import (
 )
 from kill_process import Forks
 
-from mmpipe.config import Config, EngineConfig, parse_config
+from mmpipe.config import Config, parse_config
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.release import release_model
 from mmpipe.steps.train import train_model
-from mmpipe.steps.workers import shared_engine
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +36,6 @@ def kill_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="mmpipe-kill-", dir=memory if memory.is_dir() else None))
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[None]:
-    """Keep two workers for a module: every step enters the same engine, and starts none of its own."""
-    config = parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})
-    with shared_engine(config):
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -299,6 +299,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Config:
     return config
 
 
+@pytest.mark.slow
 def test_a_film_a_sensor_and_a_caption_are_fused_and_earn_their_release(lab):
     ledger = read_ledger(lab, "lab")
     assert dict(ledger.select("feature", "samples").rows()) == dict.fromkeys(

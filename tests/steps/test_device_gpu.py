@@ -15,6 +15,7 @@ from mmpipe.features.extractor import Extractor
 from mmpipe.features.registry import make_extractor
 from mmpipe.steps.compute import open_computer
 from mmpipe.steps.device_bench import measure_embed_stage, synthetic_media
+from mmpipe.steps.device_client import DeviceClient
 from mmpipe.steps.device_pool import shared_devices
 
 HELPERS = Path(__file__).resolve().parent.parent / "features" / "encoders"
@@ -52,6 +53,8 @@ def test_a_gpu_gives_what_the_cpu_gives_also_after_its_process_was_killed(extrac
                     for pid in pids_on_gpus(pool.address):
                         os.kill(pid, signal.SIGKILL)
             assert first[0] == first[1]  # the same device gives the same bytes again
+        assert isinstance(there, DeviceClient)
+        there.link.close()  # one line for both
 
 
 def test_the_gpu_is_measured(extractors: list[Extractor]) -> None:

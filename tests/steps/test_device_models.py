@@ -12,6 +12,7 @@ from mmpipe.features.extractor import Extractor
 from mmpipe.features.registry import make_extractor
 from mmpipe.steps.compute import open_computer
 from mmpipe.steps.device_bench import synthetic_media
+from mmpipe.steps.device_client import DeviceClient
 from mmpipe.steps.device_pool import SERVE_CPU, shared_devices
 from mmpipe.types import AudioClip, ClipMedia, ImageClip, TextClip, VideoClip
 
@@ -51,6 +52,9 @@ def test_encoders_give_the_same_bytes_in_a_process_of_their_own(
                 assert all(np.array_equal(a, b) for a, b in zip(before, map(copy_of, batch), strict=True))
                 assert there[one.name].units == here.units
         (report,) = pool.reports()
+        for client in there.values():  # they share a line, which lives as long as the process
+            assert isinstance(client, DeviceClient)
+            client.link.close()
     assert (report.meter.loads, report.meter.requests, report.meter.starts) == (3, 12, 1)
     assert report.meter.busy_share > 0
 

@@ -98,6 +98,7 @@ def test_a_store_is_the_same_where_an_encoder_process_computes(
     assert sum(meter.used_units for meter in report.meters) == NUM_GOOD
 
 
+@pytest.mark.slow
 def test_a_store_is_the_same_where_encoder_processes_are_killed_again_and_again(
     in_worker: Config, media: Path, tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ from mmpipe.store.snapshot import take_snapshot
 from mmpipe.store.spine import read_spine
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 GONE = "clip-05"
 FEATURES = ("audio-mfccseg@1", "text-ngrams@1")

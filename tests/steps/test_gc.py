@@ -333,7 +333,7 @@ def test_a_pinned_reader_gets_the_same_bytes_while_revisions_come_and_garbage_go
     assert not verify_store(layout)
 
 
-@pytest.mark.parametrize("operation", ["link", "unlink"])
+@pytest.mark.parametrize("operation", [pytest.param("link", marks=pytest.mark.slow), "unlink"])
 def test_killed_anywhere_the_store_is_whole_and_the_next_one_finishes(
     config: Config, layout: StoreLayout, text: DatasetLayout, operation: str
 ) -> None:

@@ -26,7 +26,7 @@ SURROUNDINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SURROUNDINGS)
+@pytest.mark.parametrize("name", ["far", pytest.param("ascii", marks=pytest.mark.slow)])
 def test_zone_locale_umask_hash_seed_folder_workers_and_order_change_no_byte(mixed, kill_folder, name):
     surroundings = SURROUNDINGS[name]
     folder = kill_folder / f"identity-{name}"

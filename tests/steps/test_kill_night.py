@@ -18,7 +18,8 @@ from kill_process import KILLED, Child, Forks
 pytest_plugins = ("kill_fixtures",)
 
 NUM_POINTS = 420  # more than there are: what lies behind the last one runs to its end
-SAMPLED_POINTS = (61, 171, 196, 251, 300, 308)
+SAMPLED_POINTS = (171, 300)  # of some 310: in the middle, and near the last
+MORE_POINTS = (61, 196, 251, 308)
 LONG = bool(os.environ.get("MMPIPE_LONG_KILLS"))
 
 
@@ -57,8 +58,9 @@ def faults(operation: str, points: Iterable[int]) -> list[dict]:
     return [{"fault": f"{operation}:{point}:kill"} for point in points]
 
 
-def test_killed_at_a_durable_call_a_second_run_ends_with_the_same_bytes(two_forks, mixed):
-    codes = sweep(two_forks, mixed, faults("any", SAMPLED_POINTS))
+@pytest.mark.parametrize("points", [SAMPLED_POINTS, pytest.param(MORE_POINTS, marks=pytest.mark.slow)])
+def test_killed_at_a_durable_call_a_second_run_ends_with_the_same_bytes(two_forks, mixed, points):
+    codes = sweep(two_forks, mixed, faults("any", points))
     assert set(codes) == {KILLED}
 
 
@@ -68,6 +70,7 @@ def test_killed_after_the_manifest_and_before_what_shows_it_the_next_run_knows(t
     assert set(codes) == {KILLED}
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_second_run_ends_with_the_same_bytes(two_forks, mixed):
     moments = random.Random(7)
     start_s = time.monotonic()

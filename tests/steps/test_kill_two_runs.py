@@ -33,7 +33,7 @@ def start_two(mixed, name: str, jobs: tuple[str, str]) -> list[Child]:
     return children
 
 
-@pytest.mark.parametrize("store", ["empty", "filled"])
+@pytest.mark.parametrize("store", ["empty", pytest.param("filled", marks=pytest.mark.slow)])
 def test_two_nights_at_once_end_as_one(mixed, two_forks, store):
     name = f"race-{store}"
     config = mixed.place(name)
@@ -51,7 +51,7 @@ def test_two_nights_at_once_end_as_one(mixed, two_forks, store):
     assert differing(tree_digest(config.parent / "store"), mixed.digest) == []
 
 
-def test_two_tasks_that_make_the_same_shards_at_once_end_as_one(mixed, two_workers):
+def test_two_tasks_that_make_the_same_shards_at_once_end_as_one(mixed, warm_workers):
     """Who finds shards claimed does the rest and comes back; the manifests keep double commits harmless."""
     config = mixed.place("tasks")
     shutil.copytree(mixed.store, config.parent / "store")

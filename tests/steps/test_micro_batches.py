@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batch_extractor import LOG, STOP, calls_left, install, read_log, read_setups
+from batch_extractor import LOG, STOP, BatchParams, SoundBatches, calls_left, install, read_log, read_setups
 from corpus_maker import CORPUS, DT, make_config, write_text, write_tone
 from kill_corpus import differing, tree_digest, write_film, write_sound
 
@@ -27,9 +27,11 @@ from mmpipe.steps.gc import collect_garbage, file_system_time
 from mmpipe.steps.ingest import ingest_corpus
 from mmpipe.steps.plan import ShardDue, plan_corpus
 from mmpipe.steps.shard_plan import plan_works
-from mmpipe.steps.shard_work import ShardWork
+from mmpipe.steps.shard_work import ShardDone, ShardWork
+from mmpipe.steps.wire import decode
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
+from mmpipe.store.schema import freeze_schema
 from mmpipe.store.spine import read_spine
 from mmpipe.store.verify import verify_store
 from mmpipe.types import Clip, TextClip, TextNeeds
@@ -293,6 +295,41 @@ def test_stopped_again_and_again_a_run_ends_with_the_bytes_of_one_that_was_not(l
     assert sorted(set(found)) == sorted(set(expected)) and runs >= 4
     assert len(found) - len(expected) <= 4 * (runs - 1), "what is done again is the batch that was not finished"
     assert differing(tree_digest(stopped.store), tree_digest(whole.store)) == []
+
+
+def test_a_run_that_goes_on_counts_only_what_it_makes_itself(log: Path, tmp_path: Path) -> None:
+    """One file of ten clips: all of it is decoded again, and four of its values are new."""
+    (tmp_path / "media").mkdir()
+    write_tone(tmp_path / "media" / "long.wav", seconds=1.0)
+    clips = {"rule": "window", "length_s": 0.1, "hop_s": 0.1}
+    config = configure(tmp_path, ["audio-batches"], features(max_clips=3), clips=clips)
+    ingest_corpus(config, CORPUS, DT)
+    calls_left[:] = [STOP, *[""] * 3]  # two batches get through
+    with pytest.raises(MemoryError):
+        extract_plan(config, plan_corpus(config, CORPUS))
+    calls_left.clear()
+    report, committed = extract_plan(config, plan_corpus(config, CORPUS))
+    (meter,) = report.meters
+    assert written(committed) == {"audio-batches@1": (10, 0)}
+    assert (report.computed, report.reused, meter.reused) == (4, 6, 6)
+    assert (meter.clips, meter.clip_ns) == (4, sum(clip_ns(tmp_path)) * 4 // 10)
+    assert meter.samples > 6 * 800, "the decoder went through all of it"
+
+
+def test_what_a_worker_of_the_same_run_has_made_is_the_runs_own(log: Path, tmp_path: Path) -> None:
+    tones(tmp_path / "media", 8)
+    config = configure(tmp_path, ["audio-batches"], features(max_clips=3))
+    ingest_corpus(config, CORPUS, DT)
+    freeze_schema(StoreLayout(config.store).dataset(CORPUS, "audio-batches@1"), SoundBatches(BatchParams()).schema)
+    (work,) = (replace(work, run="tonight") for work in works_of(config, *plan_corpus(config, CORPUS).shards))
+    calls_left[:] = [STOP, *[""] * 2]  # one gets through
+    with pytest.raises(MemoryError):
+        extract_shard.extract_shard(work, lambda _: None, {})
+    calls_left.clear()
+    assert sizes(read_log(log)) == [3, 3]
+    done = decode(ShardDone, extract_shard.extract_shard(work, lambda _: None, {}))
+    assert sizes(read_log(log))[2:] == [3, 2]
+    assert (done.computed, done.reused, done.meter.clips) == (8, 0, 8)
 
 
 def spoil(film: Path) -> None:

@@ -27,7 +27,7 @@ from mmpipe.store.snapshot import load_snapshot
 from mmpipe.store.verify import verify_store
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 
 def grown(config: Config, folder) -> Config:

@@ -23,7 +23,7 @@ from mmpipe.steps.release import release_model
 from mmpipe.steps.train import train_model
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 SPOILT, PLAIN, TEXT = "image-hogdct.spoilt@1", "image-hogdct@1", "text-ngrams@1"
 
@@ -39,7 +39,7 @@ def write_stripes(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, two_workers: None) -> Config:
+def config(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Config:
     """Train and release a model over spoilt pictures and captions; the pictures as they are stand beside them."""
     folder = tmp_path_factory.mktemp("spoilt")
     write_pairs_that_need_both(folder / "media")

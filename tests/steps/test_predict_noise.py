@@ -26,7 +26,7 @@ from mmpipe.steps.release import release_model
 from mmpipe.steps.train import train_model
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 FILTERS = ["highpass=f=200"]
 LOUD, NOISE, TEXT = "audio-mfccseg.loud@1", "audio-mfccseg.noise@1", "text-ngrams@1"
@@ -51,7 +51,7 @@ def table_of(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, two_workers: None) -> Iterator[Path]:
+def made(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Iterator[Path]:
     """Train and release a model over noisy sound."""
     folder = tmp_path_factory.mktemp("noisy")
     write_pairs_that_need_both(folder / "media")

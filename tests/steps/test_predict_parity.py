@@ -25,7 +25,7 @@ from mmpipe.store.snapshot import take_snapshot
 from mmpipe.train.weights import infer, load_model
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 
 def batch_answers(config: Config, ref: str) -> dict[str, dict[str, float]]:
