@@ -49,6 +49,7 @@ class RawFile:
     nbytes: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0  # of the last change of bytes or status, which nobody can set back; 0: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class Drop:
 # --------------------------------------------------------------------------- what an extractor sees and gives
 
 
+Decoder = Literal["cpu", "nvdec"]
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]  # by their names in Pillow
 
 
@@ -165,6 +167,7 @@ class VideoNeeds:
     frame_rate: float | None = None  # exactly so many per second; None: every frame
     num_frames: int | None = None  # so many, in the middles of equal parts of the clip; no frame comes twice
     only_keyframes: bool = False  # those that stand for themselves: cheap, and where the encoder put them
+    decoder: Decoder = "cpu"  # what makes the pictures: their pixels are near, and not equal
 
     def __post_init__(self) -> None:
         """Refuse two ways at once, and a number or rate that gives nothing."""
@@ -246,6 +249,22 @@ class ArrayClip:
 
 
 ClipMedia = VideoClip | AudioClip | ImageClip | TextClip | ArrayClip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPictures:
+    """A run of pictures on its way to a device's decoder, in a container of our own making.
+
+    Picture k in the order of time is shown at (num_pictures + k * 40) ms: `media/remux.py` writes it so.
+    """
+
+    data: np.ndarray  # uint8 [N], Matroska
+    num_pictures: int  # in the run
+    numbers: tuple[int, ...]  # of those that are wanted, in the order of time from 0, rising
+    forms: tuple[VideoNeeds, ...]  # size, fit and colours that each is wanted in; how they are chosen does not count
+
+
+DeviceMedia = ClipMedia | EncodedPictures
 
 
 class FeatureKind(StrEnum):

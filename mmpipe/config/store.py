@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mmpipe.config.table import Table
 
@@ -24,6 +25,9 @@ class RayConfig(Table):
     )
 
 
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
 class EngineConfig(Table):
     """Who does the work on shards."""
 
@@ -31,11 +35,20 @@ class EngineConfig(Table):
     workers: int = Field(0, ge=0, le=4096, description="worker processes; 0: one per core")
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="where encoders compute; auto: a GPU, if any",
+        description="where encoders compute: auto (a GPU, if any), cpu, cuda, or one of several: cuda:1",
+    )
+    nvdec_sessions: int = Field(
+        2, ge=1, le=16, description='decoder processes per GPU, where a feature has decoder = "nvdec"'
     )
     price_per_hour: float | None = Field(None, gt=0, description="what this machine costs, for the cost in reports")
     ray: RayConfig = RayConfig()
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_one(cls, device: str) -> str:
+        if not DEVICE.fullmatch(device):
+            raise ValueError('allowed are "auto", "cpu", "cuda", or one of several: "cuda:1"')
+        return device
 
 
 class RetentionConfig(Table):

@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from mmpipe.config import Table
-from mmpipe.types import STRETCH, Fit, VideoNeeds
+from mmpipe.config import USUAL, Flag, Table
+from mmpipe.types import STRETCH, Decoder, Fit, VideoNeeds
 
 USUAL_FRAMES = 8
 
@@ -16,8 +16,20 @@ class FrameChoice(Table):
     """Frames by rate, by number, or those that stand for themselves; eight, evenly spread, where nothing is said."""
 
     frame_rate: float | None = Field(None, gt=0, le=240, description="frames per second")
-    num_frames: int | None = Field(None, ge=1, le=10_000, description="so many frames, evenly spread")
-    only_keyframes: bool = Field(False, description="only frames that stand for themselves: cheap to decode")
+    num_frames: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="so many frames, evenly spread; of a model that reads clips of frames, as many as it reads",
+        json_schema_extra={USUAL: USUAL_FRAMES},  # where nothing else is chosen
+    )
+    only_keyframes: Flag = Field(False, description="only frames that stand for themselves: cheap to decode")
+    # Left out where it is the CPU, so that the fingerprints of values from before there was a choice stand.
+    decoder: Decoder = Field(
+        "cpu",
+        exclude_if=lambda value: value == "cpu",
+        description="cpu; or nvdec: a GPU's own decoder, whose pixels are near and not equal, so another feature",
+    )
 
     @model_validator(mode="after")
     def _frames_are_chosen_in_one_way(self) -> Self:
@@ -38,4 +50,5 @@ class FrameChoice(Table):
             frame_rate=self.frame_rate,
             num_frames=self.num_frames if chosen else usual,
             only_keyframes=self.only_keyframes,
+            decoder=self.decoder,
         )

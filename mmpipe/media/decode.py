@@ -6,17 +6,18 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
 from mmpipe.config import ArraysConfig, LimitsConfig, TextConfig
-from mmpipe.errors import SampleError
+from mmpipe.errors import ConfigError, SampleError
 from mmpipe.media.arrays import ArrayRows, open_stream
 from mmpipe.media.captions import PARSERS
 from mmpipe.media.decoders import Wanted
 from mmpipe.media.images import read_image
 from mmpipe.media.passes import ContainerPass
+from mmpipe.media.picture_maker import CannotUseGpu, PictureMaker
 from mmpipe.media.probe import read_text
 from mmpipe.media.sparse import CannotSkip
 from mmpipe.media.tracks import MAX_MISSING
@@ -60,6 +61,10 @@ def ignore_loss(stream: Stream, share: float) -> None:
     """Do nothing about a loss that is small enough."""
 
 
+def ignore_fallback(stream: Stream, reason: str) -> None:
+    """Do nothing about a track that the CPU decodes where a GPU was to."""
+
+
 def decode_clips(
     sources: Mapping[Modality, MediaSource],
     clips: Sequence[Clip],
@@ -70,6 +75,8 @@ def decode_clips(
     max_missing: float = MAX_MISSING,
     note_loss: Callable[[Stream, float], None] = ignore_loss,
     text: TextConfig = _PLAIN_TEXT,
+    maker: PictureMaker | None = None,
+    note_fallback: Callable[[Stream, str], None] = ignore_fallback,
 ) -> Iterator[DecodedClip]:
     """Yield every clip once, as it becomes complete; clips may overlap, repeat a range and come in any order.
 
@@ -77,23 +84,34 @@ def decode_clips(
     a file is judged by what had to be. Of a track a share of `max_missing` may be
     lost; `note_loss` hears, at the end, which share of which was. Broken media end in SampleError decode_error
     after the clips that were complete before; other codes: changed_while_reading, limit_*, encoding.
+
+    Pictures whose needs say so are made by `maker`; where it cannot, by the CPU, from the first clip on that is not
+    complete, and `note_fallback` hears why. ConfigError: there is none; the CPU's pixels are others.
     """
+    if maker is None and any(isinstance(need, VideoNeeds) and need.decoder == "nvdec" for need in needs):
+        raise ConfigError('pictures are to be made by NVDEC, and there is nothing here to do so; decoder = "cpu" is')
     for source in sources.values():
         _require_same_file(source)
     stills = _stills(sources, needs, limits)
     texts = _Texts(sources.get(Modality.TEXT), needs, cues, limits, text)
     numbers = _open_numbers(sources, needs, limits, arrays)
     known = {index: {**stills, **texts.of(clip)} for index, clip in enumerate(clips)}
-    order = _Order(sources=sources, clips=clips, needs=needs, limits=limits, max_missing=max_missing)
-    for may_skip in (True, False):
+    order = _Order(
+        sources=sources, clips=clips, needs=needs, limits=limits, max_missing=max_missing, maker=maker, may_skip=True
+    )
+    while True:
         try:
-            for index, found in _run_passes(order, known, may_skip, note_loss):
+            for index, found in _run_passes(order, known, note_loss):
                 del known[index]
                 yield DecodedClip(clip=clips[index], media=found | _numbers_of(clips[index], numbers))
             return
+        except CannotUseGpu as error:
+            note_fallback(sources[Modality.VIDEO].stream, error.reason)
+            order = replace(order, maker=None)
         except CannotSkip:
-            if not may_skip:
+            if not order.may_skip:
                 raise
+            order = replace(order, may_skip=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,18 +123,19 @@ class _Order:
     needs: Sequence[Needs]
     limits: LimitsConfig
     max_missing: float
+    maker: PictureMaker | None
+    may_skip: bool
 
 
 def _run_passes(
     order: _Order,
     known: Mapping[int, Mapping[Needs, ClipMedia]],
-    may_skip: bool,
     note_loss: Callable[[Stream, float], None],
 ) -> Iterator[tuple[int, dict[Needs, ClipMedia]]]:
     """Yield the clips whose numbers are in `known`, with that and what the containers hold of them."""
     media = {index: dict(found) for index, found in known.items()}
     with ExitStack() as stack:
-        passes = [stack.enter_context(one) for one in _passes(order, media, may_skip)]
+        passes = [stack.enter_context(one) for one in _passes(order, media)]
         open_parts = {index: sum(one.wants(index) for one in passes) for index in media}
         for index in _finished(open_parts):
             yield index, media.pop(index)
@@ -145,24 +164,42 @@ def _advance(passes: Iterable[ContainerPass]) -> Iterator[tuple[int, Mapping[Nee
         running = [one for one in running if not one.finished]
 
 
-def _passes(order: _Order, due: Collection[int], may_skip: bool) -> list[ContainerPass]:
-    """Make one pass per file, for the tracks in it that are needed by any clip that is due."""
-    wanted: dict[str, list[Wanted]] = {}
+def _passes(order: _Order, due: Collection[int]) -> list[ContainerPass]:
+    """Make one pass per file, for the tracks in it that are needed by any clip that is due.
+
+    A video that two decoders are to make pictures of is passed twice: demuxing costs a hundredth of decoding.
+    """
+    wanted: dict[tuple[str, bool], list[Wanted]] = {}
     descriptors: dict[str, int] = {}
-    for modality, kind in ((Modality.VIDEO, VideoNeeds), (Modality.AUDIO, AudioNeeds)):
+    for modality, needs, maker in _tracks(order):
         source = order.sources.get(modality)
-        needs = tuple(dict.fromkeys(need for need in order.needs if isinstance(need, kind)))
         if source is None or not needs:
             continue
         clips = enumerate(order.clips)
         inside = tuple((index, clip) for index, clip in clips if index in due and _meets(clip, source.stream))
         if inside:
             want = Wanted(
-                stream=source.stream, clips=inside, needs=needs, max_missing=order.max_missing, may_skip=may_skip
+                stream=source.stream,
+                clips=inside,
+                needs=needs,
+                max_missing=order.max_missing,
+                may_skip=order.may_skip,
+                maker=maker,
             )
-            wanted.setdefault(source.stream.file, []).append(want)
+            wanted.setdefault((source.stream.file, maker is not None), []).append(want)
             descriptors[source.stream.file] = source.descriptor
-    return [ContainerPass(descriptors[file], tracks, order.limits) for file, tracks in wanted.items()]
+    return [ContainerPass(descriptors[file], tracks, order.limits) for (file, _), tracks in wanted.items()]
+
+
+def _tracks(
+    order: _Order,
+) -> Iterator[tuple[Modality, tuple[VideoNeeds, ...] | tuple[AudioNeeds, ...], PictureMaker | None]]:
+    """Yield what is needed of each kind of track, and what makes its pictures; None: this process."""
+    pictures = tuple(dict.fromkeys(need for need in order.needs if isinstance(need, VideoNeeds)))
+    elsewhere = tuple(need for need in pictures if order.maker and need.decoder == "nvdec")
+    yield Modality.VIDEO, tuple(need for need in pictures if need not in elsewhere), None
+    yield Modality.VIDEO, elsewhere, order.maker
+    yield Modality.AUDIO, tuple(dict.fromkeys(need for need in order.needs if isinstance(need, AudioNeeds))), None
 
 
 def _meets(clip: Clip, stream: Stream) -> bool:

@@ -16,6 +16,7 @@ from mmpipe.media.audio import GAP_NS, WaveCutter
 from mmpipe.media.clock import seconds, to_ns
 from mmpipe.media.guard import open_decoder
 from mmpipe.media.lead_in import LeadIn
+from mmpipe.media.picture_maker import PictureMaker
 from mmpipe.media.refused import require_sound_limits
 from mmpipe.media.sparse import DROPPABLE_CODECS, CannotSkip, PacketSchedule, Run, is_sparse
 from mmpipe.media.tracks import MAX_MISSING, MISSING_SLACK_NS, start_ns
@@ -42,6 +43,9 @@ class Cutter(Protocol):
     def push(self, frame: Any, time_ns: int | None) -> Sequence[Found]:
         """Take the next block; return the clips that are complete now."""
 
+    def begin_part(self) -> None:
+        """Take that the next block does not go on from the last: it is placed by its own time."""
+
     def due_ns(self) -> int:
         """Return how far the sound has come."""
 
@@ -61,6 +65,7 @@ class Wanted:
     may_skip: bool = False  # pictures that nobody wants need not be decoded
     picker: Picker | None = None  # in place of the one that serves the needs
     cutter: Cutter | None = None
+    maker: PictureMaker | None = None  # what decodes pictures in place of this process
 
 
 class TrackDecoder(ABC):
@@ -161,6 +166,10 @@ class TrackDecoder(ABC):
         return to_ns(packet.duration or 0, self._base) or self._frame_ns()
 
     @abstractmethod
+    def begin_part(self, packet: Any) -> Iterator[Found]:
+        """Take that another recording begins with this packet, which is pushed next; yield what that completes."""
+
+    @abstractmethod
     def _frame_ns(self) -> int:
         """Return how long a frame lasts that does not say so."""
 
@@ -187,6 +196,7 @@ class VideoDecoder(TrackDecoder):
         first_ns = min(clip.start_ns for _, clip in want.clips)
         self._lead_in = LeadIn(first_ns + self._zero_ns, av_stream.time_base)
         self._last_ns: int | None = None
+        self._part_key_ns: int | None = None  # of the key frame that the recording begins with, after a join
         self._only_keys = not want.picker and all(need.only_keyframes for need in needs)
         if self._only_keys:
             self._codec.skip_frame = "NONKEY"  # the decoder drops the rest unread: an order of magnitude cheaper
@@ -203,6 +213,17 @@ class VideoDecoder(TrackDecoder):
         elif packet.size:
             for run in self._schedule.admit(packet):
                 yield from self._decode_run(run)
+
+    def begin_part(self, packet: Any) -> Iterator[Found]:
+        """Take that another recording begins; where packets are held, what was before is decoded in its turn."""
+        if self._schedule is not None:
+            self._schedule.begin_part()
+        elif packet.is_keyframe:  # else it begins in the middle of a run, and goes on from what is there
+            for due in self._left():
+                yield from self._decode(due)
+            yield from self._decode(None)
+            self._codec.flush_buffers()
+            self._part_key_ns = self._time_of(packet)
 
     def end(self) -> Iterator[Found]:
         """Flush the decoder and yield the clips that are left. Raise also CannotSkip."""
@@ -257,6 +278,8 @@ class VideoDecoder(TrackDecoder):
         time_ns = self._stream.start_ns if time_ns is None else time_ns
         if self._lead_in.key_ns is not None and time_ns < self._lead_in.key_ns - self._zero_ns:
             return []  # refers to pictures before the key frame
+        if self._part_key_ns is not None and time_ns < self._part_key_ns:
+            return []  # likewise, where another recording begins
         self._last_ns = time_ns
         self._wanted_ns.discard(time_ns)
         duration_ns = to_ns(frame.duration or 0, self._frame_base or self._base)
@@ -278,7 +301,17 @@ class AudioDecoder(TrackDecoder):
         self._cutter = want.cutter or WaveCutter(want.clips, rates, self._end_ns)
         self.reached_ns = want.stream.start_ns
         self._num_failed = 0
+        self._is_joined = False  # the next block is the first after a join
         self._told_end_ns = 0  # of the block before: a container may let one last longer than its sound
+
+    def begin_part(self, packet: Any) -> Iterator[Found]:
+        """Take that another recording begins; the tracks of the one before may have ended at different times.
+
+        The decoder goes on: the packet before this one may be the first of the new recording (Ogg gives it no time).
+        """
+        self._cutter.begin_part()
+        self._is_joined = True
+        yield from ()
 
     def _missing_ns(self) -> int:
         missing_ns = super()._missing_ns()
@@ -295,8 +328,9 @@ class AudioDecoder(TrackDecoder):
         require_sound_limits(frame.sample_rate, frame.layout.nb_channels, self._limits)
         gap_ns = 0 if time_ns is None else time_ns - max(self.reached_ns, self._told_end_ns)
         # Before the first sound a gap is a loss only if packets failed: a codec may take long to warm up.
-        if gap_ns > GAP_NS and (self._num_frames > 1 or self._num_failed):
+        if gap_ns > GAP_NS and (self._num_frames > 1 or self._num_failed) and not self._is_joined:
             self._lose(gap_ns)
+        self._is_joined = False
         if time_ns is not None and frame.duration:
             self._told_end_ns = time_ns + to_ns(frame.duration, frame.time_base or self.av_stream.time_base)
         found = self._cutter.push(frame, time_ns)

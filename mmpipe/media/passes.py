@@ -11,7 +11,9 @@ import av.error
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.decoders import AudioDecoder, Found, TrackDecoder, VideoDecoder, Wanted
+from mmpipe.media.gpu_track import GpuVideoDecoder
 from mmpipe.media.guard import open_container
+from mmpipe.media.joins import JoinedPacket, JoinedPackets
 from mmpipe.media.tracks import is_track
 from mmpipe.types import Modality, Stream
 
@@ -21,18 +23,21 @@ class ContainerPass:
 
     def __init__(self, descriptor: int, wanted: Sequence[Wanted], limits: LimitsConfig) -> None:
         """Take what is wanted; nothing is opened before the context is entered."""
+        self._descriptor = descriptor
         self._wanted = wanted
         self._limits = limits
         self._opened = open_container(descriptor, limits)
         self._tracks: dict[int, TrackDecoder] = {}
-        self._packets: Iterator[Any] = iter(())
+        self._packets: Iterator[JoinedPacket] = iter(())
         self.finished = False
 
     def __enter__(self) -> Self:
         container = self._opened.__enter__()
         try:
             self._tracks = {want.stream.track: _decoder(container, want, self._limits) for want in self._wanted}
-            self._packets = container.demux([track.av_stream for track in self._tracks.values()])
+            # All tracks, wanted or not: what is joined in a file is told by all of them.
+            streams = [stream for stream in container.streams if is_track(stream)]
+            self._packets = iter(JoinedPackets(container, streams, self._descriptor, self._limits))
         except BaseException:
             container.close()
             raise
@@ -66,17 +71,19 @@ class ContainerPass:
     def step(self) -> Iterator[Found]:
         """Take the next packet and yield the clips that it completes. Raise SampleError where too much is lost."""
         try:
-            packet = next(self._packets, None)
+            joined = next(self._packets, None)
         except av.error.FFmpegError:
-            packet = None  # broken off: the tracks know how much they should have held
-        if packet is None:
+            joined = None  # broken off: the tracks know how much they should have held
+        if joined is None:
             tracks, self.finished = list(self._tracks.values()), True
             for track in tracks:
                 yield from track.end()
             return
-        track = self._tracks[packet.stream.index]
-        if track.open_clips:
-            yield from track.push(packet)
+        wanted = self._tracks.get(joined.packet.stream.index)
+        if wanted is not None and wanted.open_clips:
+            if joined.begins_part:
+                yield from wanted.begin_part(joined.packet)
+            yield from wanted.push(joined.packet)
         self.finished = not any(track.open_clips for track in self._tracks.values())
 
 
@@ -84,5 +91,7 @@ def _decoder(container: Any, want: Wanted, limits: LimitsConfig) -> TrackDecoder
     number = want.stream.track
     if number >= len(container.streams) or not is_track(container.streams[number]):
         raise SampleError("changed_while_reading", f"{want.stream.file!r} no longer has a track {number} to decode")
-    kind = VideoDecoder if want.stream.modality is Modality.VIDEO else AudioDecoder
+    if want.stream.modality is not Modality.VIDEO:
+        return AudioDecoder(container.streams[number], want, limits)
+    kind = GpuVideoDecoder if want.maker else VideoDecoder
     return kind(container.streams[number], want, limits)

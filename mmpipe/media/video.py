@@ -79,7 +79,7 @@ class FrameScaler:
     def scale(self, frame: Any, needs: VideoNeeds) -> np.ndarray:
         """Return an upright frame, uint8 HW or HWC; its pixels count as square. Raise SampleError limit_pixels."""
         turns = quarter_turns(frame)
-        width, height = _fitted(frame, turns, needs)
+        width, height = fitted_size(frame, turns, needs)
         if turns % 2:
             width, height = height, width
         reformatter = self._reformatters.setdefault(_form(needs), VideoReformatter())
@@ -89,8 +89,8 @@ class FrameScaler:
         return np.ascontiguousarray(pixels)
 
 
-def _fitted(frame: Any, turns: int, needs: VideoNeeds) -> tuple[int, int]:
-    """Return width and height that an upright frame is scaled to."""
+def fitted_size(frame: Any, turns: int, needs: VideoNeeds) -> tuple[int, int]:
+    """Return width and height that an upright frame is scaled to. Raise SampleError limit_pixels."""
     upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
     width, height = scaled_size(upright, (needs.width_px, needs.height_px), needs.fit)
     box_width, box_height = needs.fit.box_px or (needs.width_px, needs.height_px)

@@ -100,8 +100,13 @@ def resolve_device(
     `auto` is a GPU where there is one; of a Ray cluster, where its workers hold one. Torch is asked only where there is
     a driver, and in a process of its own. ConfigError: a GPU is asked for and there is none.
     """
+    return device_of(engine, has_cuda) if any(uses_device(extractor) for extractor in extractors) else CPU
+
+
+def device_of(engine: EngineConfig, has_cuda: Callable[[], bool] | None = None) -> str:
+    """Return the device of extractors that use one. ConfigError: a GPU is asked for and there is none."""
     wish = engine.device
-    if wish == CPU or not any(uses_device(extractor) for extractor in extractors):
+    if wish == CPU:
         return CPU
     if engine.kind == "ray":
         held = CUDA if engine.ray.gpus_per_worker else CPU

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from mmpipe.config import Config
+from mmpipe.engine.device.process import DeviceSpec
 from mmpipe.engine.engine import Engine
 from mmpipe.engine.local import LocalEngine
 from mmpipe.engine.ray.cluster import RaySettings
 from mmpipe.engine.ray.engine import RayEngine
 from mmpipe.steps.device_pool import DevicePool, shared_devices
+from mmpipe.steps.picture_pool import shared_pictures
 from mmpipe.steps.reach import StoreReach
 
 WORKER_SETUP = "mmpipe.steps.worker:set_up"
@@ -20,13 +22,14 @@ _lock = threading.Lock()
 _engine: Engine | None = None
 _users = 0
 _devices: DevicePool | None = None
+_pictures: DevicePool | None = None
 _beside = ExitStack()  # what ends with the engine
 
 
 @contextmanager
 def shared_engine(config: Config) -> Iterator[Engine]:
     """Enter the process's engine: the first one in starts it, the last one out leaves no worker behind."""
-    global _engine, _devices, _users
+    global _engine, _devices, _pictures, _users
     with _lock:
         if _engine is None:
             _engine = make_engine(config)
@@ -39,7 +42,7 @@ def shared_engine(config: Config) -> Iterator[Engine]:
             _users -= 1
             if _users == 0:
                 _engine = None
-                _devices = None
+                _devices = _pictures = None
                 try:
                     engine.close()
                 finally:
@@ -59,6 +62,21 @@ def devices_beside(device: str) -> Iterator[DevicePool]:
         return
     with shared_devices(device) as devices:
         yield devices
+
+
+@contextmanager
+def pictures_beside(specs: Sequence[DeviceSpec]) -> Iterator[DevicePool]:
+    """Enter the decoder processes of a run; inside `shared_engine` they live as long as the engine."""
+    global _pictures
+    with _lock:
+        if _engine is not None and _pictures is None and specs:
+            _pictures = _beside.enter_context(shared_pictures(specs))
+        pictures = _pictures if specs else None
+    if pictures is not None:
+        yield pictures
+        return
+    with shared_pictures(specs) as pictures:
+        yield pictures
 
 
 def make_engine(config: Config) -> Engine:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmpipe.engine.device.link import STRIKES, DeviceLink, Encoded, Killed, Outcome
 from mmpipe.engine.device.wire import Fault, FaultKind
 from mmpipe.errors import SampleError, ShardError, TransientError
-from mmpipe.types import ClipMedia, FeatureValue
+from mmpipe.types import DeviceMedia, FeatureValue
 
 
 class RemoteError(Exception):
@@ -31,7 +31,7 @@ class Settled:
         return self
 
 
-def settle(link: DeviceLink, feature: int, media: Sequence[ClipMedia], outcome: Outcome) -> Settled:
+def settle(link: DeviceLink, feature: int, media: Sequence[DeviceMedia], outcome: Outcome) -> Settled:
     """Return what a request came to, clip by clip; raise what is nobody's fault, or no clip's alone.
 
     A request that ended the process twice, or that memory does not suffice for, is done in halves.
@@ -53,7 +53,7 @@ def settle(link: DeviceLink, feature: int, media: Sequence[ClipMedia], outcome: 
     return found
 
 
-def _settle_part(link: DeviceLink, feature: int, media: Sequence[ClipMedia]) -> Settled:
+def _settle_part(link: DeviceLink, feature: int, media: Sequence[DeviceMedia]) -> Settled:
     """Settle a half of what died twice: it may die once, but for a clip alone, which is not blamed by chance."""
     strikes = STRIKES if len(media) == 1 else 1
     outcome = link.collect(link.submit(feature, media, strikes))

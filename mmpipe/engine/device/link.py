@@ -30,7 +30,7 @@ from mmpipe.engine.device.wire import (
     send,
 )
 from mmpipe.errors import MmpipeError, TransientError
-from mmpipe.types import ClipMedia, FeatureValue
+from mmpipe.types import DeviceMedia, FeatureValue
 
 NUM_BLOCKS = 2  # requests in flight: one is computed, the next lies ready
 TICK_S = 1.0  # how often somebody who waits says so
@@ -67,7 +67,7 @@ class _Flight:
 
     number: int
     feature: int
-    media: Sequence[ClipMedia]
+    media: Sequence[DeviceMedia]
     slot: int
     strikes: int  # deaths that it may cause
     is_started: bool = False
@@ -111,7 +111,7 @@ class DeviceLink:
                 self._say(Announce(feature=len(self._specs) - 1, spec=spec))
         return self._specs.index(spec)
 
-    def submit(self, feature: int, media: Sequence[ClipMedia], strikes: int = STRIKES) -> int:
+    def submit(self, feature: int, media: Sequence[DeviceMedia], strikes: int = STRIKES) -> int:
         """Send a micro-batch, waiting for a free block; return its number for `collect`.
 
         Raise TransientError or ConfigError where no device is left.

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from mmpipe.types import ArrayClip, AudioClip, ClipMedia, FeatureValue, ImageClip, TextClip, VideoClip
+from mmpipe.types import (
+    ArrayClip,
+    AudioClip,
+    DeviceMedia,
+    EncodedPictures,
+    FeatureValue,
+    Fit,
+    ImageClip,
+    TextClip,
+    VideoClip,
+    VideoNeeds,
+)
 
 _ALIGN_BYTES = 64  # of a cache line: copies and vector loads like it
 _LENGTH_BYTES = 8
@@ -38,7 +49,7 @@ class Parcel:
             np.copyto(place.reshape(array.shape), array)
 
 
-def pack_media(batch: Sequence[ClipMedia]) -> Parcel:
+def pack_media(batch: Sequence[DeviceMedia]) -> Parcel:
     """Lay out the media of a micro-batch."""
     return _pack([_describe_media(media) for media in batch])
 
@@ -50,7 +61,7 @@ def pack_values(values: Sequence[FeatureValue]) -> Parcel:
     )
 
 
-def unpack_media(source: memoryview) -> list[ClipMedia]:
+def unpack_media(source: memoryview) -> list[DeviceMedia]:
     """Return the media that a buffer holds, as views of it; raise Malformed."""
     return [_make_media(kind, fields, arrays) for kind, fields, arrays in _unpack(source)]
 
@@ -69,7 +80,7 @@ def unpack_values(source: memoryview) -> list[FeatureValue]:
 _Item = tuple[str, dict[str, Any], list[np.ndarray]]
 
 
-def _describe_media(media: ClipMedia) -> _Item:
+def _describe_media(media: DeviceMedia) -> _Item:
     if isinstance(media, VideoClip):
         return "video", {}, [media.frames, media.times_ns]
     if isinstance(media, AudioClip):
@@ -78,10 +89,13 @@ def _describe_media(media: ClipMedia) -> _Item:
         return "image", {}, [media.image]
     if isinstance(media, TextClip):
         return "text", {"text": media.text}, []
+    if isinstance(media, EncodedPictures):
+        forms = [asdict(form) for form in media.forms]
+        return "encoded", {"of": media.num_pictures, "numbers": list(media.numbers), "forms": forms}, [media.data]
     return "array", {"columns": list(media.columns)}, [media.values_TD, media.times_ns]
 
 
-def _make_media(kind: str, fields: dict[str, Any], arrays: list[np.ndarray]) -> ClipMedia:
+def _make_media(kind: str, fields: dict[str, Any], arrays: list[np.ndarray]) -> DeviceMedia:
     try:
         if kind == "video":
             frames, times_ns = arrays
@@ -95,12 +109,23 @@ def _make_media(kind: str, fields: dict[str, Any], arrays: list[np.ndarray]) -> 
             return ImageClip(image=image)
         if kind == "text":
             return TextClip(text=str(fields["text"]))
+        if kind == "encoded":
+            (data,) = arrays
+            forms = tuple(_make_form(**form) for form in fields["forms"])
+            numbers = tuple(map(int, fields["numbers"]))
+            return EncodedPictures(data=data, num_pictures=int(fields["of"]), numbers=numbers, forms=forms)
         if kind == "array":
             values_TD, times_ns = arrays
             return ArrayClip(values_TD=values_TD, times_ns=times_ns, columns=tuple(map(str, fields["columns"])))
     except (KeyError, TypeError, ValueError) as error:
         raise Malformed(f"{kind!r} is described wrongly: {error}") from error
     raise Malformed(f"{kind!r} is no kind of media")
+
+
+def _make_form(*, fit: Mapping[str, Any], **said: Any) -> VideoNeeds:
+    """Return what JSON made of a form: it knows lists alone."""
+    box_px = fit["box_px"] and (int(fit["box_px"][0]), int(fit["box_px"][1]))
+    return VideoNeeds(**said, fit=Fit(keeps_shape=bool(fit["keeps_shape"]), box_px=box_px))
 
 
 def _pack(items: Sequence[_Item]) -> Parcel:

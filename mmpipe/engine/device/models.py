@@ -7,10 +7,10 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from mmpipe.engine.device.meter import SharedMeter
-from mmpipe.types import ClipMedia, FeatureValue
+from mmpipe.types import FeatureValue
 
 _Result = TypeVar("_Result")
 
@@ -21,7 +21,7 @@ class Encoder(Protocol):
     def setup(self, device: str) -> None:
         """Load what is loaded once; `device` is "cpu", "cuda" or "cuda:0"."""
 
-    def extract(self, batch: Sequence[ClipMedia]) -> list[FeatureValue]:
+    def extract(self, batch: Sequence[Any]) -> list[FeatureValue]:
         """Return one value per clip, in order."""
 
 
@@ -29,7 +29,7 @@ class Encoder(Protocol):
 class StagingEncoder(Protocol):
     """An encoder that can bring media to the device ahead of their turn; both calls together equal `extract`."""
 
-    def stage(self, batch: Sequence[ClipMedia]) -> object:
+    def stage(self, batch: Sequence[Any]) -> object:
         """Start copies on a stream of their own and return what `extract_staged` takes; called from another thread."""
 
     def extract_staged(self, staged: object) -> list[FeatureValue]:

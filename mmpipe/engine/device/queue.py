@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mmpipe.engine.device.block import SharedBlock
 from mmpipe.engine.device.peer import Peer
-from mmpipe.types import ClipMedia
+from mmpipe.types import DeviceMedia
 
 # So many others may pass a request that waits for a model to be loaded. Every pass saves a change of models; the bound
 # keeps a rare feature from waiting for as long as there is work for another.
@@ -25,7 +25,7 @@ class Job:
     number: int
     slot: int
     spec: str
-    media: Sequence[ClipMedia]
+    media: Sequence[DeviceMedia]
     block: SharedBlock
     nbytes: int
     staged: list[object] = field(default_factory=list)  # what `stage` returned, once it did
