@@ -41,6 +41,7 @@ GOALS = {
 }
 
 
+@pytest.mark.slow
 def test_every_ratio_has_a_figure_or_a_reason(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, REPOSITORY / "benchmarks" / "extract.py", "--json", "--samples", "1", "--parts", "decode"],

@@ -43,6 +43,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what is due and why, and what it will take."""
+    from mmpipe.steps.feature_set import check_tables, resolve_features
     from mmpipe.steps.forecast import forecast_plan, totals_of
     from mmpipe.steps.ingest import ingest_reason
     from mmpipe.steps.night import models_due
@@ -50,13 +51,16 @@ def plan(
     from mmpipe.steps.today import date_now
 
     settings, name = open_config(config, corpus)
+    check_tables(settings)  # a wrong parameter is told before the first ingest, not after hours of it
     today = date_now(settings)
     new_files = ingest_reason(settings, name, today)
     rows: list[dict[str, Any]] = []
     if new_files:
         rows.append({"dt": today, "shard": "", "feature": "(ingest)", "clips": "", "reason": new_files})
     made = Plan(corpus=name, shards=())
-    if settings.store.exists():
+    if not settings.store.exists():
+        resolve_features(settings, name)  # and so is a model that is not there
+    else:
         dates = dates_between(settings, name, first, last) if first or last else None
         made = plan_corpus(settings, name, dates, only, feature)
     rows += [
@@ -95,7 +99,11 @@ def plan(
 
 
 def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
-    """Show how far every date and feature is, and how fresh (exit 1: one is older than `max_age_h`)."""
+    """Show how far every date and feature is, and how fresh (exit 1: one is older than `max_age_h`).
+
+    A feature that cannot be made on this machine is unknown: the others are shown, and where there is a `max_age_h` it
+    counts as late.
+    """
     from mmpipe.steps.status import read_status
 
     settings, name = open_config(config, corpus)
@@ -113,10 +121,13 @@ def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: 
             asdict(entry) | {"age_h": "" if entry.age_h is None else round(entry.age_h, 1)} for entry in found.freshness
         ]
         print_rows(ages, False, "newest whole date")
+    for feature, why in found.faults.items():
+        typer.echo(plain(f"unknown: {feature} cannot be made here: {why}"), err=True)
     if late := list(found.late()):
         _, source = settings.corpus(name)
         for entry in late:
             age = f"ended {entry.age_h:.0f} h ago" if entry.age_h is not None else "is not there yet"
+            age = "is not known" if entry.feature in found.faults else age
             text = f"late: the newest whole date of {entry.feature} {age}; max_age_h = {source.max_age_h:g}"
             typer.echo(plain(text), err=True)
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from mmpipe.config import Table
+from mmpipe.config import Flag, Table
 from mmpipe.errors import SampleError
 from mmpipe.types import ArrayClip
 
@@ -18,7 +18,7 @@ class ArrayColumnsParams(Table):
     columns: int = Field(
         16, ge=1, le=4096, description="columns of the feature; an array that has fewer is filled up as missing"
     )
-    fold: bool = Field(
+    fold: Flag = Field(
         False, description="average an array that has more columns down to so many; false: it is refused"
     )
 

@@ -16,7 +16,7 @@ from mmpipe.features.alias import Alias
 from mmpipe.features.extractor import Extractor
 from mmpipe.features.extractor import extractor_behind as extractor_behind
 from mmpipe.features.prepared import Prepared, Rendition
-from mmpipe.features.registry import extractor_names, make_extractor
+from mmpipe.features.registry import check_params, extractor_names, make_extractor
 from mmpipe.features.released import PREFIX, RELEASE, parse_release
 
 EXTRACTOR = "extractor"  # the key of `[features.NAME]` that is no parameter
@@ -41,6 +41,13 @@ def make_feature(name: str, table: Mapping[str, Any] | None = None, rendition: R
     return Prepared(extractor=made, rendition_name=rendition_name, rendition=rendition)
 
 
+def check_table(name: str, table: Mapping[str, Any] | None = None) -> None:
+    """Raise ConfigError naming the fault of a feature's table; nothing is made, nothing looked for."""
+    made_by, params = _maker_of(name, table)
+    if not made_by.startswith(PREFIX):
+        check_params(made_by, params, name)
+
+
 def table_name(name: str) -> str:
     """Return under which name the config has a feature's parameters: a rendition has none of its own."""
     return split_feature(name)[0]
@@ -62,10 +69,22 @@ def own_name_hint(extractor: Extractor) -> str:
 
 
 def _make_named(name: str, table: Mapping[str, Any] | None) -> Extractor:
+    made_by, params = _maker_of(name, table)
+    if made_by == name:
+        return make_extractor(name, params)
+    if made_by.startswith(PREFIX):
+        if RELEASE not in params:
+            raise ConfigError(f"features.{name}.{EXTRACTOR} = {made_by!r}: a release is found by a plan, in a store")
+        made_by = RELEASE
+    return Alias(name=name, extractor=make_extractor(made_by, params, name))
+
+
+def _maker_of(name: str, table: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """Return whose a feature's parameters are, and these."""
     params = dict(table or {})
     made_by = params.pop(EXTRACTOR, name)
     if made_by == name:
-        return make_extractor(name, params)
+        return name, params
     of_release = isinstance(made_by, str) and made_by.startswith(PREFIX)
     if not isinstance(made_by, str) or not (of_release or made_by in extractor_names()):
         raise ConfigError(
@@ -78,7 +97,4 @@ def _make_named(name: str, table: Mapping[str, Any] | None) -> Extractor:
         )
     if of_release:
         parse_release(made_by)
-        if RELEASE not in params:
-            raise ConfigError(f"features.{name}.{EXTRACTOR} = {made_by!r}: a release is found by a plan, in a store")
-        made_by = RELEASE
-    return Alias(name=name, extractor=make_extractor(made_by, params, name))
+    return made_by, params

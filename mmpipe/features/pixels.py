@@ -11,7 +11,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mmpipe.config import Table
+from mmpipe.config import Flag, Table
 from mmpipe.features.extractor import expect_media, expect_picture
 from mmpipe.features.frame_choice import FrameChoice
 from mmpipe.types import (
@@ -32,7 +32,7 @@ class ImagePixelsParams(Table):
 
     width_px: int = Field(64, ge=8, le=512, description="pictures are scaled to this width")
     height_px: int = Field(64, ge=8, le=512, description="pictures are scaled to this height")
-    gray: bool = Field(False, description="one number per pixel instead of red, green and blue")
+    gray: Flag = Field(False, description="one number per pixel instead of red, green and blue")
     # Left out where they are not asked for, so that the fingerprints of values from before there were these stand.
     fit: Literal["stretch", "cover"] = Field(
         "stretch",

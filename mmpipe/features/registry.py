@@ -76,12 +76,16 @@ def make_extractor(name: str, params: Mapping[str, Any] | None = None, table: st
 
     `table` is the name under which the config has the parameters, where it is another.
     """
+    return _extractor_class(name)(check_params(name, params, table))
+
+
+def check_params(name: str, params: Mapping[str, Any] | None = None, table: str = "") -> Table:
+    """Return the parameters of an extractor, the rest at their defaults; raise ConfigError naming the fault."""
     kind = _extractor_class(name)
     try:
-        checked = kind.Params(**(params or {}))
+        return kind.Params(**(params or {}))
     except ValidationError as error:
         raise ConfigError(_explain(error, table or name, kind.Params)) from error
-    return kind(checked)
 
 
 def params_of(name: str) -> type[Table]:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mmpipe.config import Table
+from mmpipe.config import Flag, Table
 from mmpipe.features import dsp
 from mmpipe.features.extractor import expect_media, expect_pixels
 from mmpipe.features.hog import NUM_ORIENTATIONS, cell_of_pixel, describe_gradients
@@ -32,7 +32,7 @@ class VideoHogDctParams(Table):
     num_frames: int | None = Field(
         None, ge=1, le=10_000, exclude_if=lambda value: value is None, description="so many frames, evenly spread"
     )
-    only_keyframes: bool = Field(
+    only_keyframes: Flag = Field(
         False, exclude_if=lambda value: not value, description="only frames that stand for themselves: cheap to decode"
     )
     cells_x: int = Field(8, ge=2, le=16, description="cells across for the histograms of gradients")

@@ -90,6 +90,7 @@ def begin_feature(
         twins=frozenset(place for place, count in places.items() if count > 1),
         preparation=preparation,
         staging=staging,
+        run=work.run,
     )
     shard.recover(assets, clips, set(poisoned))
     return shard
@@ -101,6 +102,16 @@ def spool_name(work: ShardWork, feature: FeatureWork, bounds: MicroBatch) -> str
     It is over the whole of the work but where things lie, and but for the other features.
     """
     reused = tuple(entry for entry in work.reused if entry.feature == feature.feature)
-    alone = replace(work, store=Path(), root=Path(), spool=None, encoders="", features=(feature,), reused=reused)
+    alone = replace(
+        work,
+        store=Path(),
+        root=Path(),
+        spool=None,
+        encoders="",
+        pictures="",
+        run="",
+        features=(feature,),
+        reused=reused,
+    )
     said = encode(ShardWork, alone)
     return f"spool-{digest_of('spool', _SPOOL_VERSION, bounds.max_clips, bounds.max_bytes, said)[:40]}"

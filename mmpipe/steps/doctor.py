@@ -15,6 +15,7 @@ from mmpipe.config import load_config
 from mmpipe.errors import MmpipeError
 from mmpipe.io import require_writable
 from mmpipe.remote import RemotePath
+from mmpipe.words import counted
 
 LOW_SPACE_BYTES = 5 << 30
 
@@ -28,7 +29,9 @@ def examine(config_path: Path) -> list[dict[str, str]]:
         lambda: _check_store(config_path),
         _check_media,
         _check_workers,
-        _check_device,
+        lambda: _check_device(config_path),
+        _check_nvdec,
+        lambda: _check_features(config_path),
     ]
     rows = []
     for check in checks:
@@ -110,10 +113,51 @@ def _check_workers() -> tuple[str, str, str]:
     return "workers", "ok", f"no network, {held}"
 
 
-def _check_device() -> tuple[str, str, str]:
+def _check_device(path: Path) -> tuple[str, str, str]:
+    from mmpipe.steps.compute import device_of
+
     if importlib.util.find_spec("torch") is None:
         return "torch", "wrong", "not installed; install mmpipe[pipeline]"
     import torch
 
     devices = "a CUDA device" if torch.cuda.is_available() else "CPU only"
-    return "torch", "ok", f"{torch.__version__}, {devices}"
+    found = f"{torch.__version__}, {devices}"
+    try:
+        device_of(load_config(path).engine)
+    except MmpipeError as error:
+        return "torch", "wrong", f"{found}; {error}"
+    return "torch", "ok", found
+
+
+def _check_nvdec() -> tuple[str, str, str]:
+    """Say whether features may have decoder = "nvdec" here; without a GPU nobody misses it."""
+    from mmpipe.engine.device.find import find_gpus
+    from mmpipe.media.nvdec import examine_nvdec
+
+    gpus = [gpu for gpu in find_gpus() if gpu.is_cuda]
+    version, problem = examine_nvdec()
+    found = f"torchcodec {version}, {counted(len(gpus), 'NVIDIA GPU')}"
+    if version and gpus:
+        return "nvdec", "weak" if problem else "ok", f"{found}; {problem}" if problem else found
+    why = "there is no NVIDIA GPU that torch can use" if not gpus else problem
+    return "nvdec", "ok", f'not used: {why}; decoder = "cpu" is the default'
+
+
+def _check_features(path: Path) -> tuple[str, str, str]:
+    """Make what makes the features of every corpus, as a plan does: models are found and digested, not loaded."""
+    from mmpipe.steps.feature_set import check_tables, try_features
+
+    faults: dict[str, str] = {}
+    made: set[str] = set()
+    try:
+        config = load_config(path)
+        check_tables(config)  # also those that no corpus reads
+        for corpus in config.corpora:
+            extractors, unmade = try_features(config, corpus)
+            made |= {extractor.name for extractor in extractors}
+            faults |= {f"{corpus}: {name}": why for name, why in unmade.items()}
+    except MmpipeError as error:
+        return "features", "wrong", str(error)
+    if faults:
+        return "features", "wrong", "; ".join(f"{name}: {why}" for name, why in faults.items())
+    return "features", "ok", f"can be made: {', '.join(sorted(made)) or 'none is asked for'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -24,8 +25,10 @@ from mmpipe.steps.device_pool import DevicePool, DeviceReport
 from mmpipe.steps.external_shards import fill_external
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.forecast import FreeBytes, free_bytes, require_room
+from mmpipe.steps.inputs import split_inputs
 from mmpipe.steps.ledger import identity_of, read_ledger
 from mmpipe.steps.outbox import deliver, open_outbox
+from mmpipe.steps.picture_pool import picture_specs
 from mmpipe.steps.plan import Plan, ShardDue, raise_if_running
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.shard_plan import plan_works
@@ -33,8 +36,9 @@ from mmpipe.steps.shard_work import ShardDone, ShardWork, WorkMeter
 from mmpipe.steps.speed import SpeedFacts, SpeedReport, judge_speed
 from mmpipe.steps.speed_measure import measure_speed
 from mmpipe.steps.speed_notes import note_speed
+from mmpipe.steps.staging import sweep_staging
 from mmpipe.steps.wire import decode
-from mmpipe.steps.workers import devices_beside, num_workers, shared_engine
+from mmpipe.steps.workers import devices_beside, num_workers, pictures_beside, shared_engine
 from mmpipe.store.claims import Claim, Place, claim_shards
 from mmpipe.store.identity import note_identity
 from mmpipe.store.journal import MadeShard, note_made
@@ -167,8 +171,17 @@ def _extract(
     works = plan_works(config, layout, corpus, shards, extractors)
     device = resolve_device(config.engine, [extractors[name] for name in _features(shards)]) if works else CPU
     progress.start("extract", sum(work.num_clips for work in works))
-    with open_outbox(layout) as outbox, shared_engine(config) as engine, _devices(config, device) as devices:
-        works = [replace(work, device=device, encoders=devices.address) for work in works]
+    specs = picture_specs(config.engine, [extractors[name] for name in _features(shards)]) if works else ()
+    with (
+        open_outbox(layout) as outbox,
+        shared_engine(config) as engine,
+        _devices(config, device) as devices,
+        pictures_beside(specs) as pictures,
+    ):
+        run = uuid.uuid4().hex
+        works = [
+            replace(work, device=device, encoders=devices.address, pictures=pictures.address, run=run) for work in works
+        ]
         works = outbox.address(works) if outbox else works
         settled = list(deliver(outbox, works, _run_works(engine, works, progress)))
         encoders = devices.reports()
@@ -181,6 +194,7 @@ def _extract(
             workers=num_workers(config),
             price_per_hour=config.engine.price_per_hour,
         )
+    sweep_staging(layout.staging)  # of workers that were killed, in this run or one before
     done = [*filled, *(shard for shard in settled if isinstance(shard, ShardDone))]
     quarantined: dict[str, int] = {}
     for shard in done:
@@ -217,7 +231,7 @@ def _made(done: Iterable[ShardDone], reasons: Mapping[tuple[str, int, str], str]
                 shard=shard.shard,
                 feature=feature.feature,
                 inputs=feature.entry.inputs,
-                clips=feature.entry.spine,
+                clips=feature.entry.spine - len(split_inputs(feature.entry.inputs)[1]),
                 reason=reasons[shard.partition, shard.shard, feature.feature],
             )
 

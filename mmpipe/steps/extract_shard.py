@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
-from mmpipe.io import make_directory
 from mmpipe.media.decode import NO_FILE, DecodedClip, MediaSource, decode_clips
 from mmpipe.media.filters import FilterStep
 from mmpipe.media.guard import open_regular
@@ -24,9 +21,12 @@ from mmpipe.media.lifted import lift_limits, lift_missing
 from mmpipe.media.renditions import prepared_source
 from mmpipe.steps.begin_shard import begin_feature
 from mmpipe.steps.growing_shard import GrowingShard
+from mmpipe.steps.picture_client import open_maker
+from mmpipe.steps.picture_pool import asks_for_nvdec
 from mmpipe.steps.shard_meter import ShardMeter
 from mmpipe.steps.shard_parts import Parts
 from mmpipe.steps.shard_work import AssetWork, ClipWork, ShardDone, ShardWork
+from mmpipe.steps.staging import shard_staging
 from mmpipe.steps.text_origin import kept_words
 from mmpipe.steps.wire import encode
 from mmpipe.store.layout import StoreLayout
@@ -35,24 +35,23 @@ from mmpipe.types import ClipMedia, Modality, Stream, TextClip
 _Checked = dict[
     tuple[str, str], tuple[int, ...]
 ]  # (file, sha256) -> what it was when its bytes were found to be those that were ingested
+_WAY_BACK = (
+    "put it back and run `mmpipe quarantine retry`, or leave it and run `mmpipe ingest`, which supersedes the recording"
+)
 
 
 def extract_shard(work: ShardWork, report: Callable[[str], None], poisoned: Mapping[str, str]) -> bytes:
     """Extract, stage and make durable every feature of a shard; leave a receipt for each. Return a ShardDone."""
     meter, parts = ShardMeter(), Parts(report, poisoned)
-    staging = make_directory(StoreLayout(work.store).staging / f"shard-{uuid.uuid4().hex}")
     checked: _Checked = {}
-    try:
-        with ExitStack() as stack:
-            shards = [begin_feature(work, feature, staging, stack, parts, meter, poisoned) for feature in work.features]
-            for asset in sorted(work.assets, key=lambda asset: asset.clips[0].ordinal):
-                _extract_asset(work, asset, shards, parts, meter, checked)
-            for shard in shards:
-                shard.compute_rest()
-            parts.enter("")
-            done = tuple(shard.finish(work) for shard in shards)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with shard_staging(StoreLayout(work.store).staging) as staging, ExitStack() as stack:
+        shards = [begin_feature(work, feature, staging, stack, parts, meter, poisoned) for feature in work.features]
+        for asset in sorted(work.assets, key=lambda asset: asset.clips[0].ordinal):
+            _extract_asset(work, asset, shards, parts, meter, checked)
+        for shard in shards:
+            shard.compute_rest()
+        parts.enter("")
+        done = tuple(shard.finish(work) for shard in shards)
     reused = sum(shard.num_reused for shard in shards)
     return encode(
         ShardDone,
@@ -62,7 +61,7 @@ def extract_shard(work: ShardWork, report: Callable[[str], None], poisoned: Mapp
             features=done,
             reused=reused,
             computed=sum(entry.entry.samples for entry in done) - reused,
-            meter=meter.result(),
+            meter=meter.result(reused),
         ),
     )
 
@@ -130,6 +129,9 @@ def _decode_file(
     needs = tuple(dict.fromkeys(shard.extractor.needs for shard in shards))
     by_key = {clip.clip.key: clip for clip in wanted}
 
+    wants_nvdec = any(asks_for_nvdec(shard.extractor) for shard in shards)
+    reasons: list[str] = []  # why the CPU decodes what NVDEC was to
+
     def note_loss(stream: Stream, share: float) -> None:
         for shard in shards:
             if shard.extractor.modality is stream.modality:
@@ -145,13 +147,18 @@ def _decode_file(
                 sources = stack.enter_context(_prepared(opened, shards[0], limits))
             clips = [clip.clip for clip in wanted]
             decoding = decode_clips(
-                sources, clips, needs, asset.cues, limits, work.arrays, max_missing, note_loss, work.text
-            )
+                sources, clips, needs, asset.cues, limits, work.arrays, max_missing, note_loss, work.text,
+                maker=open_maker(work.pictures, shards[0].batches.parts.go_on) if wants_nvdec else None,
+                note_fallback=lambda _stream, reason: reasons.append(reason),
+            )  # fmt: skip
             for decoded in _in_order(meter.decoded(decoding), [clip.key for clip in clips]):
-                meter.count(decoded)
+                clip = by_key[decoded.clip.key]
+                meter.count(decoded, any(shard.waits_for(clip) for shard in shards))
                 for shard in shards:
                     media = _without_stop_words(decoded.media.get(shard.extractor.needs), asset)
-                    shard.settle_media(asset, by_key[decoded.clip.key], media)
+                    shard.settle_media(asset, clip, media)
+        if wants_nvdec:
+            meter.count_track(reasons)
     except SampleError as error:
         return error
     return None
@@ -192,7 +199,12 @@ def _open_sources(
     if not file:  # words of a column, numbers of the labels: they come with the asset
         yield {stream.modality: MediaSource(descriptor=NO_FILE, stream=stream) for stream in streams}
         return
-    descriptor = open_regular(work.root, file)
+    try:
+        descriptor = open_regular(work.root, file)
+    except SampleError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise SampleError(error.code, f"{file!r} is gone: {_WAY_BACK}") from error
+        raise
     try:
         meter.file_bytes += streams[0].file_nbytes
         _require_same_bytes(descriptor, streams[0], checked)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mmpipe.config import Config
-from mmpipe.errors import ConfigError
+from mmpipe.errors import ConfigError, TransientError
 from mmpipe.features.extractor import Extractor, feature_name
-from mmpipe.features.naming import EXTRACTOR, own_name_hint, table_name
+from mmpipe.features.naming import EXTRACTOR, check_table, own_name_hint, table_name
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.features.registry import default_features
 from mmpipe.steps.external_pins import find_pinned, registered_names
@@ -18,6 +18,33 @@ from mmpipe.store.schema import find_schema, schema_digest, shape_of
 def resolve_features(config: Config, corpus: str) -> tuple[Extractor, ...]:
     """Return the extractors of a corpus: those it names (else the defaults, and what was registered for it) and
     those its models read."""
+    return tuple(resolve_feature(config, name, corpus) for name in feature_names(config, corpus))
+
+
+def try_features(config: Config, corpus: str) -> tuple[tuple[Extractor, ...], dict[str, str]]:
+    """Return the extractors of a corpus that can be made here, and by name why each of the others cannot."""
+    made: list[Extractor] = []
+    faults: dict[str, str] = {}
+    for name in feature_names(config, corpus):
+        try:
+            made.append(resolve_feature(config, name, corpus))
+        except (ConfigError, TransientError) as error:
+            faults[name] = str(error)
+    return tuple(made), faults
+
+
+def check_tables(config: Config) -> None:
+    """Raise ConfigError for a table of [features] that is no extractor's, or a parameter in it that is none.
+
+    Nothing is loaded or looked for: where a model lies is for the machine that will compute. A name in `features` of a
+    corpus may be one that another team's dataset gets after the ingest.
+    """
+    for name, table in config.features.items():
+        check_table(name, table)
+
+
+def feature_names(config: Config, corpus: str) -> tuple[str, ...]:
+    """Return the names of a corpus's features, sorted."""
     _, source = config.corpus(corpus)
     if source.features is None:
         usual = default_features(arrays=source.arrays.are_wanted)
@@ -27,7 +54,7 @@ def resolve_features(config: Config, corpus: str) -> tuple[Extractor, ...]:
     for model in config.models.values():
         if model.corpus == corpus:
             names.update(model.inputs)
-    return tuple(resolve_feature(config, name, corpus) for name in sorted(names))
+    return tuple(sorted(names))
 
 
 def resolve_feature(config: Config, name: str, corpus: str | None = None) -> Extractor:

@@ -41,11 +41,12 @@ class GrowingShard:
     spool: Spool
     meter: ShardMeter
     writer: ShardWriter
-    ordinals: tuple[int, ...]  # of its clips, rising; what was forgotten leaves gaps
+    ordinals: tuple[int, ...]  # of its clips, rising; what was forgotten or superseded leaves gaps
     reused: Mapping[int, ReusedValue]
     twins: frozenset[Place]  # (stream, start, end) that more than one clip of the shard has
     preparation: Preparation | None = None  # where the feature reads a rendition
     staging: Path = Path()  # of the whole shard
+    run: str = ""
     drops: dict[int, Drop] = field(default_factory=dict)  # by ordinal
     notes: list[Drop] = field(default_factory=list)  # of what is in use all the same
     passed: set[str] = field(default_factory=set)  # assets that the decoder has come through
@@ -126,7 +127,7 @@ class GrowingShard:
         """Keep what was found in an asset, now that the decoder is through: it will not be decoded for this again."""
         if self.passing != Settled() or asset.asset_id not in self.passed:
             with self.meter.writing():
-                self.spool.add(replace(self.passing, passed=asset.asset_id), ())
+                self.spool.add(replace(self.passing, passed=asset.asset_id, run=self.run), ())
             self.passed.add(asset.asset_id)
         self.passing = Settled()
 
@@ -141,7 +142,9 @@ class GrowingShard:
         """Take over what a worker before this one has settled, but for assets that ended it; both by ordinal."""
         values: dict[int, SpooledValue] = {}
         absent: set[int] = set()
+        before: set[int] = set()  # whose values a run before this one has computed
         for record in self.spool.recover():
+            before |= {value.ordinal for value in record.values if record.run != self.run}
             values.update({value.ordinal: value for value in record.values})
             self.drops.update({dropped.ordinal: dropped.drop for dropped in record.drops})
             absent.update(record.absent)
@@ -153,6 +156,10 @@ class GrowingShard:
         self.num_absent += len(absent)
         for ordinal in sorted({*values, *self.drops, *absent}):
             value = values.get(ordinal)
+            if value and ordinal in before:
+                self.num_reused += 1
+            elif value:  # by a worker of this run, whose own account went with it
+                self.meter.count_made(clips[ordinal].clip)
             self._settle(clips[ordinal], self._row_of(assets[ordinal], clips[ordinal], value) if value else None)
 
     def finish(self, work: ShardWork) -> FeatureDone:
@@ -169,8 +176,8 @@ class GrowingShard:
             files=files,
             samples=staged.samples,
             inputs=self.feature.inputs,
-            spine=len(self.ordinals),
-            absent=self.num_absent,
+            spine=len(self.ordinals) + work.num_superseded,
+            absent=self.num_absent + work.num_superseded,
             quarantined=len(self.drops),
             statistics=staged.statistics,
         )
@@ -215,6 +222,7 @@ class GrowingShard:
         record = Settled(
             values=tuple(SpooledValue.of(each.clip.ordinal, each.clip.clip.key, value) for each, value in values),
             drops=tuple(SpooledDrop(ordinal=ordinal, drop=drop) for ordinal, (_, drop) in drops.items()),
+            run=self.run,
         )
         with self.meter.writing():
             placed = self.spool.add(record, [value for _, value in values])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mmpipe.steps.shard_work import WorkMeter
-from mmpipe.types import ArrayClip, AudioClip, ClipMedia, ImageClip, VideoClip
+from mmpipe.types import ArrayClip, AudioClip, Clip, ClipMedia, ImageClip, VideoClip
 
 if TYPE_CHECKING:
     from mmpipe.media.decode import DecodedClip  # it loads the decoders
@@ -36,6 +37,8 @@ class ShardMeter:
     samples: int = 0
     used_units: int = 0
     padded_units: int = 0
+    gpu_tracks: int = 0
+    cpu_tracks: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
@@ -74,12 +77,15 @@ class ShardMeter:
                     return
             yield item
 
-    def count(self, clip: DecodedClip) -> None:
-        """Count the media of a clip, each form of it once however many extractors read it."""
-        if clip.clip.key not in self.clips:
-            self.clips.add(clip.clip.key)
-            self.clip_ns += clip.clip.end_ns - clip.clip.start_ns
-        self.media_ns += len({type(media) for media in clip.media.values()}) * (clip.clip.end_ns - clip.clip.start_ns)
+    def count(self, clip: DecodedClip, is_due: bool = True) -> None:
+        """Count the media of a clip, each form of it once however many extractors read it.
+
+        A clip of which every value was there is decoded again only to come to the others: it makes no rate.
+        """
+        if is_due:
+            self.count_made(clip.clip)
+            forms = {type(media) for media in clip.media.values()}
+            self.media_ns += len(forms) * (clip.clip.end_ns - clip.clip.start_ns)
         for media in clip.media.values():
             self.media_bytes += media_bytes(media)
             if isinstance(media, VideoClip):
@@ -89,13 +95,24 @@ class ShardMeter:
             elif isinstance(media, AudioClip):
                 self.samples += len(media.wave_N)
 
+    def count_made(self, clip: Clip) -> None:
+        """Count a clip of which this run makes a value, once."""
+        if clip.key not in self.clips:
+            self.clips.add(clip.key)
+            self.clip_ns += clip.end_ns - clip.start_ns
+
     def count_units(self, before: tuple[int, int], after: tuple[int, int]) -> None:
         """Count what an encoder was given between two readings."""
         self.used_units += after[0] - before[0]
         self.padded_units += after[1] - before[1]
 
-    def result(self) -> WorkMeter:
-        """Return what it came to, now."""
+    def count_track(self, reasons: Sequence[str]) -> None:
+        """Count a track whose pictures NVDEC was to make, with the reason why the CPU made them, if it did."""
+        self.cpu_tracks.update(reasons)
+        self.gpu_tracks += not reasons
+
+    def result(self, reused: int = 0) -> WorkMeter:
+        """Return what it came to, now; `reused` values were there before."""
         return WorkMeter(
             started_s=self.started_s,
             ended_s=time.monotonic(),
@@ -112,6 +129,9 @@ class ShardMeter:
             samples=self.samples,
             used_units=self.used_units,
             padded_units=self.padded_units,
+            reused=reused,
+            gpu_tracks=self.gpu_tracks,
+            cpu_tracks=tuple(sorted(self.cpu_tracks.items())),
         )
 
 

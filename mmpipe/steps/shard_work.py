@@ -70,13 +70,16 @@ class ShardWork:
     features: tuple[FeatureWork, ...]
     assets: tuple[AssetWork, ...]
     reused: tuple[ReusedValue, ...]
-    num_clips: int
+    num_clips: int  # that are live
+    num_superseded: int = 0  # clips of the shard that are left out
     arrays: ArraysConfig = field(default_factory=ArraysConfig)
     text: TextConfig = field(default_factory=TextConfig)
     max_missing: float = 0.02  # share of a track that may be broken
     device: str = "cpu"  # where extractors compute that use one; resolved by the parent
     encoders: str = ""  # address of the process that has the device; "": the worker computes itself
+    pictures: str = ""  # address of the processes that make pictures by NVDEC; "": no feature asks for it
     spool: Path | None = None  # folder of what is computed and not finished; None: the store's staging
+    run: str = ""  # which run it is of: what another one has spooled is taken over, not made
     fresh: str = ""  # set where everything is to be made anew: what was spooled before counts for nothing
 
 
@@ -99,7 +102,7 @@ class WorkMeter:
     decode_s: float = 0.0
     encode_s: float = 0.0  # inside `extract`, waiting for a device included
     write_s: float = 0.0
-    clips: int = 0  # whose media were decoded
+    clips: int = 0  # whose media were decoded for a value that was not there yet
     clip_ns: int = 0  # of these, each once
     media_ns: int = 0  # of the same, each modality for itself
     file_bytes: int = 0  # read from files
@@ -108,6 +111,9 @@ class WorkMeter:
     samples: int = 0  # of waves
     used_units: int = 0  # tokens, windows or frames that encoders were given on purpose
     padded_units: int = 0  # and those that filled batches up
+    reused: int = 0  # values that this run did not compute
+    gpu_tracks: int = 0  # whose pictures NVDEC made
+    cpu_tracks: tuple[tuple[str, int], ...] = ()  # whose pictures it was to make, and the CPU did, by reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +123,6 @@ class ShardDone:
     partition: str
     shard: int
     features: tuple[FeatureDone, ...]
-    reused: int  # values that were not computed again
+    reused: int  # values that this run did not compute: committed already, or spooled by a run that was cut short
     computed: int
     meter: WorkMeter = WorkMeter()

@@ -6,11 +6,14 @@ no run can reach the lower ceiling; what it can reach is the shared ceiling, and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 from mmpipe.steps.shard_work import WorkMeter
+from mmpipe.steps.speed_report import SpeedReport as SpeedReport
+from mmpipe.steps.speed_report import rate_text
 from mmpipe.words import counted
 
 NANOSECONDS_PER_HOUR = 3_600_000_000_000
@@ -57,8 +60,9 @@ class SpeedFacts:
     spans: tuple[tuple[float, float], ...] = ()  # from, to: seconds since 1970
     workers: int = 0
     shards: int = 0
-    clips: int = 0  # whose media were decoded
+    clips: int = 0  # whose media were decoded for a value that was not there yet
     clip_ns: int = 0  # of these, each once however many modalities it has
+    reused: int = 0  # values that were there before: no rate and no cost counts them
     busy_s: float = 0.0  # with a shard in hand
     decode_s: float = 0.0
     encode_s: float = 0.0
@@ -69,6 +73,8 @@ class SpeedFacts:
     samples: int = 0
     used_units: int = 0
     padded_units: int = 0
+    gpu_tracks: int = 0  # whose pictures NVDEC made
+    cpu_tracks: tuple[tuple[str, int], ...] = ()  # whose pictures it was to make, and the CPU did, by reason
     devices: tuple[DeviceFacts, ...] = ()
     sample: StageSample = StageSample()
     no_sample: str = ""  # why there is none
@@ -78,70 +84,6 @@ class SpeedFacts:
     def wall_s(self) -> float:
         """Return how long at least one batch ran."""
         return sum(last - first for first, last in _union(self.spans))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedReport:
-    """A run beside its ceilings. Rates are clips a second, shares are of the workers' time; None: not measured."""
-
-    workers: int
-    shards: int
-    clips: int
-    wall_s: float
-    media_hours: float
-    clips_per_s: float
-    times_real_time: float
-    decoder_ceiling: float | None
-    encoder_ceiling: float | None
-    shared_ceiling: float | None
-    efficiency: float | None  # of the lower of the two ceilings
-    shared_efficiency: float | None  # of what is left where both stages share the cores
-    bottleneck: str
-    decode_share: float
-    encode_share: float  # waiting for a device included
-    write_share: float
-    other_share: float  # with a shard in hand: loading models, digests of files
-    worker_idle_share: float  # without one, start-up included
-    device_idle_share: float | None
-    padding_waste: float | None
-    file_bytes: int
-    media_bytes: int
-    frames: int
-    samples: int
-    price_per_hour: float | None
-    cost_per_1000_media_hours: float | None
-    sampled_clips: int
-    sampling_s: float
-    no_ceiling: str  # why there is none
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Return what a person reads: a name and a value each."""
-        rows = [
-            ("achieved", f"{_rate(self.clips_per_s)}, {self.times_real_time:,.1f} x real time"),
-            ("bare decoder", _rate(self.decoder_ceiling) if self.decoder_ceiling else self.no_ceiling),
-            ("bare encoder", _rate(self.encoder_ceiling) if self.encoder_ceiling else self.no_ceiling),
-        ]
-        if self.efficiency is not None and self.shared_efficiency is not None:
-            rows += [
-                ("efficiency", f"{self.efficiency:.0%} of the lower ceiling"),
-                ("with both on the same cores", f"{self.shared_efficiency:.0%} of {_rate(self.shared_ceiling)}"),
-            ]
-        rows += [
-            ("bottleneck", self.bottleneck),
-            (
-                "workers' time",
-                f"{self.decode_share:.0%} decoding, {self.encode_share:.0%} encoding, {self.write_share:.0%} writing, "
-                f"{self.other_share:.0%} other, {self.worker_idle_share:.0%} idle",
-            ),
-        ]
-        if self.device_idle_share is not None:
-            rows.append(("device idle", f"{self.device_idle_share:.0%}"))
-        if self.padding_waste is not None:
-            rows.append(("padding waste", f"{self.padding_waste:.1%}"))
-        rows.append(("moved", f"{_mib(self.file_bytes)} read, {_mib(self.media_bytes)} decoded"))
-        if self.cost_per_1000_media_hours is not None:
-            rows.append(("cost of 1,000 media hours", f"{self.cost_per_1000_media_hours:,.2f}"))
-        return rows
 
 
 def facts_of_meters(
@@ -159,6 +101,7 @@ def facts_of_meters(
         shards=len(meters),
         clips=sum(meter.clips for meter in meters),
         clip_ns=sum(meter.clip_ns for meter in meters),
+        reused=sum(meter.reused for meter in meters),
         busy_s=sum(meter.ended_s - meter.started_s for meter in meters),
         decode_s=sum(meter.decode_s for meter in meters),
         encode_s=sum(meter.encode_s for meter in meters),
@@ -169,6 +112,8 @@ def facts_of_meters(
         samples=sum(meter.samples for meter in meters),
         used_units=sum(meter.used_units for meter in meters),
         padded_units=sum(meter.padded_units for meter in meters),
+        gpu_tracks=sum(meter.gpu_tracks for meter in meters),
+        cpu_tracks=_add_up(pair for meter in meters for pair in meter.cpu_tracks),
         devices=devices,
         price_per_hour=price_per_hour,
     )
@@ -186,7 +131,8 @@ def judge_speed(facts: SpeedFacts) -> SpeedReport:
     achieved = facts.clips / max(wall_s, 1e-9)
     decoder, encoder, shared = ceilings(facts)
     lower = min((rate for rate in (decoder, encoder) if rate), default=None)
-    shared_efficiency = achieved / shared if shared else None
+    disturbed = _disturbed(achieved, shared)
+    shared_efficiency = achieved / shared if shared and not disturbed else None
     shares = {
         "decoding": facts.decode_s / time_s,
         "encoding": facts.encode_s / time_s,
@@ -200,6 +146,7 @@ def judge_speed(facts: SpeedFacts) -> SpeedReport:
         workers=facts.workers,
         shards=facts.shards,
         clips=facts.clips,
+        reused=facts.reused,
         wall_s=wall_s,
         media_hours=hours,
         clips_per_s=achieved,
@@ -207,7 +154,7 @@ def judge_speed(facts: SpeedFacts) -> SpeedReport:
         decoder_ceiling=decoder,
         encoder_ceiling=encoder,
         shared_ceiling=shared,
-        efficiency=achieved / lower if lower else None,
+        efficiency=achieved / lower if lower and not disturbed else None,
         shared_efficiency=shared_efficiency,
         bottleneck=_bottleneck(facts, shares, decoder, encoder, shared_efficiency),
         decode_share=shares["decoding"],
@@ -221,6 +168,8 @@ def judge_speed(facts: SpeedFacts) -> SpeedReport:
         media_bytes=facts.media_bytes,
         frames=facts.frames,
         samples=facts.samples,
+        gpu_tracks=facts.gpu_tracks,
+        cpu_tracks=facts.cpu_tracks,
         price_per_hour=facts.price_per_hour,
         cost_per_1000_media_hours=facts.price_per_hour * (wall_s / 3600) / hours * 1000
         if facts.price_per_hour and hours
@@ -228,6 +177,7 @@ def judge_speed(facts: SpeedFacts) -> SpeedReport:
         sampled_clips=facts.sample.clips,
         sampling_s=facts.sample.wall_s,
         no_ceiling="" if facts.sample.clips else facts.no_sample or "not measured",
+        disturbed=disturbed,
     )
 
 
@@ -247,6 +197,17 @@ def ceilings(facts: SpeedFacts) -> tuple[float | None, float | None, float | Non
     return decoder, 1 / slowest_s if slowest_s else None, 1 / both_s if both_s else None
 
 
+def _disturbed(achieved: float, ceiling: float | None) -> str:
+    """Say why a ceiling is none, "" where it can be one: the shared one is never above either of the others."""
+    if not ceiling or achieved <= ceiling:
+        return ""
+    return (
+        f"not told: {rate_text(achieved)} were achieved, above the ceiling of {rate_text(ceiling)} that was measured. "
+        "Something else used this machine meanwhile, or the few clips of the sample are slower than the others. "
+        "Measure again on a quiet machine: mmpipe bench extract"
+    )
+
+
 def _bottleneck(
     facts: SpeedFacts,
     shares: dict[str, float],
@@ -257,7 +218,7 @@ def _bottleneck(
     """Name the lower ceiling; the greatest use of the workers' time where ceilings are unknown, or far away."""
     most = max(shares, key=lambda name: shares[name])
     if most == _START and facts.shards < facts.workers:
-        most = f"waiting: {counted(facts.shards, 'shard')} for {facts.workers} workers"
+        most = f"waiting: {counted(facts.shards, 'shard')} for {facts.workers} workers (`shard_clips` says how large)"
     if not decoder or not encoder or shared_efficiency is None:
         return most
     if shared_efficiency < _POOR and most not in ("decoding", "encoding"):
@@ -277,6 +238,7 @@ def _join(one: SpeedFacts, other: SpeedFacts) -> SpeedFacts:
         shards=one.shards + other.shards,
         clips=one.clips + other.clips,
         clip_ns=one.clip_ns + other.clip_ns,
+        reused=one.reused + other.reused,
         busy_s=one.busy_s + other.busy_s,
         decode_s=one.decode_s + other.decode_s,
         encode_s=one.encode_s + other.encode_s,
@@ -287,11 +249,21 @@ def _join(one: SpeedFacts, other: SpeedFacts) -> SpeedFacts:
         samples=one.samples + other.samples,
         used_units=one.used_units + other.used_units,
         padded_units=one.padded_units + other.padded_units,
+        gpu_tracks=one.gpu_tracks + other.gpu_tracks,
+        cpu_tracks=_add_up((*one.cpu_tracks, *other.cpu_tracks)),
         devices=tuple(devices[name] for name in sorted(devices)),
         sample=one.sample + other.sample,
         no_sample=one.no_sample or other.no_sample,
         price_per_hour=one.price_per_hour if other.price_per_hour is None else other.price_per_hour,
     )
+
+
+def _add_up(pairs: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Return every name once, sorted, with the sum of its counts."""
+    sums: Counter[str] = Counter()
+    for name, count in pairs:
+        sums[name] += count
+    return tuple(sorted(sums.items()))
 
 
 def _union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -303,11 +275,3 @@ def _union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
         else:
             joined.append((first, last))
     return joined
-
-
-def _rate(rate: float | None) -> str:
-    return f"{rate or 0:,.1f} clips/s"
-
-
-def _mib(nbytes: int) -> str:
-    return f"{nbytes / 2**20:,.1f} MiB"

@@ -22,14 +22,15 @@ from mmpipe.features.prepared import Prepared
 from mmpipe.steps.compute import resolve_device
 from mmpipe.steps.device_pool import DevicePool
 from mmpipe.steps.feature_set import resolve_features
+from mmpipe.steps.picture_pool import picture_specs
 from mmpipe.steps.plan import ShardDue
 from mmpipe.steps.shard_plan import plan_works
 from mmpipe.steps.shard_work import ShardDone, ShardWork
 from mmpipe.steps.speed import SpeedReport, judge_speed
 from mmpipe.steps.speed_choice import SampleRule, choose_sample, part_of
-from mmpipe.steps.speed_measure import measure_speed
+from mmpipe.steps.speed_measure import measure_speed, sample_stages
 from mmpipe.steps.wire import decode
-from mmpipe.steps.workers import devices_beside, num_workers, shared_engine
+from mmpipe.steps.workers import devices_beside, num_workers, pictures_beside, shared_engine
 from mmpipe.store.layout import StoreLayout, create_store, open_store
 from mmpipe.store.schema import freeze_schema
 from mmpipe.store.spine import read_spine
@@ -66,19 +67,31 @@ def bench_extract(config: Config, corpus: str, num_clips: int = 200, device: str
         raise ConfigError(f"corpus {corpus!r} has no feature that can be made outside of its store")
     works = _sample_works(config, layout, corpus, extractors, num_clips)
     where = resolve_device(config.engine, list(extractors.values()))
+    specs = picture_specs(config.engine, extractors.values())
     with tempfile.TemporaryDirectory(prefix="mmpipe-bench-") as folder:
         scratch = create_store(Path(folder) / "store")
         for name, extractor in extractors.items():
             freeze_schema(scratch.dataset(corpus, name), extractor.schema)
-        with shared_engine(config) as engine, devices_beside(where if config.engine.kind == "local" else "cpu") as pool:
+        with (
+            shared_engine(config) as engine,
+            devices_beside(where if config.engine.kind == "local" else "cpu") as pool,
+            pictures_beside(specs) as pictures,
+        ):
             works = [
-                replace(work, store=scratch.root, spool=scratch.staging, device=where, encoders=pool.address)
+                replace(
+                    work,
+                    store=scratch.root,
+                    spool=scratch.staging,
+                    device=where,
+                    encoders=pool.address,
+                    pictures=pictures.address,
+                )
                 for work in works
             ]
             started = time.monotonic()
-            _run(engine, _first_clips(works, num_workers(config)))
+            first = _run(engine, _first_clips(works, num_workers(config)))
             start_s = time.monotonic() - started
-            speed = _measure(config, engine, pool, works)
+            speed = _measure(config, engine, pool, works, first)
     return BenchReport(
         corpus=corpus,
         features=tuple(extractors),
@@ -89,7 +102,14 @@ def bench_extract(config: Config, corpus: str, num_clips: int = 200, device: str
     )
 
 
-def _measure(config: Config, engine: Engine, pool: DevicePool, works: Sequence[ShardWork]) -> SpeedReport:
+def _measure(
+    config: Config, engine: Engine, pool: DevicePool, works: Sequence[ShardWork], first: Sequence[ShardDone]
+) -> SpeedReport:
+    """Time the bare stages before the extraction and after it: a machine that slows down meanwhile shows in both."""
+    meters = [shard.meter for shard in first]
+    clip_s = sum(meter.decode_s + meter.encode_s for meter in meters) / max(1, sum(meter.clips for meter in meters))
+    thought_s = clip_s * sum(work.num_clips for work in works) / num_workers(config)
+    before, _ = sample_stages(engine, pool, works, first, RULE.budget_s(thought_s) / 2)
     started = time.monotonic()
     done = _run(engine, works)
     facts = measure_speed(
@@ -104,7 +124,7 @@ def _measure(config: Config, engine: Engine, pool: DevicePool, works: Sequence[S
     )
     if facts is None:
         raise ConfigError("the sample holds nothing to decode: its clips lack what the features read")
-    return judge_speed(facts)
+    return judge_speed(replace(facts, sample=before + facts.sample))
 
 
 def _makeable(features: Iterable[Extractor]) -> tuple[dict[str, Extractor], tuple[str, ...]]:

@@ -49,18 +49,29 @@ def measure_speed(
     budget_s = rule.budget_s(run_s)
     if not budget_s:
         return replace(facts, no_sample=f"measured in runs of {rule.from_s:.0f} s and more")
+    sample, fault = sample_stages(engine, devices, works, done, budget_s)
+    return replace(facts, sample=sample, no_sample=fault)
+
+
+def sample_stages(
+    engine: Engine, devices: DevicePool, works: Sequence[ShardWork], done: Sequence[ShardDone], budget_s: float
+) -> tuple[StageSample, str]:
+    """Time bare stages on clips of `works` within a budget; return what they took, or why there is nothing.
+
+    `done` says which workers are warm, and at which rate they went. TransientError: the engine was cancelled.
+    """
+    meters = [shard.meter for shard in done if shard.meter.worker]
     warm = len({meter.worker for meter in meters})  # another one would have to start first
-    num_clips = clips_within(budget_s, warm, facts.clips, _steady_s(meters))
-    spoilt = _spoilt(works, done)
-    sampled = choose_sample(works, num_clips, warm, spoilt, most_s=_SLOWEST * budget_s)
+    num_clips = clips_within(budget_s, warm, sum(meter.clips for meter in meters), _steady_s(meters))
+    sampled = choose_sample(works, num_clips, warm, _spoilt(works, done), most_s=_SLOWEST * budget_s)
     items = [
         WorkItem(name=f"speed sample {number}", payload=part, timeout_s=works[0].limits.seconds_per_asset)
         for number, part in enumerate(sampled)
     ]
-    return _with_sample(facts, engine, devices, items)
+    return _time(engine, devices, items)
 
 
-def _with_sample(facts: SpeedFacts, engine: Engine, devices: DevicePool, items: Sequence[WorkItem]) -> SpeedFacts:
+def _time(engine: Engine, devices: DevicePool, items: Sequence[WorkItem]) -> tuple[StageSample, str]:
     began_s, busy_before_s = time.monotonic(), sum(device.busy_s for device in map(_facts_of, devices.reports()))
     found, fault = StageSample(), "" if items else "no clip of the run can be sampled"
     for outcome in engine.run(FUNCTION, items):
@@ -74,7 +85,7 @@ def _with_sample(facts: SpeedFacts, engine: Engine, devices: DevicePool, items: 
     found = replace(found, device_s=busy_s, wall_s=time.monotonic() - began_s)
     if not found.clips and not fault:
         fault = "no clip of the sample could be decoded"
-    return replace(facts, sample=found, no_sample="" if found.clips else fault)
+    return found, "" if found.clips else fault
 
 
 def _steady_s(meters: Sequence[WorkMeter]) -> float:

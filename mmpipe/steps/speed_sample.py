@@ -19,9 +19,11 @@ from mmpipe.media.decode import NO_FILE, MediaSource, decode_clips
 from mmpipe.media.filters import FilterStep
 from mmpipe.media.guard import open_regular
 from mmpipe.media.lifted import lift_limits
+from mmpipe.media.picture_maker import PictureMaker
 from mmpipe.media.renditions import prepared_source
 from mmpipe.steps.clip_rows import place_of
 from mmpipe.steps.compute import Computer, open_computer
+from mmpipe.steps.picture_client import open_maker
 from mmpipe.steps.renditions import Preparation, filter_steps
 from mmpipe.steps.shard_meter import media_bytes
 from mmpipe.steps.shard_work import AssetWork, FeatureWork, ShardWork
@@ -61,13 +63,14 @@ def time_stages(work: SampleWork, report: Callable[[str], None], poisoned: Mappi
 def _time_shard(work: ShardWork, most_s: float, go_on: Callable[[], None]) -> StageSample:
     go_on()
     features = [_open(work, feature) for feature in work.features]
+    maker = open_maker(work.pictures, go_on)
     clips, decode_s = 0, 0.0
     for asset in work.assets:
         if decode_s > most_s or sum(media_bytes(one) for each in features for one in each.media) > MOST_BYTES:
             break
         go_on()
         began_s = time.monotonic()
-        clips += _decode(work, asset, features)
+        clips += _decode(work, asset, features, maker)
         decode_s += time.monotonic() - began_s
     began_s = time.monotonic()
     _extract([each for each in features if not each.on_device], go_on)
@@ -94,7 +97,7 @@ def _open(work: ShardWork, feature: FeatureWork) -> _Sampled:
     )
 
 
-def _decode(work: ShardWork, asset: AssetWork, features: Sequence[_Sampled]) -> int:
+def _decode(work: ShardWork, asset: AssetWork, features: Sequence[_Sampled], maker: PictureMaker | None) -> int:
     """Decode an asset's clips as a shard does, each file once, and keep them; return their number, 0 if one fails."""
     groups: dict[tuple[str, tuple[FilterStep, ...]], list[_Sampled]] = {}
     for feature in features:
@@ -103,7 +106,7 @@ def _decode(work: ShardWork, asset: AssetWork, features: Sequence[_Sampled]) -> 
     marks = [len(feature.media) for feature in features]
     try:
         for (file, filters), group in groups.items():
-            _decode_file(work, asset, file, filters, group)
+            _decode_file(work, asset, file, filters, group, maker)
     except SampleError:  # it is in quarantine for that, or will be
         for feature, mark in zip(features, marks, strict=True):
             del feature.media[mark:]
@@ -112,7 +115,12 @@ def _decode(work: ShardWork, asset: AssetWork, features: Sequence[_Sampled]) -> 
 
 
 def _decode_file(
-    work: ShardWork, asset: AssetWork, file: str, filters: tuple[FilterStep, ...], group: Sequence[_Sampled]
+    work: ShardWork,
+    asset: AssetWork,
+    file: str,
+    filters: tuple[FilterStep, ...],
+    group: Sequence[_Sampled],
+    maker: PictureMaker | None,
 ) -> None:
     limits = lift_limits(work.limits, asset.released)
     needs = tuple(dict.fromkeys(feature.needs for feature in group))
@@ -132,6 +140,7 @@ def _decode_file(
             work.arrays,
             work.max_missing,
             text=work.text,
+            maker=maker,
         ):
             for feature in group:
                 stream, media = asset.stream(feature.modality), decoded.media.get(feature.needs)

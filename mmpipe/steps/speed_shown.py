@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from mmpipe.report.values import Fact, RateShown, ShareShown, SpeedShown
 from mmpipe.steps.extract import ExtractReport
 from mmpipe.steps.speed import SpeedReport, join_facts, judge_speed
+from mmpipe.words import counted
 
 
 def speed_summary(reports: Iterable[ExtractReport]) -> str:
@@ -51,8 +52,14 @@ def _facts(report: SpeedReport) -> Iterator[Fact]:
         "padding waste": report.padding_waste,
     }
     yield from (Fact(label=label, value=f"{share:.1%}") for label, share in shown.items() if share is not None)
+    if report.disturbed:
+        yield Fact(label="efficiency", value=report.disturbed)
     if report.no_ceiling:
         yield Fact(label="ceilings", value=report.no_ceiling)
+    if report.reused:
+        yield Fact(label="there before, in no rate", value=counted(report.reused, "value"))
+    if report.nvdec:
+        yield Fact(label="NVDEC", value=report.nvdec)
     yield Fact(label="read", value=f"{report.file_bytes / 2**20:,.1f} MiB")
     yield Fact(label="decoded", value=f"{report.media_bytes / 2**20:,.1f} MiB")
     if report.cost_per_1000_media_hours is not None:

@@ -77,6 +77,7 @@ class Settled:
     absent: tuple[int, ...] = ()  # ordinals
     notes: tuple[Drop, ...] = ()
     passed: str = ""  # the asset that the decoder has come through
+    run: str = ""  # which run made it
 
     def with_drop(self, ordinal: int, drop: Drop) -> Settled:
         """Return it with one more clip that fell out."""

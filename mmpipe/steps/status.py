@@ -13,11 +13,15 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.steps.choices import State
 from mmpipe.steps.clip_filters import FILTER_STAGE
-from mmpipe.steps.ledger import read_ledger
+from mmpipe.steps.feature_set import try_features
+from mmpipe.steps.ledger import read_ledger, read_shards
 from mmpipe.store.heads import read_heads
 from mmpipe.store.layout import open_store
 from mmpipe.store.quarantine import read_quarantine
+from mmpipe.words import counted
 
+_UNKNOWN = "unknown"
+_WHY_LENGTH = 100  # characters of a cause in a table; all of it is in the JSON
 _SETTLED = (str(State.COMPLETE), str(State.FAILED))  # a night does no more for these
 
 
@@ -30,7 +34,8 @@ class Cell:
     clips: int
     values: int
     quarantined: int
-    state: str  # "3 complete, 1 missing"
+    state: str  # "3 complete, 1 missing"; "unknown" where the feature cannot be made here
+    why: str  # what is stale or unknown, and why; "": nothing is
     settled: bool  # nothing is missing, stale or running
 
 
@@ -52,6 +57,7 @@ class Status:
     cells: tuple[Cell, ...]  # by date, then feature
     freshness: tuple[Freshness, ...]
     filtered: Mapping[str, int] = field(default_factory=dict)  # clips that the filters leave out, by date
+    faults: Mapping[str, str] = field(default_factory=dict)  # features that cannot be made here, and why
 
     def matrix(self) -> list[dict[str, Any]]:
         """Return one row per date, with a column per feature."""
@@ -60,6 +66,7 @@ class Status:
             left_out = {"filtered": self.filtered.get(cell.dt, 0)} if self.filtered else {}
             row = rows.setdefault(cell.dt, {"dt": cell.dt, "clips": cell.clips} | left_out)
             row[cell.feature] = cell.state + (f" ({cell.quarantined} quarantined)" if cell.quarantined else "")
+            row[cell.feature] += f": {_short(cell.why)}" if cell.why else ""
         return list(rows.values())
 
     def late(self) -> Iterator[Freshness]:
@@ -69,14 +76,29 @@ class Status:
 
 def read_status(config: Config, corpus: str, now: datetime | None = None) -> Status:
     """Count the ledger of a corpus, and say how old the newest whole date of each feature is."""
-    cells = tuple(_cells(read_ledger(config, corpus)))
+    extractors, faults = try_features(config, corpus)
+    cells = [*_cells(read_ledger(config, corpus, extractors=extractors)), *_unknown(config, corpus, faults)]
+    cells = sorted(cells, key=lambda cell: cell.dt)  # those of a date stay in their order
     newest = {cell.feature: "" for cell in cells}
     newest |= {cell.feature: cell.dt for cell in cells if cell.settled}  # in the order of dates
     return Status(
-        cells=cells,
+        cells=tuple(cells),
         freshness=tuple(_freshness(config, corpus, name, dt, now or datetime.now(UTC)) for name, dt in newest.items()),
         filtered=_count_filtered(config, corpus),
+        faults=faults,
     )
+
+
+def _unknown(config: Config, corpus: str, faults: Mapping[str, str]) -> Iterator[Cell]:
+    """Yield the dates of features whose extractor cannot be made: what there is of them cannot be judged."""
+    if not faults:
+        return
+    dates = read_shards(open_store(config.store), corpus).group_by("partition").agg(pl.col("clips").sum())
+    for dt, clips in dates.sort("partition").iter_rows():
+        for feature, why in faults.items():
+            yield Cell(
+                dt=dt, feature=feature, clips=clips, values=0, quarantined=0, state=_UNKNOWN, why=why, settled=False
+            )
 
 
 def _count_filtered(config: Config, corpus: str) -> dict[str, int]:
@@ -90,7 +112,7 @@ def _count_filtered(config: Config, corpus: str) -> dict[str, int]:
 
 def _cells(ledger: pl.DataFrame) -> Iterator[Cell]:
     counts = ledger.group_by("partition", "feature", "state", maintain_order=True).agg(
-        pl.len(), pl.col("clips", "samples", "quarantined").sum()
+        pl.len(), pl.col("clips", "samples", "quarantined").sum(), pl.col("reason").unique(maintain_order=True)
     )
     for (dt, feature), group in counts.group_by("partition", "feature", maintain_order=True):
         states = dict(group.sort("state").select("state", "len").iter_rows())
@@ -101,8 +123,22 @@ def _cells(ledger: pl.DataFrame) -> Iterator[Cell]:
             values=int(group["samples"].sum()),
             quarantined=int(group["quarantined"].sum()),
             state=", ".join(f"{count} {state}" for state, count in states.items()),
+            why=_why_stale(group),
             settled=states.keys() <= set(_SETTLED),
         )
+
+
+def _why_stale(group: pl.DataFrame) -> str:
+    """Return why shards of a date are stale; the first cause, where there are several."""
+    reasons = [reason for found in group.filter(pl.col("state") == State.STALE)["reason"] for reason in found]
+    more = f" and {counted(len(reasons) - 1, 'other cause')}" if len(reasons) > 1 else ""
+    return reasons[0] + more if reasons else ""
+
+
+def _short(why: str) -> str:
+    """Return as much of a cause as fits into a column."""
+    line = " ".join(why.split())
+    return line if len(line) <= _WHY_LENGTH else f"{line[:_WHY_LENGTH]}..."
 
 
 def _freshness(config: Config, corpus: str, feature: str, dt: str, now: datetime) -> Freshness:

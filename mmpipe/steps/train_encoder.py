@@ -26,6 +26,7 @@ from mmpipe.store.redaction import redactions_of
 from mmpipe.store.snapshot import Snapshot, pinned_manifest, save_snapshot, take_snapshot
 from mmpipe.train.fit_settings import FitReport, FitSettings
 from mmpipe.types import FeatureKind, Modality, Split, digest_of
+from mmpipe.words import counted
 
 ENCODER_TRAINING_VERSION = 1  # part of every recipe: raise it when training gives other numbers for the same input
 USUAL_INPUT = {TEXT_LSTM: "text-tokens", AUDIO_SPEECH2VEC: "audio-mfcc"}
@@ -107,6 +108,19 @@ class _Training:
         self.rows_N, self.val_rows_N = (np.flatnonzero(has_N & (splits_N == part)) for part in (Split.TRAIN, Split.VAL))
         if not len(self.rows_N):
             raise ConfigError(f"no clip of the train split of {order.corpus!r} has {self.feature}. See: mmpipe status")
+        self._require_neighbours()
+
+    def _require_neighbours(self) -> None:
+        """Refuse clips that are all too short to hold two segments: nothing could be predicted from them."""
+        longest = int(self.reader.lengths(self.feature)[self.rows_N].max())
+        if self.spec.kind != AUDIO_SPEECH2VEC or longest >= 2 * self.spec.segment_rows:
+            return
+        fewer = f"say --segment-rows {longest // 2} or less, or " if longest > 1 else ""
+        raise ConfigError(
+            f"the clips of {self.order.corpus!r} are too short for {self.spec.kind}: it learns from two segments of "
+            f"{self.spec.segment_rows} rows, and the longest train clip has {counted(longest, 'row')} of "
+            f"{self.feature}. To go on, {fewer}cut longer clips (`corpora.{self.order.corpus}.clips`)"
+        )
 
     def find(self, name: str) -> EncoderReport | None:
         """Return what this very recipe was published as."""

@@ -46,7 +46,10 @@ def find_model(
     suffixes = LOADED if with_weights else tuple(suffix for suffix in LOADED if suffix != ".safetensors")
     folder = _hub_folder(model, revision, offline, table, suffixes) if is_hub_id(model) else local_folder(model)
     if not folder.is_dir():
-        raise ConfigError(f"{table}.model = {model!r}: there is no folder {folder}")
+        raise ConfigError(
+            f"{table}.model = {model!r}: there is no folder {folder}. Save the model there with "
+            "save_pretrained, or say where it lies"
+        )
     files = model_files(folder, suffixes)
     whole = (folder / "config.json").is_file() and any(path.suffix == ".safetensors" for path in files)
     if with_weights and not whole:

@@ -32,6 +32,16 @@ def require_whole(path: Path, named: str) -> None:
         )
 
 
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a file that is whole, by name, without reading one."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(_LENGTH_BYTES), "little")))
+    try:
+        return {name: tuple(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: its header gives no shapes of its tensors. Fetch or save it again.") from error
+
+
 def _promised_bytes(header: object, length: int) -> int:
     """Return how long the file should be; below 0 where that is no header."""
     if not isinstance(header, dict):

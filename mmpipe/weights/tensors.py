@@ -12,7 +12,7 @@ import numpy as np
 from mmpipe.errors import ConfigError
 from mmpipe.types import digest_of
 from mmpipe.weights.digests import file_digests
-from mmpipe.weights.header import require_whole
+from mmpipe.weights.header import require_whole, tensor_shapes
 
 RANDOM = "random"
 Shapes = Mapping[str, tuple[int, ...]]
@@ -38,6 +38,14 @@ class WeightsFile:
             return {name: tensor.float().numpy() for name, tensor in load_file(self.path).items()}
         except (OSError, SafetensorError) as error:
             raise ConfigError(f"{self.path} cannot be read as safetensors: {error}") from error
+
+    def outline(self, shapes: Shapes) -> dict[str, np.ndarray]:
+        """Return a stand-in for every tensor of the file, of its shape and with one number in memory.
+
+        So a file of another network is refused by whoever plans, not hours later by a worker.
+        """
+        found = shapes if self.path is None else tensor_shapes(self.path)
+        return {name: np.broadcast_to(np.float32(0), shape) for name, shape in found.items()}
 
 
 def find_weights(weights: str, seed: int, kind: str, table: str) -> WeightsFile:

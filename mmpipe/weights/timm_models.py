@@ -30,9 +30,20 @@ def load_timm(model: ModelFolder, dtype: Any, device: str, table: str) -> Any:
             num_classes=config.get("num_classes", 1000),
             **(config.get("model_args") or {}),
         )
-        network.load_state_dict(load_file(model.folder / "model.safetensors"))
+        found = load_file(model.folder / "model.safetensors")
     except (KeyError, OSError, RuntimeError, TypeError, SafetensorError) as error:
         raise ConfigError(f"{table}.model = {model.name!r} cannot be loaded by timm: {error}") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    if wanted != given:
+        name = min(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
+        raise ConfigError(
+            f"{table}.model = {model.name!r}: config.json says architecture = {config['architecture']!r}, and "
+            f"model.safetensors holds the weights of another network: of {name} it has "
+            f"{list(given[name]) if name in given else 'nothing'}, expected "
+            f"{list(wanted[name]) if name in wanted else 'nothing'}"
+        )
+    network.load_state_dict(found)
     network.reset_classifier(0)
     return network.to(device=device, dtype=dtype).eval()
 

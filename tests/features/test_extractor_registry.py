@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from mmpipe.config import parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.features.registry import default_features, extractor_names, make_extractor
+from mmpipe.features.extractor import fingerprint
+from mmpipe.features.registry import check_params, default_features, extractor_names, make_extractor
 
 BUILT_IN = ("audio-logmel", "audio-mfccseg", "image-hogdct", "text-ngrams", "video-hogdct")
 
@@ -79,3 +82,33 @@ print("torch" in sys.modules, "av" in sys.modules, "sklearn" in sys.modules)
     assert "text-gone" in lines[2]
     assert "nowhere" in lines[2]
     assert lines[3] == "False False False"
+
+
+@pytest.mark.parametrize("batch", ["many", 0, True, 1.5])
+def test_a_batch_that_is_none_is_told_what_is_allowed(batch: object) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f'batch = {batch!r}: must be "auto" or a whole number from 1 to ')):
+        make_extractor("image-resnet50", {"batch": batch})
+    fewer = make_extractor("image-resnet50", {"batch": 7})
+    assert "batch=7" in repr(fewer.params) and fingerprint(fewer) == fingerprint(make_extractor("image-resnet50"))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("image-resnet50", "compile"), ("video-resnet50", "only_keyframes"), ("text-tokens", "special")]
+)
+def test_no_word_stands_for_true(name: str, key: str) -> None:
+    for value in ("yes", "on", 1):
+        with pytest.raises(ConfigError, match=re.escape(f"{key} = {value!r}: must be true or false")):
+            make_extractor(name, {key: value})
+
+
+def test_words_of_the_environment_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMPIPE_FEATURES__image-resnet50__compile", "true")
+    monkeypatch.setenv("MMPIPE_FEATURES__image-resnet50__batch", "7")
+    said = repr(make_extractor("image-resnet50", parse_config({}).features["image-resnet50"]).params)
+    assert "compile=True" in said and "batch=7" in said
+
+
+def test_parameters_are_checked_without_looking_for_a_model() -> None:
+    check_params("text-hf", {"model": "./nowhere"})
+    with pytest.raises(ConfigError, match=r"modle = '\./nowhere': unknown parameter"):
+        check_params("text-hf", {"modle": "./nowhere"})

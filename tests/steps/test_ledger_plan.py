@@ -25,7 +25,7 @@ from mmpipe.store.layout import StoreLayout
 from mmpipe.store.throughput import ThroughputNote, read_throughput, values_per_second
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 SOUND, WORDS = "audio-mfccseg@1", "text-ngrams@1"
 FEATURES = ("audio-mfccseg", "text-ngrams")

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from kill_fixtures import TrainedStore
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 FIT = FitSettings(epochs=2)
 SPEECH = EncoderOrder(kind="audio-speech2vec", corpus=CORPUS, width=16, segment_rows=10, fit=FIT)
 TEXT = EncoderOrder(kind="text-lstm", corpus=CORPUS, width=16, fit=FIT)
@@ -101,6 +101,13 @@ def own(taught: Config, tmp_path: Path) -> Config:
     """Return the same over a copy of the store."""
     shutil.copytree(taught.store, tmp_path / "store", symlinks=True)
     return taught.model_copy(update={"store": tmp_path / "store"})
+
+
+def test_clips_that_are_too_short_for_two_segments_are_told_with_the_option_to_turn(own: Config) -> None:
+    """Nothing is trained first: what follows from the lengths alone is told at once."""
+    told = r"two segments of 400 rows, and the longest .* say --segment-rows \d+ or less"
+    with pytest.raises(ConfigError, match=told):
+        train_encoder(own, replace(SPEECH, segment_rows=400))
 
 
 def test_encoders_come_back_as_extractors(taught: Config) -> None:

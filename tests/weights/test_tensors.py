@@ -42,10 +42,15 @@ def test_a_file_is_read_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = find_weights(str(path), 0, "toy", "features.toy")
     assert found.sha256 == find_weights(str(path), 5, "toad", "features.toy").sha256
     tensors = found.read({})
+    outline = found.outline({})
+    assert {name: array.shape for name, array in outline.items()} == {"a": (2, 3), "b": (4,)}
+    assert not any(outline["a"].strides), "one number stands for all"
     assert tensors["a"].dtype == np.float32
     assert set(check_weights(tensors, {"a": (2, 3)}, found.name, "features.toy")) == {"a"}
     with pytest.raises(ConfigError, match=r"has \[2, 3\] as a, expected \[3, 2\]"):
         check_weights(tensors, {"a": (3, 2)}, found.name, "features.toy")
+    with pytest.raises(ConfigError, match=r"has \[2, 3\] as a, expected \[3, 2\]"):
+        check_weights(outline, {"a": (3, 2)}, found.name, "features.toy")
     with pytest.raises(ConfigError, match="has nothing as c"):
         check_weights(tensors, {"c": (1,)}, found.name, "features.toy")
     with pytest.raises(ConfigError, match=r"no such \.safetensors file"):

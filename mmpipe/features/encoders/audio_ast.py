@@ -45,7 +45,7 @@ class AstFamily:
     def load(self, on: TorchDevice) -> None:
         """Load the network."""
         self._on = on
-        self._network = load_transformers(self._model, "ASTModel", on.torch_dtype, on.name, self._table)
+        self.network = load_transformers(self._model, "ASTModel", on.torch_dtype, on.name, self._table)
 
     def prepare(self, wave_N: np.ndarray) -> np.ndarray:
         """Return mel bands [length, M] as ASTFeatureExtractor does where there is no torchaudio.
@@ -77,7 +77,7 @@ class AstFamily:
     def run(self, inputs: Sequence[np.ndarray], layer: int | None, *, pooled: bool) -> Any:
         """Return [B, T, W], the mean over the bands of each column of patches; or the model's summary, [B, W]."""
         given = self._on.upload(np.stack(inputs)).to(self._on.torch_dtype)
-        found = self._network(given, output_hidden_states=layer is not None)
+        found = self.network(given, output_hidden_states=layer is not None)
         if pooled:
             return found.pooler_output
         patches_BPW = chosen(found, layer)[:, _NUM_SUMMARIES:]

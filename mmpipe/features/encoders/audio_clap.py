@@ -39,7 +39,7 @@ class ClapFamily:
     def load(self, on: TorchDevice) -> None:
         """Load the network and its feature extractor, which needs no torchaudio."""
         kind = "ClapAudioModelWithProjection"
-        self._on, self._network = on, load_transformers(self._model, kind, on.torch_dtype, on.name, self._table)
+        self._on, self.network = on, load_transformers(self._model, kind, on.torch_dtype, on.name, self._table)
         with quiet_transformers():
             from transformers import ClapFeatureExtractor
 
@@ -62,4 +62,4 @@ class ClapFamily:
         # What the extractor says of one window alone: those that fuse several pieces take it for a long one.
         fuses = self._extractor.truncation == "fusion"
         is_longer_B1 = torch.full((len(inputs), 1), fuses, device=given.device)
-        return self._network(input_features=given, is_longer=is_longer_B1).audio_embeds
+        return self.network(input_features=given, is_longer=is_longer_B1).audio_embeds

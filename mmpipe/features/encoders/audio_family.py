@@ -42,6 +42,7 @@ class AudioFamily(Protocol):
     """One way to hear. `load` comes before `prepare` and `run`."""
 
     hearing: Hearing
+    network: Any  # torch's, once it is loaded
 
     def load(self, on: TorchDevice) -> None:
         """Load the network, and what prepares its inputs."""

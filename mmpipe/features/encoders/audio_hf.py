@@ -18,6 +18,7 @@ from mmpipe.features.encoders.audio_wave import WaveFamily
 from mmpipe.features.encoders.audio_whisper import WhisperFamily
 from mmpipe.features.encoders.batching import BatchRunner, Budget, Units
 from mmpipe.features.encoders.device import TorchDevice
+from mmpipe.features.encoders.half_check import Tried, require_right_half
 from mmpipe.features.encoders.params import WeightsParams, resolved
 from mmpipe.features.extractor import MicroBatch, expect_audio
 from mmpipe.types import (
@@ -47,8 +48,11 @@ _MICRO_BATCH = MicroBatch(max_clips=64, max_bytes=128 << 20)
 class AudioHfParams(WeightsParams):
     """Which audio encoder, and what is kept of it."""
 
-    pool: Literal["model", "mean", "none"] = Field(
-        "mean", description="mean over the frames of sound, the model's own pooling (AST, CLAP), or none: every frame"
+    # What "auto" means is decided before the fingerprint: "mean", as it was where it could be.
+    pool: Literal["auto", "model", "mean", "none"] = Field(
+        "auto",
+        description="mean over the frames of sound, the model's own pooling (AST, CLAP), or none: every frame; auto: "
+        "model for CLAP (the space that its texts share), mean for all others",
     )
     layer: int | None = Field(None, description="of hidden_states: 0 the embeddings, -1 the last; none: the output")
     window_s: float | None = Field(
@@ -71,12 +75,14 @@ class AudioHf:
     Params = AudioHfParams
 
     def __init__(self, params: AudioHfParams) -> None:
-        self.params = resolved(params)
-        folder = params.find(self.name)
+        self._folder = folder = params.find(self.name)
         self.weights_sha256 = folder.sha256
         self._family = _family_of(folder, params.window_s, f"features.{self.name}")
         hearing = self._family.hearing
         self._hearing = hearing
+        if params.pool == "auto":
+            params = params.model_copy(update={"pool": "mean" if "mean" in hearing.pools else "model"})
+        self.params = resolved(params)
         if params.pool not in hearing.pools or (params.pool == "model" and params.layer is not None):
             raise ConfigError(
                 f"features.{self.name}.pool = {params.pool!r}: {folder.name!r} has {list(hearing.pools)}"
@@ -107,6 +113,25 @@ class AudioHf:
         items = self.params.batch_or(budget.items)
         self._runner = BatchRunner(Budget(items=items, units=budget.units * rate_hz, enough=budget.enough * rate_hz))
         self._family.load(self._on)
+        self._try_half(self._on)
+
+    def _try_half(self, on: TorchDevice) -> None:
+        """Refuse bf16 where this machine computes nonsense in it; a second of noise is heard."""
+        family, hearing = self._family, self._hearing
+        num = max(hearing.least, min(hearing.sample_rate_hz, hearing.window))
+        noise_N = 0.1 * np.random.default_rng(0).standard_normal(num).astype(np.float32)
+
+        def run() -> None:
+            with on.computing():
+                family.run([family.prepare(noise_N)], self.params.layer, pooled=self.params.pool == "model")
+
+        tried = Tried(
+            table=f"features.{self.name}",
+            model=self._folder.name,
+            weights_sha256=self.weights_sha256,
+            settings=self.params.model_dump_json(),
+        )
+        require_right_half(on, tried, family.network, run)
 
     def extract(self, batch: Sequence[ClipMedia]) -> list[FeatureValue]:
         """Return a value per clip; raise SampleError for a wave that is not finite."""

@@ -39,7 +39,7 @@ class WaveFamily:
     def load(self, on: TorchDevice) -> None:
         """Load the network."""
         self._on = on
-        self._network = load_transformers(self._model, "AutoModel", on.torch_dtype, on.name, self._table)
+        self.network = load_transformers(self._model, "AutoModel", on.torch_dtype, on.name, self._table)
 
     def prepare(self, wave_N: np.ndarray) -> np.ndarray:
         """Return the wave, at mean 0 and variance 1 where the model wants it (as Wav2Vec2FeatureExtractor does)."""
@@ -62,7 +62,7 @@ class WaveFamily:
         waves_BN[mask_BN] = np.concatenate(inputs)
         masks = {} if mask_BN.all() else {"attention_mask": self._on.upload(mask_BN.astype(np.int64))}
         given = self._on.upload(waves_BN).to(self._on.torch_dtype)
-        return chosen(self._network(given, **masks, output_hidden_states=layer is not None), layer)
+        return chosen(self.network(given, **masks, output_hidden_states=layer is not None), layer)
 
     def _heard(self) -> int:
         """Return the samples that one frame hears."""

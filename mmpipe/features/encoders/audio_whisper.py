@@ -52,7 +52,7 @@ class WhisperFamily:
             from transformers import WhisperFeatureExtractor
 
             self._extractor = WhisperFeatureExtractor.from_dict(self._settings)
-        self._on, self._network = on, encoder
+        self._on, self.network = on, encoder
 
     def prepare(self, wave_N: np.ndarray) -> np.ndarray:
         """Return log-mel bands [M, 2 * positions] by transformers' own extractor."""
@@ -72,4 +72,4 @@ class WhisperFamily:
     def run(self, inputs: Sequence[np.ndarray], layer: int | None, *, pooled: bool) -> Any:
         """Return [B, positions, W]."""
         given = self._on.upload(np.stack(inputs)).to(self._on.torch_dtype)
-        return chosen(self._network(given, output_hidden_states=layer is not None), layer)
+        return chosen(self.network(given, output_hidden_states=layer is not None), layer)

@@ -29,6 +29,13 @@ class Backbone:
     clip_frames: int = 0  # so many frames are read together; 0: each picture for itself
 
 
+def network_behind(forward: Forward) -> Any:
+    """Return torch's network that a `partial` hands to its function; None where that is written out in plain torch."""
+    import torch
+
+    return next((part for part in getattr(forward, "args", ()) if isinstance(part, torch.nn.Module)), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureRun:
     """A loaded network, ready for pictures."""

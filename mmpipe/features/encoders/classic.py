@@ -6,9 +6,11 @@ trying a pipeline out and as a baseline, and the card says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from mmpipe.features.encoders import resnet, vgg
@@ -18,12 +20,13 @@ from mmpipe.features.encoders.params import ComputeParams
 from mmpipe.features.encoders.picture_features import FrameParams, ImageEncoder, VideoEncoder
 from mmpipe.features.encoders.picture_fit import FitParams, classic_fit
 from mmpipe.features.encoders.pictures import PictureInput
-from mmpipe.weights.tensors import RANDOM, WeightsFile, check_weights, find_weights
+from mmpipe.weights.tensors import RANDOM, Shapes, WeightsFile, check_weights, find_weights
 
 _NETWORKS: dict[str, tuple[Any, Any, Any, dict[str, int]]] = {  # shapes, names, network, width of what comes out
     "vgg16": (vgg.vgg16_shapes, vgg.vgg16_names, vgg.vgg16, vgg.DIMS),
     "resnet50": (resnet.resnet50_shapes, resnet.resnet50_names, resnet.resnet50, resnet.DIMS),
 }
+Read = Callable[[Shapes], dict[str, np.ndarray]]
 
 
 class ClassicParams(FitParams, ComputeParams):
@@ -85,6 +88,7 @@ def classic_backbone(params: ClassicParams, network: str, extractor: str) -> Bac
     """Return what is known of a classic network before its weights are read."""
     table = f"features.{extractor}"
     weights = find_weights(params.weights, params.seed, network, table)
+    _named(weights, weights.outline, network, params.pool, table)
     found = classic_fit(params.size_px).wished(params.fit)
     what = {"model": "last hidden layer", "mean": "mean over places", "none": "all places"}[params.pool]
     return Backbone(
@@ -98,6 +102,11 @@ def classic_backbone(params: ClassicParams, network: str, extractor: str) -> Bac
 
 
 def _load(device: TorchDevice, *, weights: WeightsFile, network: str, pool: str, table: str) -> Forward:
-    shapes_of, names_of, build, _ = _NETWORKS[network]
+    return _NETWORKS[network][2](_named(weights, weights.read, network, pool, table), device, pool)
+
+
+def _named(weights: WeightsFile, read: Read, network: str, pool: str, table: str) -> dict[str, np.ndarray]:
+    """Return the network's weights under their names; raise ConfigError where the file has those of another one."""
+    shapes_of, names_of, _, _ = _NETWORKS[network]
     shapes = shapes_of(pool)
-    return build(check_weights(names_of(weights.read(shapes)), shapes, weights.name, table), device, pool)
+    return check_weights(names_of(read(shapes)), shapes, weights.name, table)

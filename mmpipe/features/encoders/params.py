@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from mmpipe.config import Table
+from mmpipe.config import Flag, Table
 from mmpipe.features.encoders.dtype import DtypeWish, resolve_dtype
 from mmpipe.weights.folder import ModelFolder, find_model
 
-BatchSize = Literal["auto"] | Annotated[int, Field(ge=1, le=65_536)]
+_MOST_ITEMS = 65_536
+
+
+def _batch_size(value: object) -> object:
+    if isinstance(value, str) and value.isdecimal():  # the environment has no numbers
+        value = int(value)
+    if value != "auto" and (type(value) is not int or not 1 <= value <= _MOST_ITEMS):
+        raise ValueError(f'must be "auto" or a whole number from 1 to {_MOST_ITEMS}')
+    return value
+
+
+BatchSize = Annotated[Literal["auto"] | int, BeforeValidator(_batch_size)]
 _Params = TypeVar("_Params", bound="ComputeParams")
 
 
@@ -21,7 +32,7 @@ class ComputeParams(Table):
     dtype: DtypeWish = Field("auto", description="numbers that it computes in; auto: bf16 where that is faster")
     values: Literal["float32", "float16"] = Field("float32", exclude=True, description="numbers that are stored")
     batch: BatchSize = Field("auto", exclude=True, description="items at once; less where memory is short")
-    compile: bool = Field(False, exclude=True, description="torch.compile on a GPU: slow to start, then faster")
+    compile: Flag = Field(False, exclude=True, description="torch.compile on a GPU: slow to start, then faster")
 
     def batch_or(self, auto: int) -> int:
         """Return how many items run at once, with what "auto" means here."""
@@ -33,7 +44,7 @@ class WeightsParams(ComputeParams):
 
     model: str = Field(exclude=True, description="hub id, or a folder: ./NAME beside the config, or an absolute path")
     revision: str | None = Field(None, exclude=True, description="40 hex digits; required for a hub id")
-    offline: bool = Field(True, exclude=True, description="never ask the hub; false: download what is missing")
+    offline: Flag = Field(True, exclude=True, description="never ask the hub; false: download what is missing")
 
     def find(self, extractor: str, *, with_weights: bool = True) -> ModelFolder:
         """Return the model's folder; `extractor` is named in errors."""

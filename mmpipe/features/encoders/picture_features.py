@@ -13,9 +13,10 @@ import numpy as np
 from pydantic import Field
 
 from mmpipe.errors import ConfigError
-from mmpipe.features.encoders.backbone import Backbone, PictureRun
+from mmpipe.features.encoders.backbone import Backbone, PictureRun, network_behind
 from mmpipe.features.encoders.batching import BatchRunner, Budget, Units, is_out_of_memory
 from mmpipe.features.encoders.device import StagedTensor, TorchDevice
+from mmpipe.features.encoders.half_check import Tried, require_right_half
 from mmpipe.features.encoders.params import ComputeParams, resolved
 from mmpipe.features.extractor import MicroBatch, expect_media, expect_picture
 from mmpipe.features.frame_choice import USUAL_FRAMES, FrameChoice
@@ -85,6 +86,7 @@ class PictureEncoder:
         items = self.params.batch_or(_BATCH_ON_GPU if where.is_gpu else _BATCH_ON_CPU)
         self._runner = BatchRunner(Budget(items=items))
         self._try_out(self._run)
+        self._try_half(self._run)
 
     def _try_out(self, run: PictureRun) -> None:
         """Send one black picture through: a network that cannot is a fault of the config, not of every clip."""
@@ -99,6 +101,19 @@ class PictureEncoder:
                 f"features.{self.name}: {self.backbone.about} cannot read pictures of {size.width_px} x "
                 f"{size.height_px} as its processor's settings say: {error}"
             ) from error
+
+    def _try_half(self, run: PictureRun) -> None:
+        """Refuse bf16 where this machine computes nonsense in it; noise is seen, a black picture would hide much."""
+        size, frames = self.backbone.picture, self.backbone.clip_frames
+        shape = (1, *([frames] if frames else []), size.height_px, size.width_px, 3)
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        tried = Tried(
+            table=f"features.{self.name}",
+            model=self.backbone.about,
+            weights_sha256=self.weights_sha256,
+            settings=self.params.model_dump_json(),
+        )
+        require_right_half(run.device, tried, network_behind(run.forward), lambda: run.start(noise)())
 
     def extract(self, batch: Sequence[ClipMedia]) -> list[FeatureValue]:
         """Return one value for each clip, in order: as the schema says."""

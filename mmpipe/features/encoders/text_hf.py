@@ -12,6 +12,7 @@ from pydantic import Field
 from mmpipe.errors import ConfigError
 from mmpipe.features.encoders.batching import BatchRunner, Budget, Units
 from mmpipe.features.encoders.device import TorchDevice
+from mmpipe.features.encoders.half_check import Tried, require_right_half
 from mmpipe.features.encoders.params import WeightsParams, resolved
 from mmpipe.features.encoders.text_input import require_text
 from mmpipe.features.encoders.text_model import OwnPooling, read_text_model
@@ -23,13 +24,17 @@ from mmpipe.weights.loading import CLOSED, load_transformers, quiet_transformers
 _ON_CPU = Budget(items=32, units=8_192, enough=256)
 _ON_GPU = Budget(items=512, units=65_536, enough=2_048)
 _MICRO_BATCH = MicroBatch(max_clips=1_024)  # sorting gains most where there is much to sort
+_TRIED = ("the quick brown fox jumps over the lazy dog", "0 1 2 3")  # two lengths: one is padded
 
 
 class TextHfParams(WeightsParams):
     """Which text encoder, and what is kept of it."""
 
-    pool: Literal["model", "mean", "cls", "none"] = Field(
-        "mean", description="mean over tokens, the first token, the model's own pooling, or none: every token"
+    # What "auto" means is decided before the fingerprint: "mean", as it was, but for models with a space of their own.
+    pool: Literal["auto", "model", "mean", "cls", "none"] = Field(
+        "auto",
+        description="mean over tokens, cls: the first one, the model's own pooling, or none: every token; auto: model "
+        "for CLIP, SigLIP and CLAP (the space that pictures or sounds share), mean for all others",
     )
     layer: int | None = Field(None, description="of hidden_states: 0 the embeddings, -1 the last; none: the output")
     max_tokens: int = Field(0, ge=0, le=131_072, description="longer texts are cut; 0: what the model can hold")
@@ -49,12 +54,15 @@ class TextHf:
     Params: ClassVar[type[TextHfParams]] = TextHfParams
 
     def __init__(self, params: TextHfParams) -> None:
-        self.params = resolved(params)
         self.needs = TextNeeds()
         self._table = f"features.{self.name}"
         self._folder = params.find(self.name)
         self.weights_sha256 = self._folder.sha256
         self._model = read_text_model(self._folder, self._table)
+        if params.pool == "auto":
+            shared = self._model.is_joint and params.layer is None
+            params = params.model_copy(update={"pool": "model" if shared else "mean"})
+        self.params = resolved(params)
         own = self._pooling()
         pooled_dim = self._model.pooled_dim if own and own.how == "output" else self._model.hidden_dim
         kept = "every token" if params.pool == "none" else f"pooled by {params.pool!r}"
@@ -88,6 +96,24 @@ class TextHf:
             except (OSError, ValueError, KeyError, ImportError) as error:
                 raise ConfigError(f"{self._table}.model = {self._folder.name!r} has no tokenizer: {error}") from error
         self._loaded = _Loaded(tokenizer=tokenizer, network=on.compiled(network, self.params.compile), on=on)
+        self._try_half(self._loaded)
+
+    def _try_half(self, loaded: _Loaded) -> None:
+        """Refuse bf16 where this machine computes nonsense in it."""
+
+        def run() -> None:
+            ids = loaded.token_ids(list(_TRIED), self._most_tokens(loaded.tokenizer))
+            ids_BT, mask_BT = padded(ids, loaded.pad_id, self._model.fixed_length)
+            with loaded.on.computing():
+                self._started(loaded, ids_BT, mask_BT)()
+
+        tried = Tried(
+            table=f"features.{self.name}",
+            model=self._folder.name,
+            weights_sha256=self.weights_sha256,
+            settings=self.params.model_dump_json(),
+        )
+        require_right_half(loaded.on, tried, loaded.network, run)
 
     def extract(self, batch: Sequence[ClipMedia]) -> list[FeatureValue]:
         """Return a value per text; raise SampleError for a text without a character."""

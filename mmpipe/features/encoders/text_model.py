@@ -52,6 +52,11 @@ class TextModel:
     fixed_length: int  # every text is padded to so many tokens, which count like its own; 0: to none
     own: OwnPooling | None  # None: it has no pooling of its own
 
+    @property
+    def is_joint(self) -> bool:
+        """Return whether its own pooling lies in a space that it shares with pictures or sounds."""
+        return self.kind in (*_PROJECTED, *_FIXED_LENGTH)
+
 
 def read_text_model(model: ModelFolder, table: str) -> TextModel:
     """Read a model's files. Raise ConfigError where it reads no text, or needs what is not supported."""

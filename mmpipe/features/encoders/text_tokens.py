@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from mmpipe.config import Table
+from mmpipe.config import Flag, Table
 from mmpipe.errors import ConfigError
 from mmpipe.features.encoders.text_input import require_text
 from mmpipe.features.extractor import MicroBatch, expect_media
@@ -31,9 +31,9 @@ class TextTokensParams(Table):
         BYTES, exclude=True, description="tokenizer: hub id, or a folder: ./NAME or absolute; bytes: UTF-8, needs none"
     )
     revision: str | None = Field(None, exclude=True, description="40 hex digits; required for a hub id")
-    offline: bool = Field(True, exclude=True, description="never ask the hub; false: download what is missing")
+    offline: Flag = Field(True, exclude=True, description="never ask the hub; false: download what is missing")
     max_tokens: int = Field(512, ge=1, le=131_072, description="longer texts are cut, special tokens counted")
-    special: bool = Field(True, description="with the tokens that the tokenizer puts around a text")
+    special: Flag = Field(True, description="with the tokens that the tokenizer puts around a text")
 
 
 class TextTokens:

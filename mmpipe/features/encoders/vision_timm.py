@@ -54,10 +54,16 @@ def timm_backbone(params: ImageTimmParams, extractor: str) -> Backbone:
     model = params.find(extractor)
     config = model.read_json("config.json")
     said = config.get("pretrained_cfg") or {}
-    if "architecture" not in config or "num_features" not in config or "input_size" not in said:
+    if "architecture" not in config and (kind := config.get("model_type")):
         raise ConfigError(
-            f"{table}.model = {model.name!r}: its config.json names no architecture, num_features and "
-            f"pretrained_cfg.input_size, as timm's do. Models of transformers are for {extractor.replace('timm', 'hf')}"
+            f"{table}.model = {model.name!r} is a model of transformers (its config.json says model_type = {kind!r}), "
+            f"not of timm. Take a model of timm, or, for one that reads pictures, {extractor.replace('timm', 'hf')}"
+        )
+    known = {"architecture": config, "num_features": config, "input_size": said}
+    if lacking := [name for name, where in known.items() if name not in where]:
+        raise ConfigError(
+            f"{table}.model = {model.name!r}: its config.json lacks {', '.join(lacking)}, which timm writes for each "
+            "of its models. Save it again with timm.models.save_for_hf"
         )
     found = timm_fit(said, params.fit, table)
     return Backbone(

@@ -40,4 +40,4 @@ def spec_from_json(table: Mapping[str, Any]) -> EncoderSpec:
     try:
         return EncoderSpec(**table["spec"])
     except ValidationError as error:
-        raise ConfigError(explain_validation(error, "encoder spec")) from error
+        raise ConfigError(explain_validation(error, "encoder spec", EncoderSpec)) from error

@@ -35,7 +35,7 @@ def make_whisper(folder: Path) -> tuple[Any, Any]:
 
 
 @quiet_transformers()
-def make_wav2vec2(folder: Path, norm: str) -> tuple[Any, Any]:
+def make_wav2vec2(folder: Path, norm: str, groups: int = 2) -> tuple[Any, Any]:
     """Save a wav2vec2 with the group norm of wav2vec2-base or the layer norm of the large ones."""
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
@@ -54,7 +54,7 @@ def make_wav2vec2(folder: Path, norm: str) -> tuple[Any, Any]:
         conv_bias=norm == "layer",
         do_stable_layer_norm=norm == "layer",
         num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=2,  # 8 channels a group meet a fault of oneDNN in bf16
+        num_conv_pos_embedding_groups=groups,  # of four, 8 channels a group meet a fault of oneDNN in bf16
     )
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=norm == "layer")
     return _saved(folder, Wav2Vec2Model(config), extractor)

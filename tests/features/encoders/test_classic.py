@@ -158,7 +158,13 @@ def test_a_row_per_frame(hf_resnet: tuple[Any, Path]) -> None:
 
 def test_a_file_that_is_of_another_network_is_refused(hf_resnet: tuple[Any, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"features\.0\.weight"):
-        values_of("image-vgg16", pictures(1), weights=str(hf_resnet[1]))
+        make_extractor("image-vgg16", {"weights": str(hf_resnet[1])})  # by its header: nothing is loaded yet
+    from safetensors.numpy import save_file
+
+    other = tmp_path / "other.safetensors"
+    save_file({name: np.zeros(2, np.float32) for name in ("conv1.weight", "bn1.bias")}, other)
+    with pytest.raises(ConfigError, match=r"has \[2\] as conv1\.weight, expected \[64, 3, 7, 7\]"):
+        make_extractor("video-resnet50", {"weights": str(other)})
     pickled = tmp_path / "vgg16.pth"
     pickled.write_bytes(b"never read")
     with pytest.raises(ConfigError, match="pickled"):

@@ -87,7 +87,10 @@ def test_a_sentence_model_pools_as_its_modules_say(tmp_path: Path) -> None:
 )
 def test_text_parts_of_picture_models(make: Callable[[Path], Any], dim: int, output: str, tmp_path: Path) -> None:
     network = make(tmp_path)
-    extractor = made(tmp_path, pool="model")
+    extractor = made(tmp_path)  # the space that pictures share is what is meant where nothing is said
+    assert extractor.params.pool == "model"
+    marks = [fingerprint(made(tmp_path, pool=pool)) for pool in ("model", "mean")]
+    assert fingerprint(extractor) == marks[0] != marks[1]
     how: dict[str, Any] = {}
     if output == "pooler_output":  # SigLIP was trained on padding, without a mask
         how = {"padding": "max_length", "max_length": 16, "return_attention_mask": False}
@@ -159,6 +162,7 @@ def test_the_fingerprint_is_over_weights_and_what_changes_values(bert: tuple[Pat
     folder, _ = bert
     table = {"model": str(folder), "dtype": "float32"}
     plain = fingerprint(make_extractor("text-hf", table))
+    assert plain == fingerprint(make_extractor("text-hf", {**table, "pool": "mean"})), "of a BERT it always was that"
     assert plain == fingerprint(make_extractor("text-hf", {**table, "batch": 3}))
     text_models.make_bert(tmp_path, hidden_act="relu")
     others: list[dict[str, Any]] = [

@@ -14,6 +14,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.features.registry import make_extractor
 from mmpipe.store.shard import check_value
 from mmpipe.types import ImageClip, VideoClip
+from mmpipe.weights.loading import quiet_transformers
 from mmpipe.weights.timm_models import import_timm
 
 SIDE_PX, MEAN, STD = 32, (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
@@ -49,6 +50,30 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (folder / "config.json").write_text(json.dumps(config))
         found[kind] = folder
     return found
+
+
+@quiet_transformers()
+def test_what_is_no_model_of_timm_is_told_for_what_it_is(models: dict[str, Path], tmp_path: Path) -> None:
+    """A model of transformers, a model without what timm notes, and weights of another architecture."""
+    from transformers import BertConfig, BertModel
+
+    BertModel(
+        BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    ).save_pretrained(tmp_path / "bert")
+    with pytest.raises(ConfigError, match=r"'bert' is a model of transformers .* model_type = 'bert'.* not of timm"):
+        make_extractor("image-timm", {"model": str(tmp_path / "bert")})
+    config = json.loads((models["resnet18"] / "config.json").read_text())
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes((models["vit_tiny_patch16_224"] / "model.safetensors").read_bytes())
+    (other / "config.json").write_text(json.dumps({**config, "pretrained_cfg": {}}))
+    with pytest.raises(ConfigError, match=r"its config\.json lacks input_size, which timm writes"):
+        make_extractor("image-timm", {"model": str(other)})
+    (other / "config.json").write_text(json.dumps(config))
+    extractor = make_extractor("image-timm", {"model": str(other), "dtype": "float32"})
+    with pytest.raises(ConfigError, match=r"holds the weights of another network: of .* it has .*, expected ") as told:
+        extractor.setup("cpu")
+    assert "\n" not in str(told.value)
 
 
 def pictures(num: int) -> np.ndarray:
