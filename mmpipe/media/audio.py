@@ -43,6 +43,10 @@ class WaveCutter:
             line.push(frame)
         return done + self._collect(flush=False)
 
+    def begin_part(self) -> None:
+        """Take that the next frame does not go on from the last: it is placed by its own time."""
+        self._run.end()
+
     def due_ns(self) -> int:
         """Return when the next frame is due: how far the sound has come."""
         return self._run.due_ns()
@@ -91,6 +95,10 @@ class WaveFeed:
         self._resampled.push(frame)
         return []
 
+    def begin_part(self) -> None:
+        """Take that the next frame does not go on from the last: it is placed by its own time."""
+        self._run.end()
+
     def due_ns(self) -> int:
         """Return when the next frame is due: how far the sound has come."""
         return self._run.due_ns()
@@ -108,6 +116,7 @@ class _Run:
         self.start_ns = 0
         self._samples = 0
         self._rate_hz = 1  # of the track; no frame has this one
+        self._is_over = False
 
     def due_ns(self) -> int:
         return self.start_ns + samples_to_ns(self._samples, self._rate_hz)
@@ -116,10 +125,15 @@ class _Run:
         """Say whether a frame begins a new run, and begin it."""
         due_ns = self.due_ns()
         time_ns = due_ns if time_ns is None else time_ns
-        breaks = frame.sample_rate != self._rate_hz or abs(time_ns - due_ns) > GAP_NS
+        breaks = self._is_over or frame.sample_rate != self._rate_hz or abs(time_ns - due_ns) > GAP_NS
+        self._is_over = False
         if breaks:
             self.start_ns, self._samples, self._rate_hz = time_ns, 0, frame.sample_rate
         return bool(breaks)
+
+    def end(self) -> None:
+        """Let the next frame begin a new run."""
+        self._is_over = True
 
     def add(self, frame: Any) -> None:
         self._samples += frame.samples

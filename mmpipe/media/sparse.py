@@ -71,13 +71,17 @@ class PacketSchedule:
         self._held: list[_HeldRun] = []  # the run before the last one, and the last, which still grows
         self._held_packets = self._held_bytes = 0
         self._newest_ns: int | None = None
+        self._begins_part = False
         self._is_whole = False  # whether the run that was handed on last is decoded to its end
 
     def admit(self, packet: Any) -> Iterator[Run]:
         """Take the next packet and yield the run that is due, if any."""
+        if self._begins_part and (not packet.is_keyframe or packet.is_discard):
+            raise CannotSkip("a part begins in the middle of a run")
         if packet.is_keyframe and not packet.is_discard:
             yield from self._close_run()
-            self._held.append(_HeldRun())
+            self._held.append(_HeldRun(begins_part=self._begins_part))
+            self._begins_part = False
         if not self._held:
             raise CannotSkip("the track begins in the middle of a run")
         self._held[-1].add(packet, None if packet.is_discard else self._time_of(packet))
@@ -86,6 +90,10 @@ class PacketSchedule:
         )
         if count > _HELD_PACKETS or nbytes > _HELD_BYTES:
             raise CannotSkip("too much to hold")
+
+    def begin_part(self) -> None:
+        """Take that the next packet is the first of another recording: it refers to none before it."""
+        self._begins_part = True
 
     def release(self) -> Iterator[Run]:
         """Take the end of the track and yield what is left."""
@@ -102,7 +110,7 @@ class PacketSchedule:
         key_ns = run.times_ns[0]
         if key_ns is None:
             raise CannotSkip("a key frame without a time")
-        if self._newest_ns is None:
+        if self._newest_ns is None or run.begins_part:
             run.drop_leading(key_ns)  # what they refer to is not there
         for time_ns in sorted(run.known_ns()):
             if self._newest_ns is not None and time_ns <= self._newest_ns:
@@ -119,7 +127,7 @@ class PacketSchedule:
         self._held_packets -= run.num_packets
         self._held_bytes -= run.nbytes
         wanted_ns = frozenset(self._log.wanted_ns.intersection(run.known_ns()))
-        anew = not self._is_whole
+        anew = run.begins_part or not self._is_whole
         if anew:
             run.drop_leading(run.times_ns[0])
         packets = [(packet, time_ns in wanted_ns) for packet, time_ns in zip(run.packets, run.times_ns, strict=True)]
@@ -137,6 +145,7 @@ class _HeldRun:
 
     packets: list[Any] = field(default_factory=list)
     times_ns: list[int | None] = field(default_factory=list)
+    begins_part: bool = False
     num_packets: int = 0  # also of those that were dropped since
     nbytes: int = 0
 

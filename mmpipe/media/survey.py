@@ -11,6 +11,7 @@ import numpy as np
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.audio import WaveFeed
+from mmpipe.media.clock import samples_to_ns
 from mmpipe.media.decoders import Found, Wanted
 from mmpipe.media.passes import ContainerPass
 from mmpipe.media.video import FrameScaler
@@ -28,6 +29,9 @@ class Observer(Protocol):
 
     def sound(self, first: int, wave_N: np.ndarray) -> None:
         """Take the next block of sound: float32 mono in [-1, 1]; sample n is at n / SURVEY_RATE_HZ."""
+
+    def channels(self, time_ns: int, wave_CN: np.ndarray, rate_hz: int, names: tuple[str, ...]) -> None:
+        """Take the next block of sound as it is stored: float32 in [-1, 1], its channels by FFmpeg's names."""
 
 
 _Observer = TypeVar("_Observer", bound=Observer)
@@ -109,16 +113,37 @@ class _Pictures:
 
 
 class _Sound(WaveFeed):
-    """Hand the sound on within [-1, 1]."""
+    """Hand the sound on within [-1, 1]: mixed to one channel at the survey's rate, and as it is stored."""
 
     def __init__(self, observer: Observer) -> None:
         super().__init__(SURVEY_RATE_HZ, lambda first, wave_N: observer.sound(first, _bounded(wave_N)))
+        self._observer = observer
+
+    def push(self, frame: Any, time_ns: int | None) -> Sequence[Found]:
+        wave_CN, rate_hz = _bounded(stored_wave(frame)), frame.sample_rate
+        names = tuple(channel.name for channel in frame.layout.channels)[: len(wave_CN)]
+        names += ("",) * (len(wave_CN) - len(names))  # of some layouts only the number of channels is known
+        found = super().push(frame, time_ns)
+        start_ns = self.due_ns() - samples_to_ns(frame.samples, rate_hz)
+        self._observer.channels(start_ns, wave_CN, rate_hz, names)
+        return found
 
     def end(self) -> Sequence[Found]:
         super().end()
         return ((0, {}),)
 
 
-def _bounded(wave_N: np.ndarray) -> np.ndarray:
+def stored_wave(frame: Any) -> np.ndarray:
+    """Return the samples of a frame as they are stored, float32 [C, N], full scale being 1."""
+    wave = frame.to_ndarray()
+    if not frame.format.is_planar:
+        wave = wave.reshape(-1, frame.layout.nb_channels).T
+    if wave.dtype == np.uint8:
+        return (wave.astype(np.float32) - 128) / 128
+    full = -float(np.iinfo(wave.dtype).min) if wave.dtype.kind == "i" else 1.0
+    return np.asarray(wave / full, np.float32)
+
+
+def _bounded(wave: np.ndarray) -> np.ndarray:
     """Return a wave without what sound stored as floats may hold: louder than full, or no number."""
-    return np.clip(np.nan_to_num(wave_N, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    return np.clip(np.nan_to_num(wave, posinf=1.0, neginf=-1.0), -1.0, 1.0)

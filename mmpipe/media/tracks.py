@@ -14,14 +14,14 @@ from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.clock import samples_to_ns, seconds, to_ns
 from mmpipe.media.guard import open_container, open_decoder
-from mmpipe.media.refused import require_sound_limits, too_many_pixels
+from mmpipe.media.joins import EXACT_FORMATS, JoinedPackets
+from mmpipe.media.refused import require_sound_limits, too_long, too_many_pictures, too_many_pixels
 from mmpipe.media.riff import riff_bytes, wave_claims
+from mmpipe.media.tails import unread_share
 from mmpipe.types import NANOSECONDS_PER_SECOND, Modality, Stream
 
 # Not a film: the picture on the cover, the thumbnails of a seek bar.
 PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
-# Formats whose header or index knows how long each track is; others guess it from the bit rate.
-_EXACT_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "aiff", "w64", "caf")
 MAX_MISSING = 0.02  # share of the declared duration
 MISSING_SLACK_NS = 50_000_000  # a frame of any sound codec: so much padding at the end of a sound is no loss
 _MOST_STEPS = 2  # a last packet without a duration is taken to last as long as this many of the widest before it
@@ -43,6 +43,8 @@ class _Track:
     latest: tuple[int, int] | None = None  # time and duration of the packet that is shown last
     widest_step: int = 0  # between packets in the order of their times
     num_hidden: int = 0  # packets that are no picture of their own
+    end_byte: int = 0  # of its last packet, in the file
+    moved: int = 0  # ticks that were added to the times of the last packet, where recordings are joined
     tries: int = 0
     picture: Any = field(default=None)
     lost_share: float = 0.0
@@ -62,12 +64,17 @@ def read_tracks(
     lost_share = _cut_bytes(*riff_bytes(descriptor, nbytes), max_missing)
     with open_container(descriptor, limits) as container:
         tracks = {stream.index: _track(stream, limits) for stream in container.streams if is_track(stream)}
-        _read_packets(container, tracks, limits)
+        packets = JoinedPackets(container, [track.av_stream for track in tracks.values()], descriptor, limits)
+        if tracks:
+            _read_packets(packets, tracks, limits)
         found = [track for track in tracks.values() if track.num_packets]
         if not found:
             raise SampleError("no_streams", "no video or audio track that holds anything")
+        end_byte = max(track.end_byte for track in found)
+        lost_share = max(lost_share, unread_share(descriptor, container.format.name, end_byte, nbytes, max_missing))
         for track in found:
-            track.lost_share = max(_track_share(container, track, max_missing), lost_share)
+            shares = _track_share(container, track, max_missing), _displaced_share(packets, track, max_missing)
+            track.lost_share = max(*shares, lost_share)
         zero_ns = min(start_ns(track.av_stream) for track in found)
         roles = _roles(found)
         common = {"file": name, "file_sha256": sha256, "file_nbytes": nbytes}
@@ -107,15 +114,15 @@ def _require_limits(track: _Track, limits: LimitsConfig) -> None:
         raise too_many_pixels(f"{width} x {height}", limits)
 
 
-def _read_packets(container: Any, tracks: dict[int, _Track], limits: LimitsConfig) -> None:
-    streams = [track.av_stream for track in tracks.values()]
-    if not streams:
-        return
+def _read_packets(packets: JoinedPackets, tracks: dict[int, _Track], limits: LimitsConfig) -> None:
     try:
-        for packet in container.demux(streams):
+        for joined in packets:
+            packet = joined.packet
             track = tracks[packet.stream.index]
             if packet.size:
                 _count_packet(track, packet, limits)
+                track.moved = joined.moved
+                track.end_byte = max(track.end_byte, packet.pos + packet.size if packet.pos else 0)
             if track.modality is Modality.VIDEO and track.picture is None and track.tries < _MAX_TRIES:
                 _try_picture(track, packet)
     except av.error.FFmpegError as error:
@@ -143,9 +150,9 @@ def _count_packet(track: _Track, packet: Any, limits: LimitsConfig) -> None:
     end = pts + duration - _end_padding(packet, track)
     track.end_pts = end if track.end_pts is None else max(track.end_pts, end)
     if relative_ns > limits.duration_s * NANOSECONDS_PER_SECOND:
-        raise SampleError("limit_duration", f"longer than {limits.duration_s:g} s")
+        raise too_long(limits)
     if track.modality is Modality.VIDEO and track.num_packets > limits.frames:
-        raise SampleError("limit_frames", f"more than {limits.frames} pictures")
+        raise too_many_pictures(limits)
 
 
 def _end_padding(packet: Any, track: _Track) -> int:
@@ -183,7 +190,7 @@ def _track_share(container: Any, track: _Track, max_missing: float) -> float:
     stream = track.av_stream
     if track.modality is Modality.VIDEO and track.picture is None:
         raise SampleError("decode_error", f"video track {stream.index}: no picture can be decoded")
-    if container.format.name not in _EXACT_FORMATS or not stream.duration:
+    if container.format.name not in EXACT_FORMATS or not stream.duration:
         return 0.0
     declared_ns, held_ns = to_ns(stream.duration, stream.time_base), _duration_ns(track)
     missing_ns = declared_ns - held_ns
@@ -193,6 +200,17 @@ def _track_share(container: Any, track: _Track, max_missing: float) -> float:
         length = f"declares {seconds(declared_ns)}, the file holds {seconds(held_ns)}"
         raise SampleError("decode_error", f"cut off: track {stream.index} {length}")
     return missing_ns / declared_ns
+
+
+def _displaced_share(packets: JoinedPackets, track: _Track, max_missing: float) -> float:
+    """Return the share of a track that comes at times that have passed already; refuse too much."""
+    index, share = track.av_stream.index, packets.displaced_share(track.av_stream.index)
+    if share > max_missing:
+        told = f"the times of track {index} fall back, and the other tracks' do not with them"
+        raise SampleError(
+            "decode_error", f"{told}: {share:.1%} of its packets have no place, allowed are {max_missing:.1%}"
+        )
+    return share
 
 
 def _padding_ns(track: _Track, held_ns: int) -> int:
@@ -212,11 +230,14 @@ def _duration_ns(track: _Track) -> int:
 def _untold_end_ns(track: _Track) -> int:
     """Return where a track ends whose last packet does not say how long it lasts: where the header says, if near."""
     stream, (last_pts, duration) = track.av_stream, track.latest or (0, 0)
-    if duration or not stream.duration or stream.container.format.name in _EXACT_FORMATS:
+    if duration or not stream.duration or stream.container.format.name in EXACT_FORMATS:
         return 0
-    declared_end = (stream.start_time or 0) + stream.duration
-    is_near = track.num_packets == 1 or declared_end - last_pts <= _MOST_STEPS * track.widest_step
-    return to_ns(declared_end if is_near else last_pts + track.widest_step, stream.time_base)
+    declared_end = (stream.start_time or 0) + stream.duration + track.moved
+    step = track.widest_step
+    if track.moved:  # the header may speak of any part, and the widest step lead from one into the next
+        step = (last_pts - (track.first_pts or 0)) // max(track.num_packets - 1, 1)
+    is_near = track.num_packets == 1 or 0 <= declared_end - last_pts <= _MOST_STEPS * step
+    return to_ns(declared_end if is_near else last_pts + step, stream.time_base)
 
 
 def _is_hidden(packet: Any, track: _Track) -> bool:

@@ -19,6 +19,8 @@ _BLACK_LEVEL = 0.10 * _WHITE
 _BLACK_PIXELS = 0.98
 # A frozen frame as FFmpeg's freezedetect has it: a mean difference under -60 dB of white.
 _FROZEN_DIFFERENCE = 0.001
+# At under two pictures a second nothing moves: each is a still for as long as it stands.
+_STILL_NS = 500_000_000
 _NUM_COLUMNS = 5
 
 
@@ -27,6 +29,7 @@ class PictureSeries:
     """What is kept of every frame."""
 
     times_ns: np.ndarray  # int64 [T], rising
+    end_ns: int  # until then the last one stands
     brightness_T: np.ndarray  # mean luma, 0 to 1
     contrast_T: np.ndarray  # standard deviation of the luma, 0 to 0.5
     sharpness_T: np.ndarray  # variance of the Laplacian of the luma in gray levels (0 to 255)
@@ -71,8 +74,8 @@ class PictureMeter:
         self._columns.extend(float(number) for number in numbers)
         self._before_HW = gray_HW
 
-    def finish(self) -> PictureSeries:
-        """Return what was measured."""
+    def finish(self, end_ns: int | None = None) -> PictureSeries:
+        """Return what was measured; where nobody knows when the last one ends, it stands as long as most do."""
         times_ns = np.array(self._times_ns, np.int64)
         brightness, contrast, sharpness, difference, black = (
             np.array(self._columns, np.float32).reshape(-1, _NUM_COLUMNS).T
@@ -80,6 +83,7 @@ class PictureMeter:
         steps_s = np.diff(times_ns, prepend=times_ns[:1] - NANOSECONDS_PER_SECOND) / NANOSECONDS_PER_SECOND
         return PictureSeries(
             times_ns=times_ns,
+            end_ns=_usual_end_ns(times_ns) if end_ns is None else end_ns,
             brightness_T=brightness,
             contrast_T=contrast,
             sharpness_T=sharpness,
@@ -99,10 +103,22 @@ def sharpness_of(gray_HW: np.ndarray) -> float:
 
 
 def summarise_pictures(series: PictureSeries, start_ns: int, end_ns: int) -> PictureSummary:
-    """Return the means and shares over the frames of `[start_ns, end_ns)`."""
-    first, last = np.searchsorted(series.times_ns, (start_ns, end_ns))
-    if first >= last:
+    """Return the means over the frames of `[start_ns, end_ns)`, and shares of the time for which pictures stand in it.
+
+    A picture that came before the range and stands into it counts in the shares; in the means, where no other comes.
+    """
+    first, last = (int(place) for place in np.searchsorted(series.times_ns, (start_ns, end_ns)))
+    times_ns = series.times_ns
+    ends_ns = np.append(times_ns[1:], max(series.end_ns, times_ns[-1] + 1)) if len(series) else times_ns
+    shown = first - int(first > 0 and ends_ns[first - 1] > start_ns)
+    if shown >= last or start_ns >= end_ns:
         return PictureSummary()
+    inside_ns = np.minimum(ends_ns, end_ns)[shown:last] - np.maximum(times_ns, start_ns)[shown:last]
+    is_still = (ends_ns - times_ns)[shown:last] >= _STILL_NS
+    # A range's first picture may equal one outside the range.
+    told = is_still | (np.arange(shown, last) > shown)
+    frozen = inside_ns[told & (is_still | series.frozen_T[shown:last])].sum()
+    first = min(first, last - 1)
     # A range's first frame differs from one outside the range: its change is not the range's.
     changes = slice(first + 1, last)
     moves = last - first > 1
@@ -112,9 +128,14 @@ def summarise_pictures(series: PictureSeries, start_ns: int, end_ns: int) -> Pic
         sharpness=float(series.sharpness_T[first:last].mean()),
         # One frame is one picture for as long as it stands: nothing moves, as in a film of equal frames.
         motion=float(series.motion_T[changes].mean()) if moves else 0.0,
-        black_share=float(series.black_T[first:last].mean()),
-        frozen_share=float(series.frozen_T[changes].mean()) if moves else 1.0,
+        black_share=float(inside_ns[series.black_T[shown:last]].sum() / inside_ns.sum()),
+        # One picture is frozen for as long as it stands.
+        frozen_share=float(frozen / inside_ns[told].sum()) if told.any() else 1.0,
     )
+
+
+def _usual_end_ns(times_ns: np.ndarray) -> int:
+    return int(times_ns[-1] + np.median(np.diff(times_ns))) if len(times_ns) > 1 else int(times_ns.sum()) + 1
 
 
 def _difference(before_HW: np.ndarray | None, gray_HW: np.ndarray) -> float:

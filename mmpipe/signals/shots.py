@@ -35,7 +35,11 @@ _NEAR = 2
 _WIDE, _WIDE_RATIO = 8, 1.5
 # Changes under this are noise; over a still picture every ratio would be huge.
 _NOISE, _LOCAL_NOISE = 0.5, 1.0
+# A picture that stands alone for so long is a shot: what is further away says nothing of its neighbourhood. Films of 14
+# pictures a second and more have all that is looked at nearer than that.
+_REACH_NS = MIN_LENGTH_NS
 FLASH_FRAMES = 3  # what is over after so many frames was no new shot
+_FLASH_NS = 250_000_000  # but what stands for longer than this is none, however few frames it is
 _LASTING = 0.5  # of the difference must still be there after them
 _DARK = 12.0  # mean value of a black picture: ThresholdDetector's
 _GRID_Y, _GRID_X = 9, 16
@@ -49,7 +53,7 @@ class ShotSeries:
     times_ns: np.ndarray  # int64 [T], rising
     content_T: np.ndarray  # difference to the frame before; 0 for the first
     local_T: np.ndarray  # the same of the value alone, over the tenth of the picture that changed most
-    lasting_T: np.ndarray  # difference between the frame before and the one FLASH_FRAMES later; at the end, the last
+    lasting_T: np.ndarray  # difference between the frame before and the one FLASH_FRAMES later, if that comes in time
     value_T: np.ndarray  # mean value (the largest of red, green and blue), 0 to 255
 
     def __len__(self) -> int:
@@ -79,29 +83,47 @@ class ShotMeter:
         before_CHW = self._recent[-2 if len(self._recent) > 1 else -1]
         self._content.append(_difference(before_CHW, frame_CHW))
         self._local.append(_local_difference(before_CHW[2], frame_CHW[2]))
-        if len(self._recent) == FLASH_FRAMES + 2:
-            self._lasting.append(_difference(self._recent[0], frame_CHW))
+        self._settle()
 
     def finish(self) -> ShotSeries:
         """Return what was measured."""
-        num_frames, recent = len(self._times_ns), list(self._recent)
-        # The lasting difference of frame t has index t - 1 so far: it starts with the second frame.
-        ends = [_difference(before, recent[-1]) for before in recent[:-1]][-(num_frames - 1 - len(self._lasting)) :]
-        lasting = [0.0, *self._lasting, *ends] if num_frames > 1 else [0.0] * num_frames
+        while len(self._lasting) + 1 < len(self._times_ns):
+            self._conclude(len(self._times_ns) - 1)
+        lasting = [0.0, *self._lasting]
         return ShotSeries(
             times_ns=np.array(self._times_ns, np.int64),
             content_T=np.array(self._content, np.float32),
             local_T=np.array(self._local, np.float32),
-            lasting_T=np.array(lasting[:num_frames], np.float32),
+            lasting_T=np.array(lasting[: len(self._times_ns)], np.float32),
             value_T=np.array(self._value, np.float32),
         )
+
+    def _settle(self) -> None:
+        """Conclude the frames after which enough came: in number or, of those that stand long, in time."""
+        newest = len(self._times_ns) - 1
+        while (frame := len(self._lasting) + 1) < newest:
+            if self._times_ns[newest] > self._times_ns[frame] + _FLASH_NS:
+                self._conclude(newest - 1)
+            elif newest - frame == FLASH_FRAMES:
+                self._conclude(newest)
+            else:
+                return
+
+    def _conclude(self, last: int) -> None:
+        """Note by how much the next frame's predecessor differs from a later one."""
+        frame, newest = len(self._lasting) + 1, len(self._times_ns) - 1
+        if last == frame:
+            self._lasting.append(self._content[frame])
+        else:
+            before_CHW, last_CHW = self._recent[frame - 2 - newest], self._recent[last - 1 - newest]
+            self._lasting.append(_difference(before_CHW, last_CHW))
 
 
 def find_cuts(series: ShotSeries, threshold: float = THRESHOLD, min_length_ns: int = MIN_LENGTH_NS) -> tuple[int, ...]:
     """Return the time of the first frame of every shot but the first: hard cuts, and returns from black."""
     if not len(series):
         return ()
-    found = _hard_cuts(series, threshold) | _returns_from_black(series.value_T)
+    found = _hard_cuts(series, threshold) | _returns_from_black(series)
     cuts: list[int] = []
     shot_start_ns = int(series.times_ns[0])
     for time_ns in series.times_ns[found].tolist():
@@ -152,38 +174,62 @@ def _local_difference(before_HW: np.ndarray, value_HW: np.ndarray) -> float:
 
 def _hard_cuts(series: ShotSeries, threshold: float) -> np.ndarray:
     """Return which frames begin a shot at once, bool [T]."""
-    content, local = series.content_T, series.local_T
-    around, _ = _neighbours(content, _NEAR)
-    local_near, _ = np.maximum(_neighbours(local, _NEAR), _LOCAL_NOISE)
-    _, local_wide = np.maximum(_neighbours(local, _WIDE), _LOCAL_NOISE)
+    content, local, times_ns = series.content_T, series.local_T, series.times_ns
+    around, _ = _neighbours(content, times_ns, _NEAR)
+    local_near, _ = np.maximum(_neighbours(local, times_ns, _NEAR), _LOCAL_NOISE)
+    _, local_wide = np.maximum(_neighbours(local, times_ns, _WIDE), _LOCAL_NOISE)
     near = np.maximum(around, _NOISE)
     plain = (content >= threshold) & (content >= _PLAIN_RATIO * near) & (local >= _PLAIN_LOCAL)
     least = np.where(around < _STILL, _STILL_CONTENT, _SUBTLE_CONTENT)
     subtle = (content >= np.minimum(least, threshold)) & (content >= _SUBTLE_RATIO * near)
     subtle &= (local >= _LOCAL_RATIO * local_near) & (local >= _WIDE_RATIO * local_wide)
+    # Alone, a picture has nothing to tower over: time lapses change by as much from one to the next.
+    subtle &= _have_neighbours(times_ns)
     # A flash does not last when it comes, and leads back to what was before it when it goes.
-    leading = np.concatenate((series.lasting_T[:1].repeat(FLASH_FRAMES), series.lasting_T))[: len(content)]
+    began = np.searchsorted(times_ns, times_ns - _FLASH_NS)
+    leading = series.lasting_T[np.maximum(began, np.arange(len(content)) - FLASH_FRAMES)]
     leading[: FLASH_FRAMES + 1] = np.inf
     lasts = np.minimum(series.lasting_T, leading) >= _LASTING * content
     return np.asarray((plain | subtle) & lasts)
 
 
-def _neighbours(series_T: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the largest of the frames on either side of each, itself left out; 0 where there is none."""
+def _neighbours(series_T: np.ndarray, times_ns: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the largest of the frames near each, itself left out; 0 where there is none.
+
+    Near are those that come within so many frames, and within `_REACH_NS`.
+    """
     known = np.pad(series_T.astype(np.float64), reach, constant_values=np.nan)
     # The first frame has nothing before it: its difference of 0 says nothing of its neighbours.
     known[: reach + 1] = np.nan
     windows = np.lib.stride_tricks.sliding_window_view(known, 2 * reach + 1)
-    others = np.ma.masked_invalid(np.delete(windows, reach, axis=1))
-    return np.ma.filled(others.mean(axis=1), 0), np.ma.filled(others.max(axis=1), 0)
+    others = np.where(_near_in_time(times_ns, reach), np.delete(windows, reach, axis=1), np.nan)
+    masked = np.ma.masked_invalid(others)
+    return np.ma.filled(masked.mean(axis=1), 0), np.ma.filled(masked.max(axis=1), 0)
 
 
-def _returns_from_black(value_T: np.ndarray) -> np.ndarray:
+def _near_in_time(times_ns: np.ndarray, reach: int) -> np.ndarray:
+    """Return which of the frames around each come within `_REACH_NS`, bool [T, 2 * reach]."""
+    padded_ns, num_frames = np.pad(times_ns, reach, mode="edge"), len(times_ns)
+    places = [place for place in range(2 * reach + 1) if place != reach]
+    near = [np.abs(padded_ns[place : place + num_frames] - times_ns) <= _REACH_NS for place in places]
+    return np.stack(near, axis=1)
+
+
+def _have_neighbours(times_ns: np.ndarray) -> np.ndarray:
+    """Return which frames have another but the first within `_REACH_NS`, bool [T]."""
+    steps = np.diff(times_ns) <= _REACH_NS
+    before, after = np.concatenate(((False, False), steps[1:])), np.concatenate((steps, (False,)))
+    return np.asarray(before[: len(times_ns)] | after)
+
+
+def _returns_from_black(series: ShotSeries) -> np.ndarray:
     """Return which frames are the first after a black that lasted and had pictures before it, bool [T]."""
+    value_T, times_ns = series.value_T, series.times_ns
     returns = np.zeros(len(value_T), np.bool_)
     dark = np.concatenate(((0,), (value_T < _DARK).astype(np.int8), (0,)))
     change = np.diff(dark)
     for start, end in zip(np.flatnonzero(change > 0), np.flatnonzero(change < 0), strict=True):
-        if start > 0 and end < len(value_T) and end - start > FLASH_FRAMES:
-            returns[end] = True
+        if start == 0 or end == len(value_T):
+            continue
+        returns[end] = end - start > FLASH_FRAMES or times_ns[end] - times_ns[start] > _FLASH_NS
     return returns

@@ -47,6 +47,7 @@ class AssetMeter:
         self._prints = prints
         self._pictures: _PictureMeters | None = None
         self._sound: _SoundMeters | None = None
+        self._loudness: LoudnessMeter | None = None
 
     def picture(self, time_ns: int, picture_HWC: np.ndarray) -> None:
         """Take the next picture."""
@@ -61,13 +62,21 @@ class AssetMeter:
             self._sound = self._sound or _SoundMeters(first, self._clips, self._prints)
             self._sound.push(first, wave_N)
 
-    def pictures_measured(self) -> PicturesMeasured | None:
-        """Return what was seen; None where there was no picture."""
-        return self._pictures.finish(self._clips.shot_threshold) if self._pictures else None
+    def channels(self, time_ns: int, wave_CN: np.ndarray, rate_hz: int, names: tuple[str, ...]) -> None:
+        """Take the next block of sound in all its channels."""
+        if time_ns < 0:  # what a codec warms up on
+            wave_CN, time_ns = wave_CN[:, round(-time_ns * rate_hz / NANOSECONDS_PER_SECOND) :], 0
+        if wave_CN.size:
+            self._loudness = self._loudness or LoudnessMeter(time_ns)
+            self._loudness.push(wave_CN, rate_hz, names, time_ns)
+
+    def pictures_measured(self, end_ns: int) -> PicturesMeasured | None:
+        """Return what was seen, the last picture up to the end of its track; None where there was no picture."""
+        return self._pictures.finish(self._clips.shot_threshold, end_ns) if self._pictures else None
 
     def sound_measured(self) -> SoundMeasured | None:
         """Return what was heard; None where there was no sound."""
-        return self._sound.finish() if self._sound else None
+        return self._sound.finish(self._loudness.finish()) if self._sound and self._loudness else None
 
 
 class _PictureMeters:
@@ -84,19 +93,18 @@ class _PictureMeters:
         if self._printer:
             self._printer.push(picture_HWC, time_ns)
 
-    def finish(self, threshold: float) -> PicturesMeasured:
+    def finish(self, threshold: float, end_ns: int) -> PicturesMeasured:
         cuts_ns = find_cuts(self._shots.finish(), threshold)
         made = self._printer.finish() if self._printer else None
-        return PicturesMeasured(series=self._quality.finish(), cuts_ns=cuts_ns, print=made)
+        return PicturesMeasured(series=self._quality.finish(end_ns), cuts_ns=cuts_ns, print=made)
 
 
 class _SoundMeters:
-    """Everything that listens; gaps are heard as silence, and what comes twice is heard once."""
+    """Everything that listens to one channel; gaps are heard as silence, and what comes twice is heard once."""
 
     def __init__(self, first: int, clips: ClipsConfig, prints: bool) -> None:
         start_ns = first * NANOSECONDS_PER_SECOND // SAMPLE_RATE_HZ
         self._next = first
-        self._loudness = LoudnessMeter(start_ns)
         self._printer = SoundPrinter(start_ns) if prints else None
         self._speech = _speech_meter(start_ns, clips)
         self._held: list[np.ndarray] = []
@@ -107,10 +115,10 @@ class _SoundMeters:
             self._hear(np.zeros(min(first - self._next, _SILENCE_N), np.float32))
         self._hear(wave_N[self._next - first :])
 
-    def finish(self) -> SoundMeasured:
+    def finish(self, series: LoudnessSeries) -> SoundMeasured:
         self._measure()
         made = self._printer.finish() if self._printer else None
-        return SoundMeasured(series=self._loudness.finish(), speech_ns=self._speech.ranges(), print=made)
+        return SoundMeasured(series=series, speech_ns=self._speech.ranges(), print=made)
 
     def _hear(self, wave_N: np.ndarray) -> None:
         self._next += len(wave_N)
@@ -122,7 +130,6 @@ class _SoundMeters:
     def _measure(self) -> None:
         wave_N = np.concatenate(self._held) if self._held else np.zeros(0, np.float32)
         self._held, self._num_held = [], 0
-        self._loudness.push(wave_N)
         self._speech.push(wave_N)
         if self._printer:
             self._printer.push(wave_N)

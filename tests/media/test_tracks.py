@@ -31,6 +31,9 @@ class Deaf:
     def sound(self, first: int, wave_N: np.ndarray) -> None:
         pass
 
+    def channels(self, time_ns: int, wave_CN: np.ndarray, rate_hz: int, names: tuple[str, ...]) -> None:
+        pass
+
 
 def lost(path: Path, probed: ProbedFile, max_missing: float = 0.02) -> tuple[dict[str, float], bool]:
     """Return the shares that a survey finds lost, and whether a strict decoder refused what was not."""
@@ -81,6 +84,16 @@ def test_pictures_are_counted_where_the_header_guesses_wrongly(film: Film, probe
 def test_a_rate_that_fits_stays_as_the_header_says(film: Film, probe: Probe) -> None:
     film("a.mkv", 50)
     assert probe("a.mkv").streams[0].frame_rate == 25.0
+
+
+def test_a_limit_of_time_or_pictures_names_its_key_and_the_way_out(film: Film, probe: Probe) -> None:
+    film("a.mkv", 50)
+    for limits, said in (
+        ({"duration_s": 1}, "it lasts longer than it may, limits.duration_s allows 1 s: "),
+        ({"frames": 10}, "more pictures than limits.frames allows, 10: "),
+    ):
+        (drop,) = probe("a.mkv", **limits).drops
+        assert drop.detail == said + "change that, or let the file in: mmpipe quarantine release"
 
 
 def test_a_sound_that_its_container_stretches_is_not_damaged(tmp_path: Path, probe: Probe) -> None:

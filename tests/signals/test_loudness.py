@@ -123,3 +123,110 @@ def test_samples_that_are_no_numbers_count_as_zero() -> None:
     signal = tone(1000, -23, 2)
     signal[500] = np.nan
     assert loudness(signal) == pytest.approx(-26.01, abs=0.1)
+
+
+# --------------------------------------------------------------------------- channels
+
+
+def ffmpeg_levels(wave_CN: np.ndarray, rate_hz: int, layout: str) -> tuple[float, float]:
+    """Return integrated loudness and sample peak, as FFmpeg's ebur128 has them."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    sound = ["-f", "f32le", "-ar", str(rate_hz), "-channel_layout", layout, "-i", "pipe:0"]
+    meter = ["-af", "ebur128=peak=sample", "-f", "null", "-"]
+    data = np.ascontiguousarray(wave_CN.T, "<f4").tobytes()
+    done = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-nostats", *sound, *meter], input=data, capture_output=True, check=True
+    )
+    report = done.stderr.decode()
+    loudness_lufs, peak_dbfs = (
+        re.findall(rf"{name}:\s+(-?[\d.]+) {unit}", report)[-1] for name, unit in (("I", "LUFS"), ("Peak", "dBFS"))
+    )
+    return float(loudness_lufs), float(peak_dbfs)
+
+
+def measure_channels(wave_CN: np.ndarray, rate_hz: int, names: tuple[str, ...], block: int = 1024) -> LoudnessSeries:
+    meter = LoudnessMeter()
+    for first in range(0, wave_CN.shape[1], block):
+        meter.push(wave_CN[:, first : first + block], rate_hz, names)
+    return meter.finish()
+
+
+def noises(num_channels: int, rate_hz: int) -> np.ndarray:
+    return np.random.default_rng(num_channels).normal(0, 0.08, (num_channels, 3 * rate_hz)).clip(-1, 1)
+
+
+ONE = tone(440, -6, 3, 48_000)
+SURROUND = ("FL", "FR", "FC", "LFE", "SL", "SR")
+
+
+@pytest.mark.parametrize(
+    ("wave_CN", "rate_hz", "layout", "names"),
+    [
+        (np.stack((ONE, -ONE)), 48_000, "stereo", ("FL", "FR")),
+        (np.stack((ONE, 0 * ONE)), 48_000, "stereo", ("FL", "FR")),
+        (np.stack((ONE, ONE)), 48_000, "stereo", ("FL", "FR")),
+        (noises(2, 44_100), 44_100, "stereo", ("FL", "FR")),
+        (noises(2, 11_025), 11_025, "stereo", ("FL", "FR")),
+        (noises(6, 48_000), 48_000, "5.1(side)", SURROUND),
+        (noises(6, 48_000) * np.array([0, 0, 0, 9, 0.1, 0])[:, None], 48_000, "5.1(side)", SURROUND),
+    ],
+)
+def test_all_channels_count_as_they_do_for_ffmpeg(
+    wave_CN: np.ndarray, rate_hz: int, layout: str, names: tuple[str, ...]
+) -> None:
+    ours = summarise_loudness(measure_channels(wave_CN, rate_hz, names), 0, 10 * SECOND_NS)
+    loudness_lufs, peak_dbfs = ffmpeg_levels(wave_CN, rate_hz, layout)
+    assert ours.loudness_lufs == pytest.approx(loudness_lufs, abs=0.15)
+    assert ours.peak_dbfs == pytest.approx(peak_dbfs, abs=0.06)
+    assert ours.silence_share == 0.0
+
+
+def test_clipping_and_silence_are_those_of_any_and_of_all_channels() -> None:
+    left, right = np.zeros((2, 48_000))
+    left[4_800:9_600], right[7_200:12_000] = 1.0, -1.0
+    ours = summarise_loudness(measure_channels(np.stack((left, right)), 48_000, ("FL", "FR")), 0, SECOND_NS)
+    assert ours.clipping_share == pytest.approx(7_200 / 48_000)  # from the first to the last of either
+    assert ours.silence_share == pytest.approx(1 - 7_200 / 48_000)
+
+
+@pytest.mark.parametrize("rate_hz", [2_000, 11_025, 44_100])
+def test_series_of_channels_does_not_depend_on_the_blocks(rate_hz: int) -> None:
+    wave_CN = 15 * noises(2, rate_hz)[:, : rate_hz + 77]
+    whole, pieces = (measure_channels(wave_CN, rate_hz, ("FL", "FR"), block) for block in (10**6, 61))
+    for name in ("weighted_T", "power_T", "peak_T", "clipped_T"):
+        assert np.isfinite(getattr(whole, name)).all()
+        np.testing.assert_allclose(getattr(whole, name), getattr(pieces, name), rtol=1e-4, atol=1e-7)
+    hop = 57 * rate_hz // 100, 58 * rate_hz // 100
+    assert whole.power_T[57] == pytest.approx(
+        np.square(wave_CN[:, slice(*hop)].clip(-15, 15)).mean(axis=1).max(), rel=1e-4
+    )
+
+
+def test_long_pauses_are_silence_and_what_comes_twice_is_heard_once() -> None:
+    wave_CN, rate_hz, names = noises(2, 22_050), 22_050, ("FL", "FR")
+    meter = LoudnessMeter(SECOND_NS)
+    for start in range(0, 22_050, 2_205):
+        meter.push(wave_CN[:, start : start + 3_000], rate_hz, names, SECOND_NS + start * SECOND_NS // rate_hz)
+    meter.push(wave_CN[:, 30_000:], rate_hz, names, 3601 * SECOND_NS)  # an hour later
+    told = 22_050 - 2_205 + 3_000
+    even_CN = np.concatenate(
+        (wave_CN[:, :told], np.zeros((2, 10 * rate_hz - told)), wave_CN[:, 30_000:]), axis=1
+    )  # ten seconds later
+    ours, even = meter.finish(), measure_channels(even_CN, rate_hz, names)
+    assert len(ours) == len(even) + 3590 * 100
+    np.testing.assert_allclose(ours.power_T[:500], even.power_T[:500], rtol=1e-4)
+    np.testing.assert_allclose(ours.weighted_T[360_000:], even.weighted_T[1_000:], rtol=1e-3)
+    assert (ours.power_T[200:359_999] == 0).all()
+
+
+def test_sound_may_change_its_rate_and_its_channels() -> None:
+    meter = LoudnessMeter()
+    meter.push(tone(1000, -20, 2.003, 48_000), 48_000, ("FC",), 0)
+    both_CN = np.stack([tone(1000, -20, 2, 16_000)] * 2)
+    meter.push(both_CN, 16_000, ("FL", "FR"), 2_003_000_000)
+    series = meter.finish()
+    assert len(series) == pytest.approx(400, abs=1)
+    first, second = (summarise_loudness(series, at * SECOND_NS, (at + 1) * SECOND_NS) for at in (0, 3))
+    assert first.loudness_lufs == pytest.approx(-23.01, abs=0.1) and second.loudness_lufs == pytest.approx(
+        -20.0, abs=0.1
+    )

@@ -8,7 +8,7 @@ import pytest
 from mmpipe.signals.gray import gray_of_rgb
 from mmpipe.signals.picture import PictureMeter, PictureSeries, sharpness_of, summarise_pictures
 
-FRAME_NS = 40_000_000
+FRAME_NS, SECOND_NS = 40_000_000, 1_000_000_000
 
 
 def gray(level: int) -> np.ndarray:
@@ -76,3 +76,42 @@ def test_gray_is_pillows() -> None:
 def test_other_arrays_are_refused(frame: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8 \\[H, W, 3\\]"):
         gray_of_rgb(frame)
+
+
+def slides(levels: list[int], stands_ns: list[int], step_ns: int | None = None) -> PictureSeries:
+    """Measure pictures that stand for some time each, once or again every step."""
+    meter, start_ns = PictureMeter(), 0
+    for level, stand_ns in zip(levels, stands_ns, strict=True):
+        for time_ns in range(start_ns, start_ns + stand_ns, step_ns or stand_ns):
+            meter.push(gray(level), time_ns)
+        start_ns += stand_ns
+    return meter.finish(start_ns)
+
+
+def test_a_picture_that_stands_in_a_film_is_frozen_for_that_time() -> None:
+    levels = [(7 * number) % 200 + 30 for number in range(50)]
+    series = slides(levels, [*[FRAME_NS] * 24, 10 * SECOND_NS, *[FRAME_NS] * 25])
+    whole = summarise_pictures(series, 0, 12 * SECOND_NS)
+    assert whole.frozen_share == pytest.approx(10 / (10 + 48 * 0.04), abs=0.01)
+    inside = summarise_pictures(series, 3 * SECOND_NS, 5 * SECOND_NS)  # no picture comes there: one stands
+    assert (inside.frozen_share, inside.black_share, inside.motion) == (1.0, 0.0, 0.0)
+    assert inside.brightness == pytest.approx(levels[24] / 255)
+    after = summarise_pictures(series, 11 * SECOND_NS, 12 * SECOND_NS)
+    assert after.frozen_share == 0.0
+
+
+def test_shares_do_not_depend_on_how_often_a_picture_is_repeated() -> None:
+    levels, stands_ns = [0, 60, 0, 120, 180], [number * SECOND_NS for number in (4, 2, 1, 2, 3)]
+    often, once = slides(levels, stands_ns, FRAME_NS), slides(levels, stands_ns)
+    for start_s, end_s, black in ((0, 12, 5 / 12), (0, 4, 1.0), (3, 5, 0.5), (1, 7, 4 / 6), (7, 12, 0.0)):
+        for series in (often, once):
+            found = summarise_pictures(series, start_s * SECOND_NS, end_s * SECOND_NS)
+            assert found.black_share == pytest.approx(black, abs=0.01), (start_s, end_s)
+            assert found.frozen_share == pytest.approx(1.0, abs=0.05), (start_s, end_s)
+
+
+def test_a_picture_counts_for_its_time_only_where_it_is_shown() -> None:
+    series = slides([0, 200, 100], [SECOND_NS, 3 * SECOND_NS, 2 * SECOND_NS])
+    assert summarise_pictures(series, 8 * SECOND_NS, 9 * SECOND_NS).black_share is None
+    alone = slides([9], [FRAME_NS])
+    assert summarise_pictures(alone, SECOND_NS, 2 * SECOND_NS).brightness is None

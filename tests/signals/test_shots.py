@@ -177,3 +177,41 @@ def test_times_must_rise() -> None:
     meter.push(scene(1).astype(np.uint8), 5)
     with pytest.raises(ValueError, match="must rise, got 5 ns after 5 ns"):
         meter.push(scene(1).astype(np.uint8), 5)
+
+
+def cuts_of(pictures: list[np.ndarray], times_s: list[float]) -> list[float]:
+    meter = ShotMeter()
+    for picture, time_s in zip(pictures, times_s, strict=True):
+        meter.push(picture, round(time_s * 1e9))
+    return [cut / 1e9 for cut in find_cuts(meter.finish())]
+
+
+def test_pictures_that_stand_alone_are_shots() -> None:
+    slides = [scene(seed) for seed in range(8)]
+    assert cuts_of(slides, [3.0 * number for number in range(8)]) == [3.0 * number for number in range(1, 8)]
+    twice = [slide for slide in slides for _ in range(2)]
+    assert cuts_of(twice, [float(number) for number in range(16)]) == [2.0 * number for number in range(1, 8)]
+    uneven_s = [0.0, 0.7, 5.0, 5.8, 9.0, 15.1, 20.0, 21.0]
+    assert cuts_of(slides, uneven_s) == uneven_s[1:]
+
+
+def test_a_picture_that_comes_back_after_seconds_is_no_flash() -> None:
+    one, other = scene(1), scene(2)
+    assert cuts_of([one, other, one, other, one], [0.0, 2.0, 4.0, 6.0, 8.0]) == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_stills_in_a_film_are_shots() -> None:
+    before, after = film(scene(1), 50), film(scene(2), 50)
+    times_s = [*np.arange(50) / 25, 2.0, 5.0, *(8 + np.arange(50) / 25)]
+    assert cuts_of([*before, scene(3), scene(4), *after], [float(time_s) for time_s in times_s]) == [2.0, 5.0, 8.0]
+
+
+def test_a_time_lapse_is_one_shot() -> None:
+    picture = scene(5)
+    brighter = [np.clip(picture.astype(int) + 45 * (number % 2), 0, 255).astype(np.uint8) for number in range(12)]
+    times_s = [2.0 * number for number in range(12)]
+    series = ShotMeter()
+    for one, time_s in zip(brighter, times_s, strict=True):
+        series.push(one, round(time_s * 1e9))
+    assert 10 < series.finish().content_T[1:].mean() < 27  # much for a film, not enough for another scene
+    assert cuts_of(brighter, times_s) == []

@@ -10,6 +10,7 @@ from mmpipe.signals.text_prints import (
     character_shingles,
     estimate_resemblance,
     minhash,
+    print_text,
     word_shingles,
 )
 
@@ -53,6 +54,15 @@ def test_shingles() -> None:
     assert word_shingles("One, two three four five SIX") == {"one two three four five", "two three four five six"}
     assert word_shingles("one two") == {"one two"}
     assert character_shingles(" ") == word_shingles("?") == frozenset()
+
+
+@pytest.mark.parametrize("num_words", [0, 1, 3, 40_000])
+def test_a_text_is_printed_whole_though_piece_by_piece(num_words: int) -> None:
+    draw = np.random.default_rng(num_words)
+    text = "  ".join(f"Wörd{draw.integers(1 << 40):x}" for _ in range(num_words))
+    assert np.array_equal(print_text(text), minhash(character_shingles(text)))
+    if num_words > 1:
+        assert len(text) < 1000 or estimate_resemblance(print_text(text), print_text(text[: len(text) // 2])) < 0.7
 
 
 def test_texts_without_shingles_resemble_nothing() -> None:

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 from corpus_maker import CORPUS, DT, ingest, make_config, write_film, write_pairs, write_picture, write_text, write_tone
 from imageio_ffmpeg import get_ffmpeg_exe
 
@@ -252,13 +253,35 @@ def test_what_was_cut_short_goes_on_and_comes_out_the_same(tmp_path: Path, monke
     assert bytes_of(again) == bytes_of(whole)
 
 
+def hear(meter: AssetMeter, first: int, wave_N: np.ndarray) -> None:
+    meter.sound(first, wave_N)
+    meter.channels(first * 1_000_000_000 // 16_000, wave_N[None], 16_000, ("FC",))
+
+
+def test_the_sound_is_that_of_all_channels(tmp_path: Path) -> None:
+    tone_N = 0.3 * np.sin(np.arange(32_000) * 2 * np.pi * 440 / 16_000)
+    (tmp_path / "media").mkdir()
+    soundfile.write(tmp_path / "media" / "antiphase.wav", np.stack((tone_N, -tone_N), axis=1), 16_000)
+    soundfile.write(tmp_path / "media" / "left.wav", np.stack((np.clip(9 * tone_N, -1, 1), 0 * tone_N), axis=1), 16_000)
+    config = make_config(tmp_path, signals=ON)
+    ingest(config)
+    found = {
+        row["source_id"]: row
+        for row in signals(config).join(live(config).select("key", "source_id"), on="key").iter_rows(named=True)
+    }
+    assert found["antiphase"]["loudness_lufs"] == pytest.approx(-11.1, abs=0.1)  # FFmpeg's ebur128
+    assert found["antiphase"]["silence_share"] == 0.0
+    assert found["left"]["peak_dbfs"] == pytest.approx(0.0, abs=0.01)
+    assert found["left"]["clipping_share"] == pytest.approx(1 - 2 / np.pi * np.arcsin(1 / 2.7), abs=0.01)
+
+
 def test_a_gap_in_the_sound_is_silence_and_an_overlap_is_heard_once() -> None:
     wave_N = np.random.default_rng(0).uniform(-0.1, 0.1, 32_000).astype(np.float32)
     meter, even = AssetMeter(ClipsConfig(), True), AssetMeter(ClipsConfig(), True)
     for first in range(0, 16_000, 400):
-        meter.sound(first, wave_N[first : first + 500])
-    meter.sound(48_000, wave_N[16_100:])
-    even.sound(0, np.concatenate((wave_N[:16_100], np.zeros(31_900, np.float32), wave_N[16_100:])))
+        hear(meter, first, wave_N[first : first + 500])
+    hear(meter, 48_000, wave_N[16_100:])
+    hear(even, 0, np.concatenate((wave_N[:16_100], np.zeros(31_900, np.float32), wave_N[16_100:])))
     found, wanted = meter.sound_measured(), even.sound_measured()
     assert found and wanted and len(found.series) == len(wanted.series)
     np.testing.assert_allclose(found.series.power_T, wanted.series.power_T, rtol=1e-5)
