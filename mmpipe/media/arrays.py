@@ -19,7 +19,8 @@ import numpy as np
 from mmpipe.config import ArraysConfig, LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.npy import map_npy
-from mmpipe.media.number_tables import read_csv_numbers, read_parquet_numbers
+from mmpipe.media.number_tables import no_numbers, read_csv_numbers, read_parquet_numbers
+from mmpipe.media.refused import too_long
 from mmpipe.types import NANOSECONDS_PER_SECOND, ArrayClip, Clip, Modality, RawFile, Stream, digest_of
 
 ARRAY_SUFFIXES = (".npy", ".csv", ".parquet")
@@ -103,6 +104,8 @@ def open_array(descriptor: int, suffix: str, config: ArraysConfig, limits: Limit
     time = (config.time_column,) if config.time_column else ()
     wanted = tuple(dict.fromkeys((*time, *config.columns))) if config.columns else ()
     table = read(descriptor, wanted, limits.array_values)
+    if config.time_column in table.others:
+        raise no_numbers(config.time_column, table.others[config.time_column])
     return _on_clock(table.values_TD, table.columns, config, limits, named=True)
 
 
@@ -181,10 +184,7 @@ def _times(seconds: np.ndarray, limits: LimitsConfig) -> np.ndarray:
 
 def _require_duration(seconds: float, limits: LimitsConfig) -> None:
     if seconds > limits.duration_s:
-        raise SampleError(
-            "limit_duration",
-            f"rows reach to {seconds:.0f} s from the asset's start, allowed are {limits.duration_s:.0f}",
-        )
+        raise too_long(limits, f"rows reach to {seconds:.0f} s from the asset's start")
 
 
 def _span(times_ns: np.ndarray | None) -> tuple[int, int]:

@@ -10,18 +10,24 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmpipe.config import TextConfig
 from mmpipe.errors import SampleError
+from mmpipe.media.cue_lines import Lost, parse_clock_ns, read_cue_lines
 from mmpipe.media.encodings import decode_unmarked
 from mmpipe.types import NANOSECONDS_PER_SECOND, Cue
 
-_CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,9})"
-_TIMING = re.compile(rf"^\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s|$)")
-_CLOCK_ALONE = re.compile(rf"\s*{_CLOCK}\s*")
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>|</?\d[^<>]{0,40}>|\{\\[^{}]{0,200}\}")
+# The tags of SubRip and WebVTT, and the times that WebVTT has between words: whatever else stands between < and > was
+# said. `b`, `i`, `u` and `ruby` say nothing but a class, so that `a<b and b>c` is none.
+_TAG = re.compile(
+    r"</?(?:(?:b|i|u|s|c|ruby|rt)(?:\.[^<>\s]{0,200})?|(?:v|lang|font)(?:[.\s][^<>]{0,200})?)\s*/?>"
+    r"|<(?:\d{1,4}:)?\d{1,2}:\d{1,2}[.,]\d{1,9}>"
+    r"|\{\\[^{}]{0,200}\}",
+    re.IGNORECASE,
+)
+_ONCE_A_TAG = re.compile(r"</?[A-Za-z][^<>]{0,200}>|</?\d[^<>]{0,40}>")  # as the first reader had it
 _MAX_SECONDS = 10_000_000.0
 _PLAIN = TextConfig()
 _BOMS = (
@@ -39,16 +45,19 @@ class Captions:
 
     text: str
     cues: tuple[Cue, ...]
+    lost: tuple[Lost, ...] = ()  # lines of which nobody can tell what they mean
+    is_newly_read: bool = False  # the first reader made something else of the same bytes
 
 
 def parse_vtt(data: bytes, config: TextConfig = _PLAIN) -> Captions:
     """Read WebVTT; cue settings, comments, styles and inline tags are left out."""
-    return _timed(decode_text(data, config.repair))
+    return _timed(decode_text(data, config.repair), is_vtt=True)
 
 
 def parse_srt(data: bytes, config: TextConfig = _PLAIN) -> Captions:
-    """Read SubRip, also without numbers, and with a dot for the comma."""
-    return _timed(decode_text(data, config.repair))
+    """Read SubRip, also without numbers or fractions, with a dot or a colon for the comma, or blank lines in a cue."""
+    text = decode_text(data, config.repair)
+    return _timed(text, is_vtt=text.lstrip("\ufeff\n ").startswith("WEBVTT"))
 
 
 def parse_txt(data: bytes, config: TextConfig = _PLAIN) -> Captions:
@@ -61,9 +70,10 @@ def parse_json(data: bytes, config: TextConfig = _PLAIN) -> Captions:
 
     Where `fields` are named they take the place of `text`. Raise SampleError decode_error where it is none of these.
     """
-    value = _json(decode_text(data, config.repair), "")
+    written = decode_text(data, config.repair)
+    value, is_newly_read = _json(written, ""), _is_newly_read(written)
     if isinstance(value, str):
-        return Captions(text=_clean(value), cues=())
+        return Captions(text=_clean(value), cues=(), is_newly_read=is_newly_read)
     entries = value if isinstance(value, list) else None
     text = None
     if isinstance(value, dict):
@@ -73,15 +83,16 @@ def parse_json(data: bytes, config: TextConfig = _PLAIN) -> Captions:
         named = ", ".join(f"`{name}`" for name in _fields(config))
         raise SampleError("decode_error", f"JSON without {named}, `cues` or `segments`: say text.fields")
     cues = _in_order(_record_cues(entries or (), config))
-    return Captions(text=_clean(text) if text is not None else _joined(cues), cues=cues)
+    told = _clean(text) if text is not None else _joined(cues)
+    return Captions(text=told, cues=cues, is_newly_read=is_newly_read)
 
 
 def parse_jsonl(data: bytes, config: TextConfig = _PLAIN) -> Captions:
     """Read a JSON object or text a line: a cue where it has start and end, else a line of the text."""
-    lines = decode_text(data, config.repair).split("\n")
-    return _records(
-        [_json(line, f"line {number}: ") for number, line in enumerate(lines, start=1) if line.strip()], config
-    )
+    text = decode_text(data, config.repair)
+    lines = enumerate(text.split("\n"), start=1)
+    read = _records([_json(line, f"line {number}: ") for number, line in lines if line.strip()], config)
+    return replace(read, is_newly_read=_is_newly_read(text))
 
 
 def parse_csv(data: bytes, config: TextConfig = _PLAIN) -> Captions:
@@ -94,7 +105,7 @@ def parse_csv(data: bytes, config: TextConfig = _PLAIN) -> Captions:
         rows = list(csv.DictReader(io.StringIO(text.lstrip()), delimiter=separator))
     except csv.Error as error:
         raise SampleError("decode_error", f"not a table: {error}") from error
-    return _records(rows, config)
+    return replace(_records(rows, config), is_newly_read=_is_newly_read(text))
 
 
 PARSERS: dict[str, Callable[..., Captions]] = {
@@ -217,8 +228,9 @@ def _time_ns(record: Mapping[str, Any], *names: str) -> int | None:
     """Return a time in seconds, or one like 00:01:02.5, in nanoseconds."""
     value = next((record[name] for name in names if name in record), None)
     if isinstance(value, str):
-        if clock := _CLOCK_ALONE.fullmatch(value):
-            return _clock_ns(*clock.groups())
+        clock_ns = parse_clock_ns(value)
+        if clock_ns is not None:
+            return clock_ns
         try:
             value = float(value)
         except ValueError:
@@ -230,30 +242,16 @@ def _time_ns(record: Mapping[str, Any], *names: str) -> int | None:
 # --------------------------------------------------------------------------- cues
 
 
-def _timed(text: str) -> Captions:
-    cues = _in_order(_blocks(text))
-    return Captions(text=_joined(cues), cues=cues)
+def _timed(text: str, *, is_vtt: bool) -> Captions:
+    read = read_cue_lines(text, is_vtt)
+    cues = _in_order(Cue(start_ns=cue.start_ns, end_ns=cue.end_ns, text=_clean(cue.words)) for cue in read.cues)
+    is_newly_read = read.is_newly_read or _is_newly_read(text)
+    return Captions(text=_joined(cues), cues=cues, lost=read.lost, is_newly_read=is_newly_read)
 
 
-def _blocks(text: str) -> Iterator[Cue]:
-    """Yield a cue per line of timing with the lines up to a blank one; headers, styles and comments have no timing."""
-    span: tuple[int, int] | None = None
-    words: list[str] = []
-    for line in [*text.split("\n"), ""]:
-        timing = _TIMING.match(line)
-        if span and (timing or not line.strip()):
-            number = timing and words and words[-1].strip().isdecimal()  # of the next cue, with no blank line before it
-            yield Cue(start_ns=span[0], end_ns=span[1], text=_clean(" ".join(words[:-1] if number else words)))
-            span, words = None, []
-        if timing:
-            span = _clock_ns(*timing.groups()[:4]), _clock_ns(*timing.groups()[4:])
-        elif span:
-            words.append(line)
-
-
-def _clock_ns(hours: str | None, minutes: str, seconds: str, fraction: str) -> int:
-    whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
-    return whole * NANOSECONDS_PER_SECOND + int(fraction.ljust(9, "0"))
+def _is_newly_read(written: str) -> bool:
+    """Say whether a text has between < and > what is no tag, and was once taken for one."""
+    return bool(_ONCE_A_TAG.search(_TAG.sub("", written)))
 
 
 def _clean(text: str) -> str:

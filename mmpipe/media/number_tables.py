@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,13 @@ class NumberTable:
 
     columns: tuple[str, ...]
     values_TD: np.ndarray
+    others: Mapping[str, str] = field(default_factory=dict)  # the columns that hold no numbers: what they hold
 
 
 def read_csv_numbers(descriptor: int, wanted: Sequence[str], max_values: int) -> NumberTable:
     """Return the wanted columns of a csv file, or all that hold numbers; a first line of numbers is no header.
 
-    Raise SampleError decode_error, missing_column, limit_array or empty_array.
+    Raise SampleError decode_error, missing_column, array_dtype, limit_array or empty_array.
     """
     import pyarrow as pa
     import pyarrow.csv as csv
@@ -49,7 +50,7 @@ def read_csv_numbers(descriptor: int, wanted: Sequence[str], max_values: int) ->
         file.seek(0)
         types = dict.fromkeys(columns, pa.float64())
         convert = csv.ConvertOptions(null_values=_NOTHING, include_columns=columns, column_types=types)
-        return _gather(csv.open_csv(file, read, parse, convert), columns, max_values)
+        return _gather(csv.open_csv(file, read, parse, convert), columns, kinds, max_values)
 
 
 def read_parquet_numbers(descriptor: int, wanted: Sequence[str], max_values: int) -> NumberTable:
@@ -61,7 +62,8 @@ def read_parquet_numbers(descriptor: int, wanted: Sequence[str], max_values: int
         file = pq.ParquetFile(source, page_checksum_verification=True, **limits)
         columns = _choose(file.schema_arrow, wanted)
         _require_room(file.metadata.num_rows, len(columns), max_values)
-        return _gather(file.iter_batches(16_384, columns=columns, use_threads=False), columns, max_values)
+        batches = file.iter_batches(16_384, columns=columns, use_threads=False)
+        return _gather(batches, columns, file.schema_arrow, max_values)
 
 
 @contextmanager
@@ -90,10 +92,13 @@ def _choose(schema: Any, wanted: Sequence[str]) -> list[str]:
     if missing := [name for name in wanted if counts.get(name) != 1]:
         how = "comes twice" if missing[0] in counts else f"is not there; there are: {', '.join(schema.names[:20])}"
         raise SampleError("missing_column", f"the column {missing[0]!r} {how}")
+    for name in wanted:
+        if kinds.is_temporal(kind := schema.field(name).type):
+            raise no_numbers(name, str(kind))
     if wanted:
         return list(wanted)
     tests = (kinds.is_integer, kinds.is_floating, kinds.is_decimal, kinds.is_boolean)
-    found = [field.name for field in schema if any(test(field.type) for test in tests)]
+    found = [column.name for column in schema if any(test(column.type) for test in tests)]
     if twice := [name for name in found if counts[name] > 1]:
         raise SampleError("decode_error", f"the column {twice[0]!r} comes twice")
     if not found:
@@ -101,7 +106,14 @@ def _choose(schema: Any, wanted: Sequence[str]) -> list[str]:
     return found
 
 
-def _gather(batches: Any, columns: Sequence[str], max_values: int) -> NumberTable:
+def no_numbers(name: str, kind: str) -> SampleError:
+    """Return the refusal of a column that is there and holds something else; times are numbers too."""
+    return SampleError(
+        "array_dtype", f"the column {name!r} holds {kind}, not numbers; times are seconds from the asset's start"
+    )
+
+
+def _gather(batches: Any, columns: Sequence[str], schema: Any, max_values: int) -> NumberTable:
     """Join batches, and stop at the limit."""
     parts: list[np.ndarray] = []
     num_rows = 0
@@ -111,7 +123,8 @@ def _gather(batches: Any, columns: Sequence[str], max_values: int) -> NumberTabl
         parts.append(_to_numbers(batch, columns))
     if not num_rows:
         raise SampleError("empty_array", "there is not one row in it")
-    return NumberTable(columns=tuple(columns), values_TD=np.concatenate(parts))
+    others = {column.name: str(column.type) for column in schema if column.name not in columns}
+    return NumberTable(columns=tuple(columns), values_TD=np.concatenate(parts), others=others)
 
 
 def _to_numbers(batch: Any, columns: Sequence[str]) -> np.ndarray:

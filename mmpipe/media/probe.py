@@ -13,14 +13,17 @@ from types import MappingProxyType
 from mmpipe.config import ArraysConfig, LimitsConfig, TextConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.captions import PARSERS, Captions, reading_of
+from mmpipe.media.cue_lines import tell_lost
 from mmpipe.media.facts import seen_facts, told
 from mmpipe.media.guard import open_regular
 from mmpipe.media.lifted import LIMIT_FILE, lift_limits, lift_missing
 from mmpipe.media.sniff import HEAD_BYTES, Content, sniff
 from mmpipe.types import Cue, Drop, Modality, RawFile, Stream, digest_of
 
+PROBE_VERSION = "probe-2"  # another one opens every file anew
 _CHUNK_BYTES = 1 << 20
-EXCERPT_CHARACTERS = 2_000
+_EXCERPT_CHARACTERS = 2_000
+LINES_LOST = "lines_not_understood"
 _NO_CAPTIONS = Captions(text="", cues=())
 _NO_ARRAYS = ArraysConfig()
 _PLAIN_TEXT = TextConfig()
@@ -29,13 +32,13 @@ _NOTHING_RELEASED: Mapping[str, Collection[str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbedFile:
-    """What one file holds: either streams, or one drop that says why nothing of it is used."""
+    """What one file holds: streams, maybe with a note on what is left out, or one drop that says why there are none."""
 
     name: str  # escaped
     sha256: str  # of the bytes that were read; "" where they were not
     streams: tuple[Stream, ...] = ()
     cues: tuple[Cue, ...] = ()
-    text: str = ""  # how a text without cues begins: enough to see whether it tells a label
+    text: str = ""  # how a text without cues begins, for people to see; what is measured is the whole of it
     drops: tuple[Drop, ...] = ()
 
 
@@ -78,8 +81,25 @@ def probe_file(
             stage="probe", code=error.code, detail=error.detail, file=file.name, file_sha256=sha256, facts=facts
         )
         return ProbedFile(name=file.name, sha256=sha256, drops=(drop,))
-    excerpt = "" if captions.cues else captions.text[:EXCERPT_CHARACTERS]
-    return ProbedFile(name=file.name, sha256=sha256, streams=streams, cues=captions.cues, text=excerpt)
+    excerpt = "" if captions.cues else captions.text[:_EXCERPT_CHARACTERS]
+    return ProbedFile(
+        name=file.name,
+        sha256=sha256,
+        streams=streams,
+        cues=captions.cues,
+        text=excerpt,
+        drops=tuple(_notes(file, sha256, captions)),
+    )
+
+
+def _notes(file: RawFile, sha256: str, captions: Captions) -> Iterator[Drop]:
+    """Yield a note on the lines of captions that are left out."""
+    if captions.lost:
+        detail = f"{tell_lost(captions.lost)}; the rest is used"
+        facts = told({"bytes": file.nbytes, "lines_lost": len(captions.lost)})
+        yield Drop(
+            stage="probe", code=LINES_LOST, detail=detail, file=file.name, file_sha256=sha256, facts=facts, kept=True
+        )
 
 
 @contextmanager
@@ -140,11 +160,12 @@ def _probe_text(
 ) -> tuple[tuple[Stream, ...], Captions]:
     captions = PARSERS[suffix](read_text(descriptor, limits), text)
     if not captions.text:
-        raise SampleError("no_streams", "no text in it")
+        raise SampleError("no_streams", "; ".join(filter(None, ("no text in it", tell_lost(captions.lost)))))
+    reader = ("captions-2",) if captions.is_newly_read else ()  # what every reader reads alike stays what it was
     stream = Stream(
         role=str(Modality.TEXT),
         modality=Modality.TEXT,
-        digest=digest_of("mmpipe-stream-1", Modality.TEXT, suffix, sha256, *reading_of(suffix, text)),
+        digest=digest_of("mmpipe-stream-1", Modality.TEXT, suffix, sha256, *reading_of(suffix, text), *reader),
         file=file.name,
         file_sha256=sha256,
         file_nbytes=file.nbytes,

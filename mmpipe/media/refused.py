@@ -13,6 +13,17 @@ def too_many_pixels(size: str, limits: LimitsConfig) -> SampleError:
     return SampleError("limit_pixels", f"pictures of {size} pixels, limits.pixels allows {limits.pixels}: {_WAY_OUT}")
 
 
+def too_long(limits: LimitsConfig, what: str = "") -> SampleError:
+    """Return the refusal of what lasts longer than it may."""
+    allowed = f"limits.duration_s allows {limits.duration_s:g} s: {_WAY_OUT}"
+    return SampleError("limit_duration", f"{what or 'it lasts longer than it may'}, {allowed}")
+
+
+def too_many_pictures(limits: LimitsConfig) -> SampleError:
+    """Return the refusal of a film of very many pictures."""
+    return SampleError("limit_frames", f"more pictures than limits.frames allows, {limits.frames}: {_WAY_OUT}")
+
+
 def require_sound_limits(rate_hz: int, channels: int, limits: LimitsConfig) -> None:
     """Refuse sound at a rate or with channels beyond the limits."""
     if not limits.min_sample_rate_hz <= rate_hz <= limits.sample_rate_hz:

@@ -18,12 +18,12 @@ _SHINGLE = 5
 _SEED = 1
 _NOTHING = np.iinfo(np.uint32).max  # the signature of a text without shingles
 _CHUNK_SHINGLES = 4096
+_CHUNK_CHARACTERS = 1 << 16  # the shingles of a whole book at once are a gigabyte
 
 
 def character_shingles(text: str, size: int = _SHINGLE) -> frozenset[str]:
     """Return the n-grams of characters, in small letters and with single spaces; a shorter text is one shingle."""
-    plain = " ".join(unicodedata.normalize("NFC", text).lower().split())
-    return _shingles(plain, size)
+    return _shingles(_plain(text), size)
 
 
 def word_shingles(text: str, size: int = _SHINGLE) -> frozenset[str]:
@@ -44,9 +44,23 @@ def minhash(shingles: frozenset[str]) -> np.ndarray:
     return signature_P
 
 
+def print_text(text: str) -> np.ndarray:
+    """Return the signature of all of a text's n-grams of characters, uint32 [128], however long it is."""
+    plain = _plain(text)
+    signature_P = minhash(frozenset())
+    for first in range(0, max(len(plain) - _SHINGLE + 1, bool(plain)), _CHUNK_CHARACTERS):
+        piece = plain[first : first + _CHUNK_CHARACTERS + _SHINGLE - 1]
+        signature_P = np.minimum(signature_P, minhash(_shingles(piece, _SHINGLE)))
+    return signature_P
+
+
 def estimate_resemblance(one_P: np.ndarray, other_P: np.ndarray) -> float:
     """Return the estimated share of common shingles (Jaccard) of two signatures; texts without shingles have none."""
     return float(((one_P == other_P) & (one_P != _NOTHING)).mean())
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
 
 
 def _digest(shingle: str) -> bytes:

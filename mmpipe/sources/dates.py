@@ -25,12 +25,15 @@ def partition_of(asset: AssetFiles, dates: DatesConfig, labels: Mapping[str, str
         if value is None:
             raise SampleError("bad_date", f"the labels have no value in the column {dates.column!r}")
         return _date(value)
-    matches = (re.search(dates.pattern, file.name) for file in asset.files)
-    found = sorted({_date(match["dt"] or "") for match in matches if match})
-    if len(found) != 1:
-        what = f"several dates: {', '.join(found)}" if found else "no date"
-        raise SampleError("bad_date", f"the pattern {dates.pattern!r} finds {what} in the file names")
-    return found[0]
+    matches = (match for file in asset.files for match in re.finditer(dates.pattern, file.name))
+    found = sorted({_date(match["dt"]) for match in matches if match["dt"]})
+    if len(found) == 1:
+        return found[0]
+    what, way = "no date", ""
+    if found:
+        what = f"several dates: {', '.join(found)}"
+        way = "; say in `dates.pattern` which one counts, as ^(?P<dt>\\d{4}-\\d{2}-\\d{2})/ does for that of a folder"
+    raise SampleError("bad_date", f"the pattern {dates.pattern!r} finds {what} in the file names{way}")
 
 
 def _date(text: str) -> str:

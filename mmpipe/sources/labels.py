@@ -44,7 +44,7 @@ def read_labels(config: LabelsConfig) -> LabelTable:
     """
     records = read_records(config.file)
     columns = records.columns
-    for role, column in (("key", config.key), ("group", config.group)):
+    for role, column in (("key", config.key), ("group", config.group), ("split", config.split)):
         if records.rows and column is not None and column not in columns:
             raise ConfigError(f"{config.file} has no column {column!r} (`labels.{role}`); its columns are: {columns}")
     rows, faults = [], [*records.faults]

@@ -127,7 +127,13 @@ def _judge(root: bytes, name: bytes, status: os.stat_result) -> RawFile | Drop:
         return _drop("unreadable", name, "the file may not be read by this user")
     if status.st_size == 0:
         return _drop("empty_file", name, "the file holds no bytes")
-    return RawFile(name=escape_name(name), nbytes=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+    return RawFile(
+        name=escape_name(name),
+        nbytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        inode=status.st_ino,
+        ctime_ns=status.st_ctime_ns,
+    )
 
 
 def _kind(mode: int) -> str:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mmpipe.errors import ConfigError
 from mmpipe.io import escape_name
 from mmpipe.sources.labels import UNUSABLE, LabelRow, LabelTable
 from mmpipe.sources.records import RowFault
@@ -14,6 +13,7 @@ from mmpipe.sources.stems import AssetFiles
 from mmpipe.types import Drop
 
 LABELS_STAGE = "labels"
+AMBIGUOUS = "label_ambiguous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,37 +23,45 @@ class LabelMatch:
     labels: Mapping[str, Mapping[str, str]]
     drops: tuple[Drop, ...]  # one for every asset whose rows disagree, or of which one cannot be used
     unmatched: tuple[str, ...]  # keys of the table that name no asset, sorted
-    faults: tuple[Drop, ...] = ()  # one for every row that cannot be used and is about no asset that is known
+    faults: tuple[Drop, ...] = ()  # one for every row that cannot be used and is about no asset, or no single one
+    meant: frozenset[str] = frozenset()  # the assets that rows may be about which fit several of them
 
     @property
     def has_lost(self) -> bool:
         """Say whether there are rows of which nobody can tell what they are about."""
-        return any(drop.code != UNUSABLE for drop in self.faults)
+        return any(drop.code not in (UNUSABLE, AMBIGUOUS) for drop in self.faults)
 
 
 def match_labels(table: LabelTable, assets: Iterable[AssetFiles]) -> LabelMatch:
     """Give every row to the asset that its key names: by its relative stem, a relative file name, or its bare stem.
 
-    The first of the three that fits decides. Raise ConfigError for a bare stem that several folders have.
+    The first of the three that fits decides. A bare stem that several folders have names none of them: such a row is a
+    fault, and the others count.
     """
     names = _Names(assets)
     rows_of: defaultdict[str, list[LabelRow]] = defaultdict(list)
-    unmatched = set()
-    for row in table.rows:
-        source_id = names.find(row)
-        if source_id is None:
-            unmatched.add(row.key)
-        else:
-            rows_of[source_id].append(row)
-    labels: dict[str, Mapping[str, str]] = {}
+    unmatched, meant = set(), set()
     drops, faults = [], []
+    for row in table.rows:
+        found = names.find(row.key)
+        if not found:
+            unmatched.add(row.key)
+        elif len(found) == 1:
+            rows_of[found[0]].append(row)
+        else:
+            faults.append(_ambiguous(row.number, row.key, found))
+            meant.update(found)
+    labels: dict[str, Mapping[str, str]] = {}
     faulty: dict[str, RowFault] = {}
     for fault in table.faults:
-        source_id = names.find(LabelRow(key=fault.key, number=fault.number, values={})) if fault.key else None
-        if source_id is None:
+        found = names.find(fault.key) if fault.key else []
+        if not found:
             faults.append(_lost(fault))
+        elif len(found) == 1:
+            faulty.setdefault(found[0], fault)
         else:
-            faulty.setdefault(source_id, fault)
+            faults.append(_ambiguous(fault.number, fault.key, found))
+            meant.update(found)
     for source_id in sorted(rows_of.keys() | faulty.keys()):
         rows = rows_of[source_id]
         if source_id in faulty:
@@ -64,7 +72,13 @@ def match_labels(table: LabelTable, assets: Iterable[AssetFiles]) -> LabelMatch:
             labels[source_id] = rows[0].values
         else:
             drops.append(_conflict(source_id, rows))
-    return LabelMatch(labels=labels, drops=tuple(drops), unmatched=tuple(sorted(unmatched)), faults=tuple(faults))
+    return LabelMatch(
+        labels=labels,
+        drops=tuple(drops),
+        unmatched=tuple(sorted(unmatched)),
+        faults=tuple(faults),
+        meant=frozenset(meant),
+    )
 
 
 class _Names:
@@ -79,20 +93,22 @@ class _Names:
             self._files.update((file.name, asset.source_id) for file in asset.files)
             self._bare[asset.source_id.rpartition("/")[2]].add(asset.source_id)
 
-    def find(self, row: LabelRow) -> str | None:
-        """Return the source id that a row speaks of, None where there is no such asset."""
-        name = escape_name(row.key).removeprefix("./")
+    def find(self, key: str) -> list[str]:
+        """Return the source id that a key names; none where there is no such asset, several where it fits several."""
+        name = escape_name(key).removeprefix("./")
         if name in self._stems:
-            return name
+            return [name]
         if name in self._files:
-            return self._files[name]
-        candidates = sorted(self._bare.get(name, ()))
-        if len(candidates) > 1:
-            raise ConfigError(
-                f"the label key {row.key!r} (row {row.number}) fits {len(candidates)} assets: {candidates[:5]}. "
-                "Write the corpus-relative name into the key column."
-            )
-        return candidates[0] if candidates else None
+            return [self._files[name]]
+        return sorted(self._bare.get(name, ()))
+
+
+def _ambiguous(number: int, key: str, found: list[str]) -> Drop:
+    detail = (
+        f"the labels table, row {number}: the key {key[:200]!r} fits {len(found)} assets: {found[:5]}; none of them "
+        "gets its labels: write the corpus-relative name into the key column"
+    )
+    return Drop(stage=LABELS_STAGE, code=AMBIGUOUS, detail=detail, source_id=f"row {number} of the labels")
 
 
 def _lost(fault: RowFault) -> Drop:

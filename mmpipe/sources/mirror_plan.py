@@ -10,7 +10,7 @@ from mmpipe.config import SourceConfig
 from mmpipe.errors import SampleError
 from mmpipe.io import escape_name, unescape_name
 from mmpipe.sources.listing import Filtered, FilterReason, filter_reason
-from mmpipe.sources.origins import SourceObject, clean_url
+from mmpipe.sources.origins import NoAnswerError, SourceObject, clean_url
 from mmpipe.sources.records import Records
 from mmpipe.sources.safe_names import NameBook, safe_name
 from mmpipe.sources.table import read_cells
@@ -44,6 +44,7 @@ class MirrorPlan:
     parts: tuple[Part, ...]
     drops: tuple[Drop, ...]
     filtered: tuple[Filtered, ...]
+    unanswered: frozenset[str] = frozenset()  # origins that could not be asked: what was brought of them before, stays
 
 
 def plan_tars(objects: Iterable[SourceObject], pattern: str) -> MirrorPlan:
@@ -76,9 +77,11 @@ def plan_table(records: Records, source: SourceConfig, look_at_all: LookAtAll, f
     """Take every cell of a table that is not empty as a file."""
     cells = read_cells(records, source)
     found = look_at_all(sorted({cell.address for cell in cells.cells if cell.address}))
-    parts, drops = [], list(cells.drops)
+    parts, drops, unanswered = [], list(cells.drops), set()
     for cell in cells.cells:
         said = found.get(cell.address)
+        if isinstance(said, NoAnswerError):
+            unanswered.add(cell.name)
         if isinstance(said, SampleError):
             drops.append(_drop(cell.name, said))
         elif said and said.nbytes > file_bytes:
@@ -97,7 +100,7 @@ def plan_table(records: Records, source: SourceConfig, look_at_all: LookAtAll, f
                     row=cell.row,
                 )
             )
-    return MirrorPlan(parts=tuple(parts), drops=tuple(drops), filtered=())
+    return MirrorPlan(parts=tuple(parts), drops=tuple(drops), filtered=(), unanswered=frozenset(unanswered))
 
 
 def _judge(objects: Iterable[SourceObject], is_archive: bool) -> MirrorPlan:

@@ -35,6 +35,10 @@ class SourceObject:
     stamp: str  # other bytes have another
 
 
+class NoAnswerError(SampleError):
+    """One address of a table cannot be asked: it has no credentials, no client, or no server that answers."""
+
+
 class Origin(Protocol):
     """A place with objects in it."""
 
@@ -226,8 +230,9 @@ def _classed(where: str, error: Exception) -> MmpipeError | None:
     if isinstance(error, PermissionError):
         return SampleError("unreadable", f"{where}: access is refused")
     if isinstance(error, ImportError):
-        package = error.name or "of its protocol"
-        return ConfigError(f"{where} needs the package {package!r}, which is not installed.")
+        name = error.name or getattr(error.__cause__, "name", None)
+        package = f"the package {name!r}" if name else "a package for its protocol"
+        return ConfigError(f"{where} needs {package}, which is not installed.")
     if isinstance(error, ValueError):
         return ConfigError(f"{where}: no place that can be read ({kind}); use a URL such as s3://bucket/prefix")
     if isinstance(error, TypeError | AttributeError | KeyError | IndexError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mmpipe.config import SourceKind
 from mmpipe.sources.suffixes import TABLES, modality_hint, split_suffix
-from mmpipe.types import Drop, RawFile
+from mmpipe.types import Drop, Modality, RawFile
 
 _NUMBERS = ("npy", "csv", "parquet")
 
@@ -36,7 +36,8 @@ def group_files(
 
     So `a.mp4`, `a.VTT` and `a.json` are one asset, while `a.en.vtt` belongs to the stem `a.en` alone. `arrays` are
     the suffixes that the corpus says are arrays of numbers. What came from tars is joined by WebDataset's key, and
-    what came from a table by its row. A csv or jsonl table is a text only beside something else of its stem.
+    what came from a table by its row. A csv or jsonl table is a text only beside something else of its stem. Where a
+    key of tars joins several pictures, sounds or films, a note says so: they may be meant as samples of their own.
     """
     key_of = _KEYS[kind]
     by_stem: defaultdict[str, list[RawFile]] = defaultdict(list)
@@ -50,6 +51,8 @@ def group_files(
         suffixes = {split_suffix(file.name)[1] for file in members}
         if all(suffix in TABLES and suffix[1:] not in arrays for suffix in suffixes):
             drops += [_lone_table(file) for file in by_stem.pop(stem)]
+    if kind is SourceKind.TARS:
+        drops += [note for stem, members in by_stem.items() for note in _ambiguities(stem, members)]
     assets = (AssetFiles(source_id=stem, files=tuple(members)) for stem, members in sorted(by_stem.items()))
     return Grouping(assets=tuple(assets), drops=tuple(sorted(drops, key=lambda drop: drop.file)))
 
@@ -74,6 +77,23 @@ def _by_folder(name: str) -> str:
 
 
 _KEYS = {SourceKind.FOLDER: _by_last_dot, SourceKind.TARS: _by_first_dot, SourceKind.TABLE: _by_folder}
+
+
+def _ambiguities(key: str, members: Sequence[RawFile]) -> Iterator[Drop]:
+    """Yield a note for each kind of media of which a key of tars has several members."""
+    for kind in (Modality.VIDEO, Modality.AUDIO, Modality.IMAGE):
+        names = [file.name for file in members if modality_hint(file.name) is kind]
+        if len(names) > 1:
+            yield Drop(
+                stage="list",
+                code="key_shared",
+                detail=f"{len(names)} members with {kind} have the key {key!r}, such as {names[0]!r} and {names[1]!r}: "
+                "they are one recording, because a tar's key ends at the first dot of a name. If they are recordings "
+                "of their own, write them under names with no other dot than that of the suffix",
+                file=names[0],
+                source_id=key,
+                kept=True,
+            )
 
 
 def _lone_table(file: RawFile) -> Drop:

@@ -52,14 +52,18 @@ class TarReader:
         self.is_whole = False  # its end was reached, and marked as such
 
     def members(self) -> Iterator[TarMember]:
-        """Yield the members. Raise SampleError archive_damaged, or limit_archive."""
+        """Yield the members, of all archives that follow one another. Raise SampleError archive_damaged, limit_archive.
+
+        A mark of the end does not stop it: `cat one.tar two.tar` holds both, as `tar --ignore-zeros` reads it.
+        """
         path, size, is_sparse = b"", -1, False  # what extended headers said of the next member
-        while True:
-            block = self._unpacked.take_block()
-            if not block or not any(block):
-                self.is_whole = bool(block)
-                return
-            kind, nbytes = _checked(block), _number(block[124:136])
+        while block := self._unpacked.take_block():
+            if not any(block):
+                self.is_whole = True
+                path, size, is_sparse = b"", -1, False
+                continue
+            kind, nbytes = _checked(block, self.is_whole), _number(block[124:136])
+            self.is_whole = False
             if kind in (b"x", b"X", b"L", b"K", b"g"):
                 data = self._extended(nbytes)
                 if kind in (b"x", b"X"):
@@ -118,11 +122,8 @@ class _Unpacked:
         self._nbytes = 0
 
     def take_block(self) -> bytes:
-        """Return the next block, nothing at the very end."""
-        block = self._read(_BLOCK)
-        if block and len(block) < _BLOCK:
-            raise SampleError("archive_damaged", "cut off inside a header")
-        return block
+        """Return the next block, nothing at the very end; the last one may be short."""
+        return self._read(_BLOCK)
 
     def take(self, nbytes: int) -> bytes:
         """Return exactly so many bytes."""
@@ -197,15 +198,20 @@ def _opened(packed: _Counted, name: str) -> tuple[Any, bool]:
 # --------------------------------------------------------------------------- headers
 
 
-def _checked(block: bytes) -> bytes:
+def _checked(block: bytes, is_after_end: bool) -> bytes:
     """Return the type of a header whose sum is right."""
     try:
         said = int(block[148:156].strip(b" \x00") or b"0", 8)
     except ValueError:
         said = -1
-    if said not in (sum(block[:148]) + 256 + sum(block[156:]), _signed_sum(block)):
-        raise SampleError("archive_damaged", "a header with a wrong sum: it is no tar archive, or its bytes changed")
-    return block[156:157]
+    is_header = len(block) == _BLOCK and said in (sum(block[:148]) + 256 + sum(block[156:]), _signed_sum(block))
+    if is_header:
+        return block[156:157]
+    if is_after_end:
+        raise SampleError("archive_damaged", "bytes after its end that are no archive: what comes there is not read")
+    if len(block) < _BLOCK:
+        raise SampleError("archive_damaged", "cut off inside a header")
+    raise SampleError("archive_damaged", "a header with a wrong sum: it is no tar archive, or its bytes changed")
 
 
 def _signed_sum(block: bytes) -> int:

@@ -39,7 +39,7 @@ def accept_asset(files: AssetFiles, probed: Mapping[str, ProbedFile]) -> Accepta
     """Join the usable streams of a stem to an asset; a caption whose media is unusable is dropped with it."""
     names = tuple(file.name for file in files.files)
     drops = [replace(drop, source_id=files.source_id) for name in names for drop in probed[name].drops]
-    dropped = {drop.file for drop in drops}
+    dropped = {drop.file for drop in drops if not drop.kept}
     usable = [probed[name] for name in names if name not in dropped]
     lost_media = [name for name in sorted(dropped) if modality_hint(name) is not Modality.TEXT]
     streams = assign_roles(stream for file in usable for stream in file.streams)

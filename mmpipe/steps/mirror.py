@@ -31,7 +31,7 @@ from mmpipe.sources.origins import (
     is_url,
 )
 from mmpipe.sources.table import row_name
-from mmpipe.steps.mirror_source import Origins, ask_source, origins_of
+from mmpipe.steps.mirror_source import Origins, ask_source, asking_one, origins_of
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.retention import newest_change
 from mmpipe.store.layout import StoreLayout
@@ -70,7 +70,7 @@ def refresh_mirror(config: Config, corpus: str, progress: Progress = SILENT) -> 
     folder = _folder(layout, corpus, source)
     index = read_index(folder.index)
     due = _due(plan, index, folder)
-    gone = [origin for origin in index if origin not in {_kept_as(part, index) for part in plan.parts}]
+    gone = _gone(plan, index)
     if due or gone:
         _require_something(plan, index, source)
         with _alone(folder):
@@ -87,7 +87,7 @@ def list_mirror(config: Config, corpus: str) -> tuple[Listing, str]:
     folder = _folder(layout, corpus, source)
     index = read_index(folder.index)
     due = len(_due(plan, index, folder))
-    gone = len(index.keys() - {_kept_as(part, index) for part in plan.parts})
+    gone = len(_gone(plan, index))
     reason = f"the source has {due} new or changed parts, and lost {gone}" if due or gone else ""
     return _listing(plan, index, folder), reason
 
@@ -190,12 +190,19 @@ def _due(plan: MirrorPlan, index: Mapping[str, Brought], folder: MirrorFolder) -
     return due
 
 
+def _gone(plan: MirrorPlan, index: Mapping[str, Brought]) -> list[str]:
+    """Return what the source has no longer; of what could not be asked nobody knows."""
+    there = {_kept_as(part, index) for part in plan.parts}
+    unknown = {name for origin in plan.unanswered for name in (origin, name_digest(origin))}
+    return [origin for origin in index if origin not in there | unknown]
+
+
 def _names(folder: MirrorFolder) -> set[str]:
     return {file.name for file in list_corpus(folder.files).files} if folder.files.is_dir() else set()
 
 
 def _require_something(plan: MirrorPlan, index: Mapping[str, Brought], source: CorpusConfig) -> None:
-    if index and not plan.parts:
+    if index and not plan.parts and not plan.unanswered:
         place = clean_url(str(source.source.file or source.root))
         raise ConfigError(
             f"{place} is empty now; {len(index)} parts of it were mirrored. Nothing was removed. "
@@ -251,7 +258,7 @@ def _bring_part(part: Part, folder: MirrorFolder, origins: Origins) -> Brought:
         if part.content is not None:
             is_kept = folder.write(part.name, iter([part.content]), old_stamp_ns())
         else:
-            with origins.of(part.address).open(part.address) as file:
+            with asking_one(part.address), origins.of(part.address).open(part.address) as file:
                 if part.is_archive:
                     return unpack_tar(folder, part.name, part.stamp, file)
                 is_linked = not isinstance(origins.of(part.address), UrlOrigin | AnywhereOrigin)
@@ -269,7 +276,9 @@ def _listing(plan: MirrorPlan, index: Mapping[str, Brought], folder: MirrorFolde
     """Return the mirror's files, and what of its source is none."""
     found = list_corpus(folder.files) if folder.files.is_dir() else Listing(files=(), drops=(), filtered=())
     known = [index[origin] for part in plan.parts if (origin := _kept_as(part, index)) in index]
-    drops = [*found.drops, *plan.drops, *(drop for one in known for drop in one.drops)]
+    held = {name for origin in plan.unanswered & index.keys() for name in index[origin].files}
+    planned = [_kept_note(drop) if drop.file in held else drop for drop in plan.drops]
+    drops = [*found.drops, *planned, *(drop for one in known for drop in one.drops)]
     hidden = [*found.filtered, *plan.filtered]
     hidden += [Filtered(name=name, reason=FilterReason.HIDDEN) for one in known for name in one.hidden]
     return Listing(
@@ -277,6 +286,10 @@ def _listing(plan: MirrorPlan, index: Mapping[str, Brought], folder: MirrorFolde
         drops=tuple(sorted(drops, key=lambda drop: drop.file)),
         filtered=tuple(sorted(hidden, key=lambda entry: entry.name)),
     )
+
+
+def _kept_note(drop: Drop) -> Drop:
+    return replace(drop, detail=f"{drop.detail} What was brought of it before is used.", kept=True)
 
 
 @contextmanager

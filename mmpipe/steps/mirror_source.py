@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmpipe.config import CorpusConfig, SourceKind
-from mmpipe.errors import ConfigError, SampleError
+from mmpipe.errors import ConfigError, SampleError, TransientError
 from mmpipe.media.guard import open_regular
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.mirror_plan import MirrorPlan, plan_objects, plan_table, plan_tars
-from mmpipe.sources.origins import AnywhereOrigin, FolderOrigin, Origin, SourceObject, UrlOrigin, clean_url, is_url
+from mmpipe.sources.origins import (
+    AnywhereOrigin,
+    FolderOrigin,
+    NoAnswerError,
+    Origin,
+    SourceObject,
+    UrlOrigin,
+    clean_url,
+    is_url,
+)
 from mmpipe.sources.records import read_records
 
 _THREADS = 8
@@ -43,7 +53,7 @@ def _local(root: Path, exclude: frozenset[Path]) -> FolderOrigin:
 
     def listed() -> list[SourceObject]:
         found = list_corpus(root, exclude)
-        stamps = ((file, f"{file.nbytes} {file.mtime_ns} {file.inode}") for file in found.files)
+        stamps = ((file, f"{file.nbytes} {file.mtime_ns} {file.inode} {file.ctime_ns}") for file in found.files)
         objects = [SourceObject(name=file.name, nbytes=file.nbytes, stamp=stamp) for file, stamp in stamps]
         # What cannot be used (empty, a link, not readable) is tried too: who opens it says why, in a row.
         objects += [SourceObject(name=drop.file, nbytes=0, stamp=drop.code) for drop in found.drops]
@@ -90,7 +100,11 @@ def _plan_of_table(source: CorpusConfig, origins: Origins) -> MirrorPlan:
 
     def look_at_all(addresses: Sequence[str]) -> dict[str, SourceObject | SampleError]:
         with ThreadPoolExecutor(_THREADS) as pool:
-            return dict(zip(addresses, pool.map(_tried(look), addresses), strict=True))
+            found = dict(zip(addresses, pool.map(_tried(look), addresses), strict=True))
+        silent = [said for said in found.values() if isinstance(said, NoAnswerError)]
+        if len(silent) > 1 and len(silent) == len(found) and silent[0].__cause__:
+            raise silent[0].__cause__  # nothing is there at all: that is no matter of a row
+        return found
 
     return plan_table(records, source.source, look_at_all, source.limits.file_bytes)
 
@@ -98,8 +112,20 @@ def _plan_of_table(source: CorpusConfig, origins: Origins) -> MirrorPlan:
 def _tried(look: Callable[[str], SourceObject]) -> Callable[[str], SourceObject | SampleError]:
     def tried(address: str) -> SourceObject | SampleError:
         try:
-            return look(address)
+            with asking_one(address):
+                return look(address)
         except SampleError as error:
             return error
 
     return tried
+
+
+@contextmanager
+def asking_one(address: str) -> Iterator[None]:
+    """Make what is wrong with a URL of its own a matter of that URL: the root's is everything's."""
+    try:
+        yield
+    except (ConfigError, TransientError) as error:
+        if not is_url(address):
+            raise
+        raise NoAnswerError("unreadable", str(error)) from error

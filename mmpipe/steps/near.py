@@ -3,8 +3,10 @@
 Of twins that come in one night the one with more of a text and labels stays, then the longest (to a tenth of a second),
 then the one with the larger picture, then with more bytes, then the first by source id. A decision stands: that the
 twin's file is removed, or that the twin is forgotten, brings nothing in; `mmpipe quarantine release` does, and other
-thresholds decide anew on what is not taken in. What a person lets in is noted as such: where that is taken back, it is
-judged anew and leaves again. New bytes under the same name are no twin of the old ones: they take their place.
+thresholds, or another print of one of two texts, decide anew on what is not taken in. So does it where the twin was
+given up, because its file was gone before its clips were made. What a person lets in is noted as such: where that is
+taken back, it is judged anew and leaves again. New bytes under the same name are no twin of the old ones: they take
+their place.
 Recordings that share a stream and differ in another are both kept, with a note, and in one group, so that no split
 parts them; where the labels name groups, those hold.
 """
@@ -21,11 +23,12 @@ from mmpipe.signals.near import remove_twins
 from mmpipe.signals.near_assets import NearLimits, find_near
 from mmpipe.steps.acceptance import Acceptance, default_group
 from mmpipe.steps.homes import Homes
-from mmpipe.steps.near_rows import COMPARABLE, pool_of, print_rows, printed_anew
+from mmpipe.steps.near_rows import COMPARABLE, find_reprinted, pool_of, print_rows, printed_anew
 from mmpipe.steps.near_streams import find_shared
 from mmpipe.steps.near_told import NEAR, NO_TWINS, NearTwins
 from mmpipe.steps.survey_work import AssetPrints
 from mmpipe.steps.text_origin import ASR
+from mmpipe.steps.vanished import ALL_THERE, Vanished
 from mmpipe.store.admitted import Admitted
 from mmpipe.store.layout import PRINTS, StoreLayout
 from mmpipe.store.prints import STREAM_PRINTS, read_prints, write_prints
@@ -61,18 +64,25 @@ def find_twins(
     homes: Homes,
     admitted: Admitted,
     labelled: Collection[str] = (),
+    vanished: Vanished = ALL_THERE,
 ) -> NearTwins:
     """Decide on every asset; `known` are the prints of the store, `prints` those of what was surveyed in this run.
 
-    `labelled` names the sources that have labels.
+    `labelled` names the sources that have labels, `vanished` says whose files are not there.
     """
     if not source.dedup.near:
         return NO_TWINS
     night = _Night(
-        source=source, known=known, accepted=accepted, homes=homes, admitted=admitted, labelled=frozenset(labelled)
+        source=source,
+        known=known,
+        accepted=accepted,
+        homes=homes,
+        admitted=admitted,
+        labelled=frozenset(labelled),
+        vanished=vanished,
     )
     rows = pl.concat([printed_anew(known, night.fresh_rows(prints, stored=True)), night.fresh_rows(prints)])
-    night.decide(rows)
+    night.decide(rows, find_reprinted(known, rows))
     decided = pl.DataFrame(
         [
             {
@@ -125,7 +135,10 @@ class _Night:
         homes: Homes,
         admitted: Admitted,
         labelled: frozenset[str],
+        vanished: Vanished,
     ) -> None:
+        self._vanished = vanished
+        self._given_up = {_stand_in(key) for key in vanished.given_up}
         self._labelled = labelled
         self._limits = NearLimits(
             image_bits=source.dedup.image_bits,
@@ -143,6 +156,7 @@ class _Night:
         firsts = known.unique("asset_id", keep="first", maintain_order=True)
         self._stored = {row["asset_id"]: row for row in firsts.drop("print", "heard").iter_rows(named=True)}
         self._homes, self._admitted = homes, admitted
+        self._reprinted: set[str] = set()  # assets, and what stands for them
         self._sources = {key: row["source_id"] for key, row in self._stored.items()}
         self._sources |= {key: asset.source_id for key, asset in self._present.items() if key not in self._sources}
         self._names = {_stand_in(key): source for key, source in self._sources.items()}
@@ -158,8 +172,9 @@ class _Night:
         ]
         return pl.DataFrame(rows, schema=STREAM_PRINTS.schema)
 
-    def decide(self, rows: pl.DataFrame) -> None:
-        """Decide on every present asset."""
+    def decide(self, rows: pl.DataFrame, reprinted: frozenset[str]) -> None:
+        """Decide on every present asset; `reprinted` are those whose text was compared by another print before."""
+        self._reprinted = {*reprinted, *map(_stand_in, reprinted)}
         kept = [key for key in sorted({*self._stored, *self._present}) if self._is_kept(key)]
         new = []
         for key in sorted(self._present):
@@ -214,7 +229,9 @@ class _Night:
         return row is not None and asset_id in self._present and row["verdict"] != NEAR
 
     def _is_replaced(self, asset_id: str) -> bool:
-        """Say whether an asset's name holds other bytes now."""
+        """Say whether an asset's name holds other bytes now, or its files are gone and it was given up."""
+        if asset_id in self._vanished.given_up:
+            return True
         source_id = self._sources[asset_id]
         return asset_id not in self._present and self._now.get(source_id, asset_id) != asset_id
 
@@ -245,6 +262,8 @@ class _Night:
             return False
         if row["verdict"] != NEAR:
             return self._is_kept(asset_id)
+        if not self._reprinted.isdisjoint((asset_id, row["twin"])) or row["twin"] in self._given_up:
+            return False
         taken = asset_id in self._homes.partition_of_asset and not self._is_taken_back(asset_id)
         return not taken and not self._is_let_in(asset_id) and bool(row["settings"] == self._settings)
 
@@ -275,6 +294,8 @@ class _Night:
         twin = self._names.get(decision.twin)
         dropped = {_stand_in(key) for key, found in self.decisions.items() if found.verdict == NEAR}
         is_kept = "was kept then" if decision.twin in dropped else "is kept"
+        if decision.twin in {_stand_in(key) for key in self._vanished.assets}:
+            is_kept += ", though its file is gone"
         return f"{twin!r}, which {is_kept}" if twin is not None else "something that is no longer here"
 
     def note(self, asset_id: str) -> str:

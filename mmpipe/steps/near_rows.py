@@ -14,8 +14,9 @@ from mmpipe.signals.text_prints import NUM_PERMUTATIONS
 from mmpipe.steps.survey_work import AssetPrints
 from mmpipe.types import Asset, Modality, Stream
 
-PRINTS_VERSION = "prints-2"  # another one prints everything anew
-COMPARABLE = ("prints-1", PRINTS_VERSION)  # the first one marks no steady sound
+PRINTS_VERSION = "prints-3"  # another one prints everything anew
+# The first one marks no steady sound; up to the second one only the first 2,000 characters of a text were printed.
+COMPARABLE = ("prints-1", "prints-2", PRINTS_VERSION)
 
 
 def print_rows(asset: Asset, prints: AssetPrints) -> list[dict[str, str | bytes]]:
@@ -69,6 +70,15 @@ def printed_anew(known: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     chosen = [pl.when(is_older).then(f"{name}_now").otherwise(name).alias(name) for name in names]
     joined = known.join(made, on=["asset_id", "role"], how="left", maintain_order="left")
     return joined.with_columns(chosen).select(known.columns)
+
+
+def find_reprinted(known: pl.DataFrame, rows: pl.DataFrame) -> frozenset[str]:
+    """Return the assets whose text has another print among `rows` than among what was known."""
+    is_text = pl.col("modality") == Modality.TEXT.value
+    names = ("asset_id", "role")
+    before, now = (frame.filter(is_text).select(*names, "print") for frame in (known, rows))
+    changed = before.join(now, on=names, suffix="_now").filter(pl.col("print") != pl.col("print_now"))
+    return frozenset(changed["asset_id"])
 
 
 def printed_now(known: pl.DataFrame) -> frozenset[str]:

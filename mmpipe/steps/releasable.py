@@ -21,6 +21,10 @@ _WAYS_OUT = {
         "nothing is held back that could be let in: {what!r} is in use, without labels, for which of the rows is right "
         "only their owner can say. Correct or remove the others in the labels table ({detail}), then ingest"
     ),
+    "label_ambiguous": _TABLE,
+    "lines_not_understood": (
+        "nothing is held back that could be let in: {what!r} is in use without them ({detail}). Correct the file"
+    ),
     "not_a_number": _TABLE,
     "rights_not_understood": _TABLE,
     "duplicate": "nothing is lost: {detail}",
@@ -34,6 +38,7 @@ _WAYS_OUT = {
     ),
     "unknown_type": "no reader is known for it; `arrays.suffixes` of the corpus names files of numbers",
     "format_not_allowed": "formats that are not known to be safe are opened for nobody: convert it, and put it there",
+    "no_split": "it belongs to no split: name one in its row of the labels table, in the column `labels.split`",
     "bad_date": "it belongs to no date: mend its name or its row, or the rule in `dates` of the corpus",
 }
 _BROKEN = (

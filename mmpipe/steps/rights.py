@@ -56,8 +56,8 @@ class RightsSaid:
 
     @property
     def disputed(self) -> frozenset[str]:
-        """Return the sources whose rows disagree: nobody knows then, and the corpus's word does not stand in."""
-        return frozenset(drop.source_id for drop in self.table.drops)
+        """Return the sources whose rows disagree, or may be others': the corpus's word does not stand in then."""
+        return self.table.meant | {drop.source_id for drop in self.table.drops}
 
     def faults(self, source_ids: Collection[str]) -> Iterator[Drop]:
         """Yield a drop for every word of these assets' rows that is neither a yes nor a no."""

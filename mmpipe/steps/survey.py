@@ -33,7 +33,7 @@ from mmpipe.types import Asset, Drop, Stream, digest_of
 
 FUNCTION = "mmpipe.steps.survey_worker:survey_assets"
 SURVEY_BATCH = 8
-SURVEY_VERSION = "survey-2"  # another one surveys everything anew
+SURVEY_VERSION = "survey-3"  # another one surveys everything anew
 _BY_CONTENT = (ClipRule.SHOTS, ClipRule.SPEECH)
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 # What another run may find otherwise; all else is kept with the asset.
@@ -208,7 +208,7 @@ class _Known:
         due: dict[str, AssetToSurvey] = {}
         for entry in entries:
             if entry.asset and entry.asset.asset_id not in self.learned and not self._knows(entry.asset):
-                found = AssetToSurvey(asset=entry.asset, text=entry.text, released=self._lifts(entry.asset))
+                found = AssetToSurvey(asset=entry.asset, released=self._lifts(entry.asset))
                 due.setdefault(entry.asset.asset_id, found)
         return [due[key] for key in sorted(due)]
 
@@ -323,6 +323,7 @@ def _in_workers(
                 clips=source.clips,
                 max_missing=_max_missing(source),
                 prints=source.dedup.near,
+                text=source.text,
             ),
             timeout_s=source.limits.seconds_per_asset,
         )

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmpipe.config import ClipsConfig, LimitsConfig
+from mmpipe.config import ClipsConfig, LimitsConfig, TextConfig
 from mmpipe.signals.clip_signals import ClipSignals
 from mmpipe.types import Asset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetToSurvey:
-    """An asset, and how its text begins where it has no cues."""
+    """An asset, and what of its limits does not bind it."""
 
     asset: Asset
-    text: str
     released: tuple[str, ...] = ()  # codes that a person lifted for it
 
 
@@ -29,6 +28,7 @@ class SurveyWork:
     clips: ClipsConfig
     max_missing: float | None  # share of a track that may be broken; None: nothing at all
     prints: bool
+    text: TextConfig  # how its files are read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

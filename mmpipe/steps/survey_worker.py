@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from mmpipe.errors import SampleError
+from mmpipe.media.captions import PARSERS
 from mmpipe.media.guard import open_regular
 from mmpipe.media.images import read_image
 from mmpipe.media.lifted import DAMAGED, lift_limits, lift_missing
+from mmpipe.media.probe import read_text
 from mmpipe.media.survey import SURVEY_PICTURE, survey_file
 from mmpipe.media.unchanged import require_same_bytes
 from mmpipe.segment.clips import Marks, cut
 from mmpipe.signals.clip_signals import AssetSignals, clip_signals
 from mmpipe.signals.picture import PictureMeter, PictureSeries
 from mmpipe.signals.picture_prints import cosine_hash
-from mmpipe.signals.text_prints import character_shingles, minhash
+from mmpipe.signals.text_prints import print_text
 from mmpipe.steps.acceptance import clip_text
 from mmpipe.steps.survey_meter import AssetMeter, PicturesMeasured, SoundMeasured
 from mmpipe.steps.survey_work import (
@@ -52,6 +55,7 @@ class _Found:
     sound: SoundMeasured | None = None
     still: PictureSeries | None = None
     still_hash: int | None = None
+    text: str = ""  # the whole of it, where it has no cues
     lost: list[LostShare] = field(default_factory=list)
     faults: list[FileFault] = field(default_factory=list)
 
@@ -79,9 +83,10 @@ def _survey(
 
 
 def _files_of(asset: Asset) -> dict[str, list[Stream]]:
-    """Return the streams to decode by the file that holds them: the first of every kind."""
+    """Return the streams to decode by the file that holds them: the first of every kind, and a text without cues."""
     files: dict[str, list[Stream]] = {}
-    for modality in (Modality.VIDEO, Modality.AUDIO, Modality.IMAGE):
+    words = () if asset.cues else (Modality.TEXT,)
+    for modality in (Modality.VIDEO, Modality.AUDIO, Modality.IMAGE, *words):
         stream = asset.stream(modality)
         if stream and stream.file:
             files.setdefault(stream.file, []).append(stream)
@@ -93,9 +98,14 @@ def _survey_file(work: SurveyWork, streams: list[Stream], found: _Found) -> None
         if streams[0].modality is Modality.IMAGE:
             found.still, found.still_hash = _measure_still(descriptor, work)
             return
+        if streams[0].modality is Modality.TEXT:
+            parse = PARSERS[Path(streams[0].file).suffix.lower()]
+            found.text = parse(read_text(descriptor, work.limits), work.text).text
+            return
         make_meter = partial(AssetMeter, work.clips, work.prints)
         meter, loss = survey_file(descriptor, streams, work.limits, make_meter, work.max_missing)
-    found.pictures = meter.pictures_measured() or found.pictures
+    film_end_ns = max((one.start_ns + one.duration_ns for one in streams if one.modality is Modality.VIDEO), default=0)
+    found.pictures = meter.pictures_measured(film_end_ns) or found.pictures
     found.sound = meter.sound_measured() or found.sound
     shares = sorted(loss.shares.items())
     found.lost += [LostShare(role=role, share=share) for role, share in shares if share or loss.is_refused]
@@ -142,11 +152,11 @@ def _conclude(work: SurveyWork, entry: AssetToSurvey, found: _Found) -> AssetSur
                 key=clip.key,
                 start_ns=clip.start_ns,
                 end_ns=clip.end_ns,
-                signals=clip_signals(measured, clip.start_ns, clip.end_ns, clip_text(asset, clip, entry.text)),
+                signals=clip_signals(measured, clip.start_ns, clip.end_ns, clip_text(asset, clip, found.text)),
             )
             for clip in clips
         ),
-        prints=_prints(entry, found) if work.prints else None,
+        prints=_prints(asset, found) if work.prints else None,
     )
 
 
@@ -157,9 +167,9 @@ def _damaged_share(asset: Asset, found: _Found) -> float | None:
     return max((*cut_off, *(lost.share for lost in found.lost)), default=None) if timed else None
 
 
-def _prints(entry: AssetToSurvey, found: _Found) -> AssetPrints:
-    words = " ".join(_said(entry)).strip()
-    text = minhash(character_shingles(words)) if words else np.zeros(0, np.uint32)
+def _prints(asset: Asset, found: _Found) -> AssetPrints:
+    words = " ".join(cue.text for cue in asset.cues).strip() or found.text
+    text = print_text(words) if words else np.zeros(0, np.uint32)
     seen = found.pictures and found.pictures.print
     heard = found.sound and found.sound.print
     return AssetPrints(
@@ -171,10 +181,6 @@ def _prints(entry: AssetToSurvey, found: _Found) -> AssetPrints:
         sound_heard=_hex(heard.marks_T) if heard else "",
         text=_hex(text),
     )
-
-
-def _said(entry: AssetToSurvey) -> Iterable[str]:
-    return [cue.text for cue in entry.asset.cues] or [entry.text]
 
 
 def _hex(values: np.ndarray) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
@@ -292,6 +295,26 @@ def test_a_broken_or_hostile_npy_ends_in_its_reason(tmp_path, monkeypatch, name)
 def test_a_csv_that_cannot_be_used_says_why(tmp_path, text, arrays, expected):
     (tmp_path / "a.csv").write_text(text)
     assert code(probe(tmp_path, "a.csv", **arrays)) == expected
+
+
+@pytest.mark.parametrize("columns", [(), ("x",)])
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
+def test_a_column_of_times_that_are_no_seconds_is_there_and_is_told(
+    tmp_path: Path, name: str, columns: tuple[str, ...]
+) -> None:
+    start = datetime.datetime(2026, 11, 20)
+    times = pa.array([start, start + datetime.timedelta(seconds=1)], pa.timestamp("us"))
+    table = pa.table({"t": times, "x": [1.0, 2.0]})
+    if name == "a.csv":
+        pacsv.write_csv(table, tmp_path / name)
+    else:
+        pq.write_table(table, tmp_path / name)
+    probed = probe(tmp_path, name, time_column="t", columns=columns)
+    assert code(probed) == "array_dtype"
+    said = r"the column 't' holds timestamp\[\w+\], not numbers; times are seconds from the asset's start"
+    assert re.fullmatch(said, probed.drops[0].detail)
+    (tmp_path / "word.csv").write_text("t,x\nnoon,1\n")
+    assert "'t' holds string, not numbers" in probe(tmp_path, "word.csv", time_column="t").drops[0].detail
 
 
 def test_limits_hold_before_the_numbers_are_read(tmp_path):

@@ -5,7 +5,9 @@ import os
 import struct
 import wave
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -14,8 +16,8 @@ from PIL import Image
 
 from mmpipe.config import LimitsConfig
 from mmpipe.io import escape_name, unescape_name
-from mmpipe.media.probe import probe_file
-from mmpipe.types import Modality, RawFile
+from mmpipe.media.probe import ProbedFile, probe_file
+from mmpipe.types import Modality, RawFile, digest_of
 
 
 def code(probed) -> str:
@@ -94,6 +96,17 @@ def test_text_has_its_cues(tmp_path, probe):
     probed = probe("a.vtt")
     assert [(cue.start_ns, cue.end_ns, cue.text) for cue in probed.cues] == [(1_000_000_000, 2_500_000_000, "hello")]
     assert probed.streams[0].duration_ns == 2_500_000_000
+
+
+def test_a_text_that_every_reader_reads_alike_is_the_stream_that_it_was(
+    tmp_path: Path, probe: Callable[..., ProbedFile]
+) -> None:
+    words = "1\n00:00:00,000 --> 00:00:01,000\n<i>hello</i>\n"
+    (tmp_path / "a.srt").write_text(words)
+    (tmp_path / "b.srt").write_text(words.replace(",000", ""))
+    (old,), (new,) = probe("a.srt").streams, probe("b.srt").streams
+    assert old.digest == digest_of("mmpipe-stream-1", Modality.TEXT, ".srt", old.file_sha256)
+    assert new.digest == digest_of("mmpipe-stream-1", Modality.TEXT, ".srt", new.file_sha256, "captions-2")
 
 
 def test_cover_art_is_no_film(corpora):

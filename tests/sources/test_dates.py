@@ -62,8 +62,23 @@ def test_absent_column_is_a_bad_date(labels: dict[str, str] | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "message"), [(["a.mp4"], "no date"), (["2026-11-20.mp4", "2026-11-21.vtt"], "several dates")]
+    ("names", "message"),
+    [
+        (["a.mp4"], "no date"),
+        (["12026-11-201/a.mp4"], "no date"),  # a part of a longer number is none
+        (["2026-11-20.mp4", "2026-11-21.vtt"], "several dates"),
+        (["multi_2026-11-20_2026-11-21.wav"], "several dates: 2026-11-20, 2026-11-21"),
+        (["2026-11-20/2026-11-21/x.wav"], r"several dates.*dates.pattern.*\^\(\?P<dt>"),
+        (["2026-11-20/2026-02-30.wav"], "'2026-02-30' is not a date"),
+    ],
 )
 def test_no_date_or_several_in_the_names_is_a_bad_date(names: list[str], message: str) -> None:
     with pytest.raises(SampleError, match=message):
         partition_of(asset(*names), DatesConfig(rule=DateRule.PATH), None)
+
+
+def test_the_same_date_may_come_twice_and_a_pattern_may_say_which_counts() -> None:
+    default, folder = DatesConfig(rule=DateRule.PATH), r"^(?P<dt>\d{4}-\d{2}-\d{2})/"
+    assert partition_of(asset("2026-11-20/a_2026-11-20.wav"), default, None) == "2026-11-20"
+    chosen = DatesConfig(rule=DateRule.PATH, pattern=folder)
+    assert partition_of(asset("2026-11-20/sent_2026-11-21.wav"), chosen, None) == "2026-11-20"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from mmpipe.config import LabelsConfig
-from mmpipe.errors import ConfigError
 from mmpipe.sources.labels import LabelRow, LabelTable, read_labels
 from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.matching import match_labels
+from mmpipe.sources.records import RowFault
 from mmpipe.sources.stems import AssetFiles, group_files
 from mmpipe.types import RawFile
 
@@ -39,9 +39,16 @@ def test_exact_name_wins_over_a_bare_stem() -> None:
     assert list(match.labels) == ["a"]
 
 
-def test_ambiguous_bare_stem_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match=r"'a' \(row 1\) fits 2 assets: \['x/a', 'y/a'\]"):
-        match_labels(table(("a", {})), assets("x/a.mp4", "y/a.mp4"))
+def test_a_bare_stem_of_two_assets_costs_its_row_alone() -> None:
+    rows = table(("a", {"x": "1"}), ("y/a", {"x": "2"}), ("b", {"x": "3"}))
+    match = match_labels(rows, assets("x/a.mp4", "y/a.mp4", "b.mp4"))
+    assert match.labels == {"y/a": {"x": "2"}, "b": {"x": "3"}}
+    (fault,) = match.faults
+    assert (fault.stage, fault.code, fault.source_id) == ("labels", "label_ambiguous", "row 1 of the labels")
+    assert "'a' fits 2 assets: ['x/a', 'y/a']" in fault.detail and "corpus-relative name" in fault.detail
+    assert match.meant == {"x/a", "y/a"} and not match.has_lost and match.unmatched == ()
+    broken = LabelTable(rows=(), columns=(), faults=(RowFault(number=4, code="label_not_usable", detail="", key="a"),))
+    assert [fault.code for fault in match_labels(broken, assets("x/a.mp4", "y/a.mp4")).faults] == ["label_ambiguous"]
 
 
 def test_rows_of_files_that_are_not_there_are_reported() -> None:

@@ -102,3 +102,14 @@ def test_the_form_of_a_corpus_says_which_files_are_one_asset():
     assert [asset.source_id for asset in group_files(files, kind=SourceKind.TARS).assets] == ["s.tar/v1", "s.tar/v2"]
     files = [raw("v1.0/audio.wav"), raw("v1.0/text.txt"), raw("v1.1/audio.wav")]
     assert [asset.source_id for asset in group_files(files, kind=SourceKind.TABLE).assets] == ["v1.0", "v1.1"]
+
+
+def test_a_key_of_tars_that_joins_media_of_one_kind_is_noted() -> None:
+    names = ("s.tar/v1.0.wav", "s.tar/v1.1.wav", "s.tar/v1.2.flac", "s.tar/v2.wav", "s.tar/v2.mp4", "s.tar/v2.a.txt")
+    files = [RawFile(name=name, nbytes=1, mtime_ns=0, inode=0) for name in (*names, "s.tar/v2.json")]
+    grouping = group_files(files, kind=SourceKind.TARS)
+    assert [asset.source_id for asset in grouping.assets] == ["s.tar/v1", "s.tar/v2"]
+    (note,) = grouping.drops
+    assert (note.code, note.file, note.source_id, note.kept) == ("key_shared", "s.tar/v1.0.wav", "s.tar/v1", True)
+    assert note.detail.startswith("3 members with audio have the key 's.tar/v1', such as 's.tar/v1.0.wav' and ")
+    assert group_files(files).drops == ()

@@ -102,6 +102,32 @@ def test_an_archive_without_an_end_is_not_whole():
     assert not reader.is_whole
 
 
+@pytest.mark.parametrize("between", [b"", bytes(512), bytes(512 * 20)])
+def test_archives_that_follow_one_another_are_all_read(between: bytes) -> None:
+    second = {"c.wav": b"3" * 700, "long/" + "n" * 150 + ".wav": b"4"}
+    joined = pack(MEMBERS) + between + pack(second)
+    expected = {name.encode(): data for name, data in (MEMBERS | second).items()}
+    assert unpack(joined) == expected
+    assert unpack(gzip.compress(pack(MEMBERS)) + gzip.compress(pack(second)), "a.tar.gz") == expected
+    cut = TarReader(io.BytesIO(joined[: len(pack(MEMBERS)) + len(between) + 1000]), "a.tar", MANY)
+    with pytest.raises(SampleError, match="archive_damaged"):
+        list(cut.members())
+    assert not cut.is_whole
+
+
+@pytest.mark.parametrize("tail", [b"x", b"not an archive" * 100, bytes(511) + b"x", bytes(700) + b"\x01"])
+def test_what_follows_an_archive_and_is_none_is_told(tail: bytes) -> None:
+    reader, found = TarReader(io.BytesIO(pack(MEMBERS) + tail), "a.tar", MANY), []
+    with pytest.raises(SampleError, match="bytes after its end that are no archive"):
+        for member in reader.members():
+            found.append(member.name)
+    assert found == [name.encode() for name in MEMBERS]
+
+
+def test_an_archive_padded_with_zeros_is_whole() -> None:
+    assert unpack(pack({"a": b"1"}) + bytes(1000)) == {b"a": b"1"}
+
+
 def test_bombs_are_refused_soon():
     bomb = gzip.compress(pack({"a": bytes(100 << 20)}), 1)
     huge_header = corrupted(pack({"a": b"1"}), 156, b"L")[:512]

@@ -196,12 +196,22 @@ def consents(config: Config) -> dict[str, str]:
     return {row["source_id"]: row["consent"] for row in rows.iter_rows(named=True)}
 
 
-def test_a_bare_name_that_fits_two_files_is_refused_with_both(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "media", ["a/one", "b/one"])
-    labels = write_labels(tmp_path / "labels.jsonl", {"id": "one", "word": "yes"})
-    config = make_config(tmp_path, labels={"file": str(labels)})
-    with pytest.raises(ConfigError, match=r"'one' \(row 1\) fits 2 assets: \['a/one', 'b/one'\].*corpus-relative name"):
-        ingest_corpus(config, CORPUS, DT)
+def test_a_bare_name_that_fits_two_files_is_a_row_and_all_else_comes_in(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["a/one", "b/one", "two", "three"])
+    rows = ({"id": "one", "word": "yes", "consent": "yes"}, {"id": "two", "word": "no", "consent": "yes"})
+    labels = write_labels(tmp_path / "labels.jsonl", *rows)
+    rights = {"consent": "contract", "columns": {"consent": "consent"}}
+    config = make_config(tmp_path, labels={"file": str(labels)}, rights=rights)
+    report = ingest(config)
+    assert drops(config) == {"row 1 of the labels": "label_ambiguous"} and report.unusable_labels == 1
+    assert words_of(config) == {"a/one": "", "b/one": "", "two": "no", "three": ""}
+    unknown = {"a/one": "unknown", "b/one": "unknown"}  # the row may be about either
+    assert consents(config) == unknown | {"two": "yes", "three": "contract"}
+    (told,) = probe_again(config, CORPUS, ["row 1 of the labels"])
+    assert told["what"] == "label_ambiguous" and "fits 2 assets: ['a/one', 'b/one']" in told["detail"]
+    write_labels(labels, {"id": "b/one", "word": "yes", "consent": "no"}, rows[1])
+    ingest(config)
+    assert drops(config) == {} and words_of(config)["b/one"] == "yes" and consents(config)["a/one"] == "contract"
 
 
 # --------------------------------------------------------------------------- what cannot be learnt

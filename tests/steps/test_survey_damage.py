@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from corpus_maker import CORPUS, extract, ingest, make_config, write_damaged, write_text, write_tone
 
-from mmpipe.config import ClipsConfig, Config, LimitsConfig
+from mmpipe.config import ClipsConfig, Config, LimitsConfig, TextConfig
 from mmpipe.steps import survey
 from mmpipe.steps.survey_work import AssetSurvey, AssetToSurvey, SurveyWork
 from mmpipe.steps.survey_worker import survey_assets
@@ -143,11 +143,12 @@ def test_a_file_that_kills_its_worker_costs_only_itself(tmp_path: Path) -> None:
     assets = assets_of(read_assets(StoreLayout(config.store), CORPUS))
     work = SurveyWork(
         root=tmp_path / "media",
-        assets=tuple(AssetToSurvey(asset=asset, text="") for asset in assets),
+        assets=tuple(AssetToSurvey(asset=asset) for asset in assets),
         limits=LimitsConfig(),
         clips=ClipsConfig(),
         max_missing=0.02,
         prints=True,
+        text=TextConfig(),
     )
     parts: list[str] = []
     whole = decode(tuple[AssetSurvey, ...], survey_assets(work, parts.append, {}))
