@@ -8,6 +8,7 @@ from mmpipe.config import Config
 from mmpipe.features.extractor import feature_name, fingerprint
 from mmpipe.io import StorePath
 from mmpipe.steps.feature_set import resolve_features
+from mmpipe.steps.inputs import possible_inputs
 from mmpipe.steps.ledger import read_shards
 from mmpipe.steps.retention import newest_change
 from mmpipe.store.claims import running_shards
@@ -37,7 +38,8 @@ def _usable_names(config: Config, layout: StoreLayout, corpus: str) -> Iterator[
     for feature, modality, mark in _makings(config, layout, corpus):
         dataset = layout.dataset(corpus, feature)
         for partition, shard, inputs in shards.select("partition", "shard", str(modality)).iter_rows():
-            yield receipt_name(dataset, partition, mark, shard, inputs)
+            for noted in possible_inputs(inputs):
+                yield receipt_name(dataset, partition, mark, shard, noted)
 
 
 def _makings(config: Config, layout: StoreLayout, corpus: str) -> Iterator[tuple[str, Modality, str]]:

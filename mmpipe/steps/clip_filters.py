@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,6 +13,24 @@ from mmpipe.store.signals import SIGNAL_COLUMNS
 
 FILTER_STAGE = "filter"
 FILTERED = "filtered_"  # begins the code of what a filter left out
+_BY_ITSELF = (
+    "a filter judges each clip by its own signals alone, because a clip must not come and go with others. "
+    "Write a number in place of what is told of many clips."
+)
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_OF_MANY_ROWS = re.compile(  # what SQL computes over rows: aggregates, and functions of a window
+    r"\b(over|avg|mean|sum|count|min|max|first|last|median|mode|stdev\w*|stddev\w*|variance|var\w*|quantile\w*|corr|"
+    r"covar\w*|\w+_agg|rank|dense_rank|row_number|lag|lead|ntile|first_value|last_value|nth_value)\s*\(",
+    re.IGNORECASE,
+)
+_TRIED: Mapping[type[pl.DataType], Sequence[object]] = {
+    pl.Float64: (0.0, 0.4, 1.0, -21.5, 90.0, 4e3),
+    pl.Int64: (0, 1, 7, 900, 20_000),
+    pl.Boolean: (True, False),
+    pl.String: ("en", "de", ""),
+}
+_NUM_TRIED = 12
+_FAR = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +81,43 @@ def _parse(where: str, name: str, expression: str) -> ClipFilter:
 
 
 def _require_condition(where: str, expression: str, condition: pl.Expr) -> None:
-    """Try an expression on one row of nulls: it must give one yes, no or null for it."""
-    row = pl.DataFrame({name: [None] for name in SIGNAL_COLUMNS}, schema=dict(SIGNAL_COLUMNS))
+    """Try an expression on rows: it must give a yes, no or null for each, and the same whatever rows are beside it."""
+    if said := _OF_MANY_ROWS.search(_QUOTED.sub("''", expression)):
+        raise ConfigError(f"{where} = {expression!r} has {said[0].strip('( ')!r}: {_BY_ITSELF}")
+    rows = _rows_to_try()
     try:
-        answer = row.select(answer=condition)["answer"]
+        alone = [rows[number].select(answer=condition)["answer"] for number in range(rows.height)]
+        among = [
+            pl.concat([before, rows, after]).select(answer=condition)["answer"].slice(before.height, rows.height)
+            for before, after in _others_to_try(rows)
+        ]
     except pl.exceptions.PolarsError as error:
         raise ConfigError(f"{where} = {expression!r} cannot be computed: {error}") from error
-    if answer.dtype != pl.Boolean or len(answer) != 1:
-        raise ConfigError(f"{where} = {expression!r} is no condition: it gives {answer.dtype}, not true or false")
+    if alone[0].dtype != pl.Boolean:
+        raise ConfigError(f"{where} = {expression!r} is no condition: it gives {alone[0].dtype}, not true or false")
+    if any(len(answer) != 1 for answer in alone) or any(not pl.concat(alone).equals(answer) for answer in among):
+        raise ConfigError(f"{where} = {expression!r} gives a clip another answer beside other clips: {_BY_ITSELF}")
+
+
+def _rows_to_try() -> pl.DataFrame:
+    """Return rows of signals: one of nulls, and some of values on either side of what a condition may ask for."""
+    columns = {
+        name: [None, *(values[(place + step) % len(values)] for step in range(_NUM_TRIED))]
+        for place, (name, dtype) in enumerate(SIGNAL_COLUMNS.items())
+        for values in (_TRIED[dtype],)
+    }
+    return pl.DataFrame(columns, schema=dict(SIGNAL_COLUMNS))
+
+
+def _others_to_try(rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Yield what is put before and after rows: nothing, and rows that would draw any sum, rank or mean either way."""
+    none = rows.clear()
+    yield none, none
+    for factor in (_FAR, -_FAR):
+        numbers = pl.col(pl.Float64, pl.Int64)
+        far = rows.with_columns((numbers.abs().fill_null(1) + 1) * factor)
+        yield none, far
+        yield far, none
 
 
 def _unknown(columns: Sequence[str]) -> Sequence[str]:

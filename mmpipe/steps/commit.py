@@ -11,17 +11,20 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.inputs import inputs_digest
+from mmpipe.steps.ingest_record import look_again
+from mmpipe.steps.inputs import possible_inputs, shard_inputs
 from mmpipe.steps.replay import replay_command
 from mmpipe.store.card import write_card
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.commit import commit_partition, read_head
-from mmpipe.store.layout import QUARANTINE, StoreLayout, create_store
+from mmpipe.store.layout import QUARANTINE, DatasetLayout, StoreLayout, create_store
 from mmpipe.store.quarantine import EXTRACTION, write_quarantine
 from mmpipe.store.receipt import Receipt, read_receipt
 from mmpipe.store.schema import schema_digest
 from mmpipe.store.spine import read_spine
 from mmpipe.words import counted
+
+_NOT_AS_INGESTED = frozenset({"changed_since_ingest", "unreadable"})  # of what a corpus holds now, an ingest knows more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,8 @@ def _commit_drops(
     dataset = layout.dataset(corpus, QUARANTINE)
     if drops or read_head(dataset, dt):
         write_quarantine(dataset, dt, EXTRACTION, drops, lambda drop: replay_command(corpus, dt, drop), keep=~again)
+    if changed := {drop.file for drop in drops if drop.code in _NOT_AS_INGESTED and drop.file}:
+        look_again(layout, corpus, dt, changed)
 
 
 def _finished(
@@ -110,10 +115,16 @@ def _finished(
     """Return the receipts of shards that wait for their commit."""
     dataset = layout.dataset(corpus, feature_name(extractor))
     notes = (
-        read_receipt(dataset, dt, fingerprint(extractor), number, inputs_digest(rows, extractor.modality))
+        find_receipt(dataset, dt, fingerprint(extractor), number, shard_inputs(rows, extractor.modality))
         for number, rows in shards.items()
     )
     return [note for note in notes if note]
+
+
+def find_receipt(dataset: DatasetLayout, dt: str, mark: str, number: int, inputs: str) -> Receipt | None:
+    """Return the note of a finished shard, also where clips of it were superseded after it was made."""
+    notes = (read_receipt(dataset, dt, mark, number, noted) for noted in possible_inputs(inputs))
+    return next((note for note in notes if note), None)
 
 
 def _commit(

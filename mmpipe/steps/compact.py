@@ -18,7 +18,7 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
 from mmpipe.steps.exclusive import hold_corpus
-from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest
+from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest, is_made_from, note_inputs, shard_inputs, split_inputs
 from mmpipe.steps.recommit import recommit
 from mmpipe.store.audit import append_event
 from mmpipe.store.commit import read_head
@@ -150,7 +150,9 @@ def _blocked(layout: StoreLayout, corpus: str, partition: str, frame: pl.DataFra
         modality = read_schema(dataset).modality
         for (number,), rows in frame.partition_by("shard", as_dict=True).items() if head else ():
             entry = head.shard(int(number)) if head else None
-            if entry is None or entry.inputs != inputs_digest(rows, modality):
+            if entry is None and rows["superseded"].all():
+                continue  # nobody will make it
+            if entry is None or not is_made_from(entry.inputs, shard_inputs(rows, modality)):
                 return f"{name} is due in shard {number}: run `mmpipe extract --corpus {corpus}` first"
     return ""
 
@@ -190,7 +192,7 @@ def _add_new_shards(dataset: DatasetLayout, partition: str, placed: pl.DataFrame
     if head is None:
         return
     modality = read_schema(dataset).modality
-    values, fates = _read_values(dataset, head, placed, modality, dropped)
+    values, fates, left_out = _read_values(dataset, head, placed, modality, dropped)
     made = {}
     for (number,), rows in placed.partition_by("new_shard", as_dict=True, maintain_order=True).items():
         places = rows.select("key", "new_ordinal").iter_rows()
@@ -199,7 +201,9 @@ def _add_new_shards(dataset: DatasetLayout, partition: str, placed: pl.DataFrame
         moved = rows.with_columns(shard=pl.col("new_shard"), ordinal=pl.col("new_ordinal"))
         made[int(number)] = dataclasses.replace(
             entry,
-            inputs=inputs_digest(moved, modality),
+            inputs=note_inputs(
+                inputs_digest(moved, modality), moved.filter(pl.col("key").is_in(left_out))["ordinal"].to_list()
+            ),
             spine=rows.height,
             absent=absent,
             quarantined=rows.height - entry.samples - absent,
@@ -209,23 +213,36 @@ def _add_new_shards(dataset: DatasetLayout, partition: str, placed: pl.DataFrame
 
 def _read_values(
     dataset: DatasetLayout, head: Manifest, placed: pl.DataFrame, modality: Modality, dropped: Collection[str]
-) -> tuple[dict[str, tuple[ShardReader, int]], Mapping[str, str]]:
-    """Return where each value lies, and of each clip whether it has one, is absent or in quarantine."""
+) -> tuple[dict[str, tuple[ShardReader, int]], Mapping[str, str], Collection[str]]:
+    """Return where each value lies, of each clip whether it has one, is absent or in quarantine, and what is left out.
+
+    A shard that was never made, because all its clips are superseded, leaves them out.
+    """
     values: dict[str, tuple[ShardReader, int]] = {}
+    left_out: list[str] = []
     fates: dict[str, str] = {}
     for (number,), rows in placed.partition_by("shard", as_dict=True, maintain_order=True).items():
         entry = head.shard(int(number))
+        if entry is None and rows["superseded"].all():
+            left_out += rows["key"].to_list()
+            fates |= dict.fromkeys(rows["key"], "absent")
+            continue
         if entry is None:
             raise StoreError(f"{dataset.root} dt={head.partition} lost shard {number} meanwhile. Run the same again.")
+        out = rows["ordinal"].is_in(list(split_inputs(entry.inputs)[1]))
+        left_out += rows.filter(out)["key"].to_list()
         reader = ShardReader.open(dataset, entry, read_schema(dataset))
         values |= {key: (reader, row) for row, key in enumerate(reader.keys)} if reader else {}
         without = rows.filter(~pl.col("key").is_in(list(values))).sort(
-            pl.col("key").is_in(list(dropped)), pl.col(STREAM_COLUMNS[modality]) != "", "ordinal"
+            ~pl.col("key").is_in(left_out),
+            pl.col("key").is_in(list(dropped)),
+            pl.col(STREAM_COLUMNS[modality]) != "",
+            "ordinal",
         )
         fates |= dict.fromkeys(rows["key"], "value") | {
             key: "absent" if place < entry.absent else "quarantined" for place, key in enumerate(without["key"])
         }
-    return values, fates
+    return values, fates, left_out
 
 
 def _switch_spine(spine: DatasetLayout, repack: Repack, placed: pl.DataFrame) -> None:

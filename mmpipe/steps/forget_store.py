@@ -11,7 +11,7 @@ import polars as pl
 from mmpipe.errors import StoreError
 from mmpipe.io import StorePath, remove_file
 from mmpipe.steps.forget_order import ForgetOrder
-from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest
+from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest, note_inputs, split_inputs
 from mmpipe.steps.recommit import recommit
 from mmpipe.store.assets import ASSET_STREAMS
 from mmpipe.store.banks import BANK_CLIPS
@@ -169,10 +169,12 @@ def _without(
     absent = valueless - quarantined
     columns = ("ordinal", "key", "start_ns", "end_ns", STREAM_COLUMNS[modality])
     before = pl.concat([gone.select(columns), stay.select(columns)])
-    was_current = old.inputs == inputs_digest(before, modality)
+    digest, left_out = split_inputs(old.inputs)
+    was_current = digest == inputs_digest(before, modality)
+    still_out = left_out.intersection(stay["ordinal"])
     return dataclasses.replace(
         new,
-        inputs=inputs_digest(stay, modality) if was_current else old.inputs,
+        inputs=note_inputs(inputs_digest(stay, modality), still_out) if was_current else old.inputs,
         absent=old.absent - absent,
         quarantined=old.quarantined - quarantined,
         spine=stay.height,

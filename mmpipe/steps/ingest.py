@@ -13,12 +13,14 @@ from mmpipe.config import Config, CorpusConfig, DateRule
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import PartialError, ShardError
 from mmpipe.media.captions import reading_of
-from mmpipe.media.probe import ProbedFile
+from mmpipe.media.probe import PROBE_VERSION, ProbedFile
 from mmpipe.sources.listing import Listing
 from mmpipe.sources.matching import LABELS_STAGE
 from mmpipe.steps.acceptance import Acceptance, accept_asset, refuse_forgotten
 from mmpipe.steps.arrays import add_label_numbers
 from mmpipe.steps.banks import keep_train_clips
+from mmpipe.steps.feature_set import check_tables
+from mmpipe.steps.given_up import drop_given_up
 from mmpipe.steps.homes import Homes, read_homes
 from mmpipe.steps.ingest_record import (
     exceptions_digest,
@@ -41,6 +43,7 @@ from mmpipe.steps.scan import read_scan, scan_path, write_scan
 from mmpipe.steps.survey import require_survey, survey_corpus
 from mmpipe.steps.taken_back import find_refused_again, supersede
 from mmpipe.steps.texts import give_texts
+from mmpipe.steps.vanished import find_vanished
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
 from mmpipe.steps.workers import shared_engine
@@ -63,6 +66,7 @@ def ingest_corpus(
     """
     check_partition(dt)
     _, source = config.corpus(corpus)
+    check_tables(config)  # before hours of work, not after
     layout = create_store(config.store)
     with Lease.acquire(layout, f"ingest-{corpus}"):
         intake = take_in(source, dt, look or look_at_corpus(config, corpus, progress=progress))
@@ -128,18 +132,33 @@ def _ingest(
     accepted = [refuse_forgotten(entry, tombstones) for entry in surveyed.accepted]
     homes = read_homes(layout, corpus)
     admitted = read_admitted(layout, corpus)
-    near = find_twins(source, prints, surveyed.prints, accepted, homes, admitted, intake.labels.labels)
+    vanished = find_vanished(layout, corpus, source, dt, accepted, intake.names)
+    near = find_twins(source, prints, surveyed.prints, accepted, homes, admitted, intake.labels.labels, vanished)
     said = RightsSaid(config=source.rights, table=intake.labels)
-    drops = [*intake.drops, *cell_notes, *said.faults({group.source_id for group in intake.groups})]
-    drafts = draft_partitions(accepted, drops, len(intake.left_out), homes, source.dates.rule, dt, near)
+    faults = said.faults({group.source_id for group in intake.groups})
+    drops = [*_told_here(intake, homes, dt), *cell_notes, *faults]
+    drafts = draft_partitions(accepted, drops, intake.num_left_out, homes, source.dates.rule, dt, near)
     labels = intake.labels.labels
-    gone = find_refused_again(layout, corpus, drafts, admitted)
+    gone = vanished.retired_beside(find_refused_again(layout, corpus, drafts, admitted))
+    dates = {*gone, *(draft.partition for draft in drafts)}
     counts = [
-        commit_draft(layout, corpus, source, draft, labels, said.of, surveyed, near, gone.pop(draft.partition, ()))
+        commit_draft(
+            layout,
+            corpus,
+            source,
+            draft,
+            labels,
+            said.of,
+            surveyed,
+            near,
+            gone.pop(draft.partition, ()),
+            vanished.assets,
+        )
         for draft in drafts
     ]
     for partition, asset_ids in sorted(gone.items()):
         supersede(layout, corpus, source, partition, asset_ids)
+    drop_given_up(layout, corpus, dates)
     note_rights(layout, corpus, source, intake.labels, [draft.partition for draft in drafts])
     keep_train_clips(layout, corpus)
     write_record(layout, corpus, source, dt, intake, exceptions)
@@ -151,7 +170,17 @@ def _ingest(
         seconds=time.monotonic() - started,
         unusable_labels=len(intake.labels.faults) + len(intake.labels.drops),
         left_out=intake.left_out,
+        vanished=vanished,
     )
+
+
+def _told_here(intake: Intake, homes: Homes, dt: str) -> list[Drop]:
+    """Return what fell out before any file was opened; what belongs to no date is told by the first that saw it."""
+
+    def home_of(drop: Drop) -> str | None:
+        return homes.of_file(drop.file) if drop.file else homes.of(drop.source_id, None)
+
+    return [drop for drop in intake.drops if drop not in intake.dateless or home_of(drop) in (None, dt)]
 
 
 def draft_partitions(
@@ -217,7 +246,7 @@ def _probe_files(
     """Return what every file is, opening only those that are not known unchanged; and how many were opened."""
     path = scan_path(layout, corpus)
     reading = (source.arrays.model_dump_json(), *reading_of(".csv", source.text))
-    settings = digest_of(source.limits.model_dump_json(), *reading, repr(source.damage.max_missing))
+    settings = digest_of(PROBE_VERSION, source.limits.model_dump_json(), *reading, repr(source.damage.max_missing))
     scan = read_scan(path, settings)
     known = {file: found for file in files if (found := scan.known(file))}
     unknown = [file for file in files if file not in known]

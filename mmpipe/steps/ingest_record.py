@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmpipe.config import CorpusConfig, DateRule
 from mmpipe.io import canonical_json, make_directory, replace_bytes
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.steps.intake import Intake
-from mmpipe.steps.scan import RACE_NS
+from mmpipe.steps.scan import forget_in_scan, is_fresh, scan_path
 from mmpipe.store.admitted import list_admitted, list_taken_back
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Drop, digest_of
@@ -30,7 +31,7 @@ def write_record(
     layout: StoreLayout, corpus: str, source: CorpusConfig, dt: str, intake: Intake, exceptions: str
 ) -> None:
     """Note what was taken in, under which exceptions, by their digest."""
-    fresh = any(file.mtime_ns >= intake.started_ns - RACE_NS for group in intake.groups for file in group.files)
+    fresh = any(is_fresh(file, intake.started_ns) for group in intake.groups for file in group.files)
     settings, record = intake.settings, read_record(layout, corpus)
     is_same = record.get("settings") == settings
     listings: Mapping[str, str] = record.get("listings", {}) if is_same else {}
@@ -45,6 +46,15 @@ def write_record(
     if after != record:
         make_directory(layout.runs)
         replace_bytes(_record_path(layout, corpus), canonical_json(after))
+
+
+def look_again(layout: StoreLayout, corpus: str, dt: str, files: Collection[str]) -> None:
+    """Make the next ingest of a date look at files again, whatever their stamps say: they are not as they were."""
+    forget_in_scan(scan_path(layout, corpus), files, ())
+    record = read_record(layout, corpus)
+    noted = record.get("listings", {})
+    if voided := {key: "" for key in ("*", dt) if noted.get(key)}:
+        replace_bytes(_record_path(layout, corpus), canonical_json(record | {"listings": noted | voided}))
 
 
 def record_key(source: CorpusConfig, dt: str) -> str:
@@ -73,9 +83,7 @@ def exceptions_digest(layout: StoreLayout, corpus: str, source: CorpusConfig, dt
 
 def listing_digest(groups: Iterable[AssetFiles], drops: Iterable[Drop]) -> str:
     """Return the digest of what lies in a corpus's folder."""
-    files = [
-        part for group in groups for file in group.files for part in (file.name, file.nbytes, file.mtime_ns, file.inode)
-    ]
+    files = [part for group in groups for file in group.files for part in astuple(file)]
     return digest_of(*files, "drops", *(part for drop in drops for part in (drop.file, drop.code, drop.source_id)))
 
 

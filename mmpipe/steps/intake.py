@@ -7,7 +7,7 @@ seen by the next run: the look says since when.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Look:
     by_date: Mapping[str | None, tuple[AssetFiles, ...]]  # stems by source id; None: they belong to whatever date runs
     labels: LabelMatch
     drops: tuple[Drop, ...]  # strays of the folder
-    undated: tuple[Drop, ...]  # files whose date cannot be told: every date's
+    undated: tuple[Drop, ...]  # files whose date cannot be told
     settings: str  # digest of the corpus's settings and labels
     pending: str = ""  # why the mirror that was looked at is not what its source has now
     started_ns: int  # a file as young as this may yet change without showing it
@@ -54,9 +54,12 @@ class Intake:
     groups: tuple[AssetFiles, ...]
     labels: LabelMatch
     drops: tuple[Drop, ...]
-    left_out: tuple[Filtered, ...]  # by rule: counted, and listed on request
+    dateless: frozenset[Drop]  # those of `drops` that belong to no date: the first one that sees them has their rows
+    left_out: tuple[Filtered, ...]  # by rule: listed on request
+    num_left_out: int  # of these, what the date counts: what has no date of its own is the first date's
     settings: str
     started_ns: int
+    names: frozenset[str]  # of all files that are there, of any date and whatever becomes of them
 
 
 def look_at_corpus(
@@ -119,23 +122,41 @@ def look_at_listing(source: CorpusConfig, listing: Listing, started_ns: int) -> 
 def take_in(source: CorpusConfig, dt: str, look: Look) -> Intake:
     """Pick what belongs to a date."""
     groups = [*look.by_date.get(None, ()), *look.by_date.get(dt, ())]
-    strays = (drop for drop in look.drops if _belongs(drop, source, dt))
-    said = _of_date(look, {group.source_id for group in groups}) if look.labels.drops else []
-    faults = look.labels.faults if groups or source.dates.rule is DateRule.FIRST_SEEN else ()
+    sticky = source.dates.rule is DateRule.FIRST_SEEN
+    mine = {group.source_id for group in groups}
+    said = list(_not_of_others(look, mine)) if look.labels.drops else []
+    strays = [(drop, dt if sticky else _date_of(drop.file, source)) for drop in look.drops]
+    dated = [drop for drop, date in strays if date == dt] + [drop for drop in said if sticky or drop.source_id in mine]
+    dateless: list[Drop] = []
+    if groups or not look.by_date:  # where nothing has a date, any date tells it
+        dateless = [*look.undated, *(drop for drop, date in strays if date is None)]
+        dateless += [drop for drop in said if not sticky and drop.source_id not in mine]
+    faults = look.labels.faults if groups or sticky else ()
+    left_out = [(entry, dt if sticky else _date_of(entry.name, source)) for entry in look.listing.filtered]
+    first = min((date for date in look.by_date if date is not None), default=dt)
     return Intake(
         groups=tuple(sorted(groups, key=lambda group: group.source_id)),
         labels=look.labels,
-        drops=(*said, *faults, *look.undated, *strays),
-        left_out=_left_out(look.listing, source, dt),
+        drops=(*dated, *faults, *dateless),
+        dateless=frozenset(dateless),
+        left_out=tuple(entry for entry, date in left_out if date in (None, dt)),
+        num_left_out=sum((date or first) == dt for _, date in left_out),
         settings=look.settings,
         started_ns=look.started_ns,
+        names=frozenset(_names(look.listing)),
     )
 
 
-def _of_date(look: Look, mine: Collection[str]) -> list[Drop]:
-    """Return the rows of the labels that are about stems of a date, or about none that has a date."""
+def _names(listing: Listing) -> Iterator[str]:
+    yield from (file.name for file in listing.files)
+    yield from (drop.file for drop in listing.drops)
+    yield from (entry.name for entry in listing.filtered)
+
+
+def _not_of_others(look: Look, mine: Collection[str]) -> Iterator[Drop]:
+    """Yield the rows of the labels that are about stems of a date, or about none that has a date."""
     others = {group.source_id for found in look.by_date.values() for group in found}.difference(mine)
-    return [drop for drop in look.labels.drops if drop.source_id not in others]
+    yield from (drop for drop in look.labels.drops if drop.source_id not in others)
 
 
 def settings_digest(source: CorpusConfig) -> str:
@@ -157,18 +178,13 @@ def _undated(group: AssetFiles, file: RawFile, error: SampleError) -> Drop:
     return Drop(stage="list", code=error.code, detail=error.detail, file=file.name, source_id=group.source_id)
 
 
-def _belongs(drop: Drop, source: CorpusConfig, dt: str) -> bool:
-    """Say whether a file that is no media belongs to this run's date; one that shows no date belongs to each."""
+def _date_of(name: str, source: CorpusConfig) -> str | None:
+    """Return the date that the name of what is no media shows; None where it shows none, or names tell none."""
     if source.dates.rule is not DateRule.PATH:
-        return True
-    file = RawFile(name=drop.file, nbytes=0, mtime_ns=0, inode=0)
+        return None
+    file = RawFile(name=name, nbytes=0, mtime_ns=0, inode=0)
     try:
-        source_id = source_id_of(drop.file, source.source.kind)
-        return partition_of(AssetFiles(source_id=source_id, files=(file,)), source.dates, None) == dt
+        source_id = source_id_of(name, source.source.kind)
+        return partition_of(AssetFiles(source_id=source_id, files=(file,)), source.dates, None)
     except SampleError:
-        return True
-
-
-def _left_out(listing: Listing, source: CorpusConfig, dt: str) -> tuple[Filtered, ...]:
-    drops = ((entry, Drop(stage="list", code="filtered", detail="", file=entry.name)) for entry in listing.filtered)
-    return tuple(entry for entry, drop in drops if _belongs(drop, source, dt))
+        return None

@@ -19,7 +19,7 @@ from mmpipe.steps.causes import NEVER
 from mmpipe.steps.choices import State
 from mmpipe.steps.external_drift import hold_drifted
 from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.inputs import inputs_digests
+from mmpipe.steps.inputs import inputs_digests, is_made_from, note_inputs, split_inputs, superseded_in
 from mmpipe.steps.renditions import noted_rendition
 from mmpipe.store.cache import cache_path, keep_frame, load_frame
 from mmpipe.store.claims import Place, running_shards
@@ -44,10 +44,11 @@ LEDGER = {
     "nbytes": pl.Int64(),  # of its files
     "held": pl.Boolean(),  # another team's files are not as they were pinned: a person decides, no night does
 }
-_DIGESTS = {"data": pl.String()} | {str(modality): pl.String() for modality in Modality}
+_DIGESTS = {"data": pl.String(), "live": pl.Int64()} | {str(modality): pl.String() for modality in Modality}
 _WORTH_KEEPING = 64  # as for heads
 _GONE = "its files are gone or cut short"
 _CUT_SHORT = "its commit was cut short: nothing is left to compute"
+_SAME, _SINCE, _REVIVED, _CHANGED = "same", "superseded since", "live again", "changed"
 _OTHER_EXTRACTOR = "the extractor's parameters, version or weights changed"
 
 
@@ -62,10 +63,17 @@ class WantedFeature:
 
 
 def read_ledger(
-    config: Config, corpus: str, partitions: Sequence[str] | None = None, features: Sequence[str] | None = None
+    config: Config,
+    corpus: str,
+    partitions: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    extractors: Sequence[Extractor] | None = None,
 ) -> pl.DataFrame:
-    """Return one row per shard x feature, as LEDGER says, by partition, feature in the config's order, and shard."""
-    wanted = wanted_features(config, corpus, features)
+    """Return one row per shard x feature, as LEDGER says, by partition, feature in the config's order, and shard.
+
+    `extractors` are those of the corpus, where the caller has them already, or only some of them can be made.
+    """
+    wanted = wanted_features(config, corpus, features, extractors)
     layout = open_store(config.store)
     spine = read_shards(layout, corpus, partitions)
     frames = [_judge_feature(layout, corpus, feature, spine, partitions) for feature in wanted]
@@ -77,9 +85,11 @@ def read_ledger(
     return _with_running(judged.select(list(LEDGER)), running_shards(layout, corpus))
 
 
-def wanted_features(config: Config, corpus: str, chosen: Sequence[str] | None = None) -> list[WantedFeature]:
+def wanted_features(
+    config: Config, corpus: str, chosen: Sequence[str] | None = None, extractors: Sequence[Extractor] | None = None
+) -> list[WantedFeature]:
     """Return what a corpus is due, or those of it that are chosen by name with or without version."""
-    extractors = resolve_features(config, corpus)
+    extractors = resolve_features(config, corpus) if extractors is None else extractors
     known = {name: feature_name(extractor) for extractor in extractors for name in (extractor.name,)}
     known |= {name: name for name in known.values()}
     if unknown := sorted(set(chosen or ()) - known.keys()):
@@ -113,10 +123,13 @@ def identity_of(extractor: Extractor) -> Identity:
 
 
 def read_shards(layout: StoreLayout, corpus: str, partitions: Sequence[str] | None = None) -> pl.DataFrame:
-    """Return the spine's shards that have clips, with the digest of what each modality's features are made from."""
+    """Return the spine's shards that have clips, with what each modality's features are made from.
+
+    `clips` counts the live ones: what is superseded is nobody's work any more.
+    """
     dataset = layout.dataset(corpus, CLIPS)
     shards = read_heads(dataset, partitions).filter(pl.col("samples") > 0)
-    shards = shards.select("partition", "shard", "data", clips="samples")
+    shards = shards.select("partition", "shard", "data")
     path = cache_path(layout, corpus, "inputs")
     kept = load_frame(path, _DIGESTS) if shards.height >= _WORTH_KEEPING else pl.DataFrame(schema=_DIGESTS)
     unread = shards.join(kept, on="data", how="anti")["partition"].unique().sort()
@@ -127,17 +140,18 @@ def read_shards(layout: StoreLayout, corpus: str, partitions: Sequence[str] | No
     found = shards.join(digests, on="data", how="left")
     if found[str(Modality.VIDEO)].null_count():
         raise TransientError(f"the spine of {corpus!r} was committed anew while it was read. Run the same again.")
-    return found
+    return found.rename({"live": "clips"})
 
 
-def _digest_shards(dataset: DatasetLayout, partition: str) -> Iterator[tuple[str, ...]]:
-    """Yield (sha256 of the file, a digest per modality) of each shard of a partition's spine."""
+def _digest_shards(dataset: DatasetLayout, partition: str) -> Iterator[tuple[str | int, ...]]:
+    """Yield (sha256 of the file, number of live clips, inputs per modality) of each shard of a partition's spine."""
     head = read_head(dataset, partition)
     by_shard = read_spine_manifest(dataset, head).partition_by("shard", as_dict=True)
     for entry in head.shards if head else ():
         if (rows := by_shard.get((entry.number,))) is not None:
-            digests = inputs_digests(rows)
-            yield entry.files[0].sha256, *(digests[modality] for modality in Modality)
+            digests, gone = inputs_digests(rows), superseded_in(rows)
+            noted = (note_inputs(digests[modality], gone) for modality in Modality)
+            yield entry.files[0].sha256, rows.height - len(gone), *noted
 
 
 def _judge_feature(
@@ -152,11 +166,15 @@ def _judge_feature(
         spine.select("partition", "shard", "clips", inputs=str(feature.modality))
         .join(marks, on="partition", how="left")
         .join(entries.drop("inputs"), on=["partition", "shard"], how="left", maintain_order="left")
+        .with_columns(_fit())
         .with_columns(pl.lit(feature.name).alias("feature"), *_judgement(feature, _changes(dataset, feature, marks)))
         .with_columns(pl.col("samples", "quarantined").fill_null(0))
         .with_columns(nbytes=(pl.col("data_nbytes") + pl.col("index_nbytes")).fill_null(0), held=pl.lit(False))
     )
-    return _with_cut_short(dataset, feature, _with_gone(dataset, rows)).select(list(LEDGER))
+    rows = _with_gone(dataset, rows)
+    # A shard without live clips is nobody's work, unless a head names files of it that are lost.
+    rows = rows.filter((pl.col("clips") > 0) | (pl.col("reason") == _GONE))
+    return _with_cut_short(dataset, feature, rows).select(list(LEDGER))
 
 
 def _changes(dataset: DatasetLayout, feature: WantedFeature, marks: pl.DataFrame) -> dict[str, str]:
@@ -175,7 +193,9 @@ def _judgement(feature: WantedFeature, changes: Mapping[str, str]) -> tuple[pl.E
     cases = (
         (pl.col("head_mark") != feature.fingerprint, State.STALE, pl.col("head_mark").replace(changes)),
         (no_shard, State.MISSING, pl.lit(NEVER)),
-        (pl.col("made_from") != pl.col("inputs"), State.STALE, pl.lit(f"the {feature.modality} of its clips changed")),
+        (pl.col("fit") == _CHANGED, State.STALE, pl.lit(f"the {feature.modality} of its clips changed")),
+        (pl.col("fit") == _REVIVED, State.STALE, pl.lit("clips that were superseded are live again")),
+        ((pl.col("quarantined") > 0) & (pl.col("fit") == _SINCE), State.STALE, pl.lit("failed, and superseded since")),
         (pl.col("quarantined") > 0, State.FAILED, quarantined),
     )
     state, reason = pl.lit(str(State.COMPLETE)), pl.lit("complete")
@@ -183,6 +203,22 @@ def _judgement(feature: WantedFeature, changes: Mapping[str, str]) -> tuple[pl.E
         state = pl.when(holds).then(pl.lit(str(name))).otherwise(state)
         reason = pl.when(holds).then(why).otherwise(reason)
     return state.alias("state"), reason.alias("reason")
+
+
+def _fit() -> pl.Expr:
+    """Return how what a shard was made from stands to what it would be made from now."""
+    pair = pl.struct("made_from", "inputs")
+    judged = pair.map_elements(lambda row: _judge_inputs(row["made_from"], row["inputs"]), pl.String)
+    differs = pl.col("made_from").is_not_null() & (pl.col("made_from") != pl.col("inputs"))
+    return pl.when(differs).then(judged).otherwise(pl.lit(_SAME)).alias("fit")
+
+
+def _judge_inputs(made: str | None, inputs: str) -> str:
+    if made is None or made == inputs:
+        return _SAME
+    if is_made_from(made, inputs):
+        return _SINCE
+    return _REVIVED if split_inputs(made)[0] == split_inputs(inputs)[0] else _CHANGED
 
 
 def _with_gone(dataset: DatasetLayout, rows: pl.DataFrame) -> pl.DataFrame:
@@ -195,7 +231,8 @@ def _with_gone(dataset: DatasetLayout, rows: pl.DataFrame) -> pl.DataFrame:
 def _with_cut_short(dataset: DatasetLayout, feature: WantedFeature, rows: pl.DataFrame) -> pl.DataFrame:
     """Call missing what is committed but still has a receipt: what shows the manifest to others may be behind it."""
     names = list_receipts(dataset)
-    places = rows.filter(pl.col("state") == State.COMPLETE).select("partition", "shard", "inputs") if names else None
+    complete = rows.filter(pl.col("state") == State.COMPLETE)
+    places = complete.select("partition", "shard", "made_from") if names else None
     if places is None:
         return rows
     waiting = [

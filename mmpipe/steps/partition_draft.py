@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from mmpipe.config import CorpusConfig
+from mmpipe.errors import SampleError
 from mmpipe.segment.clips import cut
-from mmpipe.segment.split import split_of
+from mmpipe.segment.split import split_of, told_split
 from mmpipe.steps.acceptance import Acceptance, clip_text, default_group
 from mmpipe.steps.clip_filters import FILTER_STAGE, find_failing
 from mmpipe.steps.near import write_twins
@@ -101,6 +102,7 @@ class PartitionCount:
     clips: int
     clip_drops: int  # cues, shots, utterances, whole recordings: what makes no clip where the rule looked for one
     tombstoned: int = 0
+    clips_vanished: int = 0  # of recordings that are kept though their files are gone; not among `clips`
     clips_filtered: int = 0
     clipless: int = 0  # assets of which nothing was cut, or all was filtered
 
@@ -119,6 +121,7 @@ class PartitionCount:
         }
         rare = {
             "tombstoned": self.tombstoned,
+            "clips of gone files": self.clips_vanished,
             "clips filtered": self.clips_filtered,
             "assets without clips": self.clipless,
         }
@@ -160,10 +163,12 @@ def commit_draft(
     surveyed: Surveyed,
     near: NearTwins = NO_TWINS,
     gone: Collection[str] = (),
+    vanished: Collection[str] = (),
 ) -> PartitionCount:
     """Commit a partition's prints, assets, signals, quarantine and spine; what is there makes no revision.
 
-    `gone` names assets whose clips are to be superseded whatever has taken their place.
+    `gone` names assets whose clips are to be superseded whatever has taken their place, `vanished` those whose files
+    are not there: their clips are counted by themselves.
     """
     assets = [entry.asset for entry in draft.kept if entry.asset]
     judged = judge_draft(source, draft, labels, surveyed, near, read_admitted(layout, corpus))
@@ -179,7 +184,7 @@ def commit_draft(
         )
     clips = layout.dataset(corpus, CLIPS)
     head = read_head(clips, draft.partition)
-    num_clips = 0
+    num_clips = num_vanished = 0
     if rows or head:
         existing = read_spine_manifest(clips, head)
         rows += _no_longer_cut(existing, assets, {row.key for row in rows})
@@ -191,7 +196,9 @@ def commit_draft(
             first_free=next_shard(head),
         )
         write_spine(clips, draft.partition, plan, totals)
-        num_clips = plan.frame.filter(~pl.col("superseded")).height
+        live = plan.frame.filter(~pl.col("superseded"))["asset_id"]
+        num_vanished = int(live.is_in(sorted(vanished)).sum())
+        num_clips = len(live) - num_vanished
     return PartitionCount(
         partition=draft.partition,
         files=totals.files,
@@ -203,6 +210,7 @@ def commit_draft(
         clips=num_clips,
         clip_drops=judged.num_uncut,
         tombstoned=totals.tombstoned,
+        clips_vanished=num_vanished,
         clips_filtered=judged.num_filtered,
         clipless=len({asset.asset_id for asset in assets} - {row.asset_id for row in judged.rows}),
     )
@@ -224,12 +232,23 @@ def _cut_all(
         said = labels.get(asset.source_id, {})
         group = said.get(source.labels.group, "") if source.labels and source.labels.group else ""
         group = group or groups.get(asset.asset_id, "") or default_group(asset)
-        split = split_of(group, source.split)
+        column = source.labels.split if source.labels else None
+        try:
+            split = told_split(said.get(column, "")) if column else split_of(group, source.split)
+        except SampleError as error:  # neither trained nor tested on: that would be an answer nobody gave
+            drops.append(_unsplit(asset, error))
+            continue
         words = asset.stream(Modality.TEXT)
         told = [replace(clip, text=kept_words(clip_text(asset, clip, entry.text), words)) for clip in clips]
         rows += [spine_row(asset, clip, group=group, split=split, labels=said) for clip in told]
         drops += dropped
     return rows, drops
+
+
+def _unsplit(asset: Asset, error: SampleError) -> Drop:
+    return Drop(
+        stage="segment", code=error.code, detail=error.detail, source_id=asset.source_id, asset_id=asset.asset_id
+    )
 
 
 def _filter(rows: list[SpineRow], surveyed: Surveyed, admitted: Admitted) -> tuple[list[SpineRow], list[Drop]]:

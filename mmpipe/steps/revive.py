@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from mmpipe.errors import MmpipeError, StoreError
 from mmpipe.io import StorePath, local_file, sha256_file
-from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest
+from mmpipe.steps.inputs import STREAM_COLUMNS, inputs_digest, note_inputs, superseded_in
 from mmpipe.steps.restore import Step, set_aside
 from mmpipe.store.audit import append_event
 from mmpipe.store.commit import commit_partition
@@ -218,12 +218,13 @@ def _feature_entry(layout: StoreLayout, dataset: DatasetLayout, partition: str, 
     column = STREAM_COLUMNS[schema.modality]
     if reader is None or not _is_made_from(reader, rows, column):
         return None
-    absent = rows.filter((pl.col(column) == "") & ~pl.col("key").is_in(list(reader.keys))).height
+    valueless = rows.filter(~pl.col("key").is_in(list(reader.keys)))
+    absent = valueless.filter((pl.col(column) == "") | pl.col("superseded")).height
     return ShardEntry(
         number=shown.number,
         files=shown.files,
         samples=shown.samples,
-        inputs=inputs_digest(rows, schema.modality),
+        inputs=note_inputs(inputs_digest(rows, schema.modality), superseded_in(valueless)),
         spine=rows.height,
         absent=absent,
         quarantined=rows.height - shown.samples - absent,

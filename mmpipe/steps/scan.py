@@ -1,14 +1,15 @@
 """Remember what a file was found to be, so that an unchanged file is not opened again.
 
-This is a cache in `_runs/`, as git's index is: it may be deleted at any time, and a file whose size, time stamp or
-inode differs, or which was written while it was read, is probed anew.
+This is a cache in `_runs/`, as git's index is: it may be deleted at any time, and a file whose size, time stamps or
+inode differ, or which was written while it was read, is probed anew. The stamp that counts is the change time: the
+modification time can be set back by whoever writes in place.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import polars as pl
@@ -25,9 +26,11 @@ _SCHEMA = {
     "nbytes": pl.Int64,
     "mtime_ns": pl.Int64,
     "inode": pl.Int64,
+    "ctime_ns": pl.Int64,
     "settings": pl.String,
     "probe": pl.String,
 }
+_STAMPS = tuple(field.name for field in fields(RawFile))  # a row without one of them is of an older mmpipe: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,11 @@ class Scan:
         return self.probes.get(file)
 
 
+def is_fresh(file: RawFile, started_ns: int) -> bool:
+    """Say whether a file was written so short before a scan that it may yet change without showing it."""
+    return file.mtime_ns >= started_ns - RACE_NS
+
+
 def scan_path(layout: StoreLayout, corpus: str) -> Path:
     """Return where it lies for a corpus."""
     return layout.runs / f"scan-{corpus}.parquet"
@@ -51,9 +59,7 @@ def read_scan(path: Path, settings: str) -> Scan:
     try:
         table = pl.read_parquet(path).filter(pl.col("settings") == settings)
         probes = {
-            RawFile(name=row["name"], nbytes=row["nbytes"], mtime_ns=row["mtime_ns"], inode=row["inode"]): decode(
-                ProbedFile, row["probe"].encode()
-            )
+            RawFile(**{name: row[name] for name in _STAMPS}): decode(ProbedFile, row["probe"].encode())
             for row in table.iter_rows(named=True)
         }
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError):
@@ -79,16 +85,9 @@ def forget_in_scan(path: Path, files: Iterable[str], digests: Iterable[str]) -> 
 def write_scan(path: Path, settings: str, probes: Iterable[tuple[RawFile, ProbedFile]], started_ns: int) -> None:
     """Write the cache, leaving out files that were too fresh when the scan started."""
     rows = [
-        {
-            "name": file.name,
-            "nbytes": file.nbytes,
-            "mtime_ns": file.mtime_ns,
-            "inode": file.inode,
-            "settings": settings,
-            "probe": encode(ProbedFile, probed).decode(),
-        }
+        asdict(file) | {"settings": settings, "probe": encode(ProbedFile, probed).decode()}
         for file, probed in probes
-        if file.mtime_ns < started_ns - RACE_NS
+        if not is_fresh(file, started_ns)
     ]
     make_directory(path.parent)
     _replace(path, pl.DataFrame(rows, schema=_SCHEMA))

@@ -13,8 +13,9 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, fingerprint
 from mmpipe.features.naming import rendition_of
+from mmpipe.steps.commit import find_receipt
 from mmpipe.steps.feature_table import decided_table
-from mmpipe.steps.inputs import inputs_digest
+from mmpipe.steps.inputs import shard_inputs
 from mmpipe.steps.mirror import media_root
 from mmpipe.steps.plan import ShardDue
 from mmpipe.steps.reuse import PLACE, find_reusable
@@ -23,7 +24,7 @@ from mmpipe.store.admitted import Admitted, read_admitted
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
-from mmpipe.store.receipt import drop_receipts, read_receipt
+from mmpipe.store.receipt import drop_receipts
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Asset, Clip, Modality
 
@@ -73,12 +74,12 @@ def _features_to_make(
             table_json=json.dumps(decided_table(config, extractor), sort_keys=True),
             feature=name,
             fingerprint=fingerprint(extractor),
-            inputs=inputs_digest(rows, extractor.modality),
+            inputs=shard_inputs(rows, extractor.modality),
             rendition_json=rendition.model_dump_json() if (rendition := rendition_of(extractor)) else "",
         )
         if due.again:
             _forget(layout, corpus, due, work)
-        if not read_receipt(layout.dataset(corpus, name), due.partition, work.fingerprint, due.shard, work.inputs):
+        if not find_receipt(layout.dataset(corpus, name), due.partition, work.fingerprint, due.shard, work.inputs):
             yield work
 
 
@@ -93,6 +94,7 @@ def _to_work(
     admitted: Admitted,
 ) -> ShardWork:
     _, source = config.corpus(corpus)
+    live = rows.filter(~pl.col("superseded"))
     return ShardWork(
         store=layout.root,
         corpus=corpus,
@@ -101,9 +103,10 @@ def _to_work(
         root=media_root(layout, corpus, source),
         limits=source.limits,
         features=features,
-        assets=_group_assets(rows, assets, admitted),
+        assets=_group_assets(live, assets, admitted),
         reused=(),
-        num_clips=rows.height,
+        num_clips=live.height,
+        num_superseded=rows.height - live.height,
         arrays=source.arrays,
         text=source.text,
         max_missing=source.damage.max_missing,
@@ -150,18 +153,14 @@ def _forget(layout: StoreLayout, corpus: str, due: ShardDue, work: FeatureWork) 
     """Drop the receipt of a shard that is committed as it says: its commit was cut short, and it is to be made anew."""
     dataset = layout.dataset(corpus, work.feature)
     head = read_head(dataset, due.partition)
-    receipt = read_receipt(dataset, due.partition, work.fingerprint, due.shard, work.inputs)
+    receipt = find_receipt(dataset, due.partition, work.fingerprint, due.shard, work.inputs)
     if head and receipt and head.shard(due.shard) == receipt.entry:
         drop_receipts(dataset, due.partition, work.fingerprint, (receipt.entry,))
 
 
 def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted) -> tuple[AssetWork, ...]:
-    """Join the clips of a shard with the files of their assets.
-
-    What was let in and taken back is in a shard as it was let in: when it was extracted makes no difference.
-    """
+    """Join the live clips of a shard with the files of their assets."""
     assets = {asset.asset_id: asset for asset in found}
-    live = set(rows.filter(~pl.col("superseded"))["asset_id"])
     clips: dict[str, list[ClipWork]] = {}
     for row in rows.iter_rows(named=True):
         clip = Clip(
@@ -173,10 +172,6 @@ def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted
         )
         clips.setdefault(clip.asset_id, []).append(ClipWork(ordinal=row["ordinal"], clip=clip))
 
-    def lifted(asset_id: str) -> tuple[str, ...]:
-        files = [stream.file_sha256 for stream in assets[asset_id].streams]
-        return admitted.codes(files) if asset_id in live else admitted.codes_ever(files)
-
     return tuple(
         AssetWork(
             asset_id=asset_id,
@@ -184,7 +179,7 @@ def _group_assets(rows: pl.DataFrame, found: Sequence[Asset], admitted: Admitted
             streams=assets[asset_id].streams,
             cues=assets[asset_id].cues,
             clips=tuple(group),
-            released=lifted(asset_id),
+            released=admitted.codes([stream.file_sha256 for stream in assets[asset_id].streams]),
         )
         for asset_id, group in clips.items()
     )

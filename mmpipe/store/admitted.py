@@ -43,12 +43,6 @@ class Admitted:
         """Return all codes that do not bind these things together."""
         return tuple(sorted({code for thing in things for code in self.codes_of.get(thing, ())}))
 
-    def codes_ever(self, things: Iterable[str]) -> tuple[str, ...]:
-        """Return all codes that do not bind these things together, or did not until that was taken back."""
-        found = list(things)
-        back = {code for thing in found for code in self.taken_back.get(thing, ())}
-        return tuple(sorted({*self.codes(found), *back}))
-
 
 def read_admitted(layout: StoreLayout, corpus: str) -> Admitted:
     """Return every exception of a corpus, and those that were taken back."""

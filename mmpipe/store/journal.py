@@ -21,7 +21,7 @@ class MadeShard:
     shard: int
     feature: str
     inputs: str  # digest of what it was made from
-    clips: int
+    clips: int  # that were live
     reason: str  # as the plan said it
 
 

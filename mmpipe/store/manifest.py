@@ -57,7 +57,7 @@ class ShardEntry:
     samples: int
     inputs: str  # digest of what the shard was made from: stale when it differs
     spine: int  # clips of the spine in this shard
-    absent: int = 0  # clips whose asset has no such modality
+    absent: int = 0  # clips whose asset has no such modality, or that were superseded before it was made
     quarantined: int = 0
     statistics: ShardStatistics = field(default_factory=ShardStatistics)
 

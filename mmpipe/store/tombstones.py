@@ -1,4 +1,8 @@
-"""The tombstones: digests of what was forgotten and is never taken in again; no name, no bytes."""
+"""The tombstones: digests of what was forgotten and is never taken in again; no name, no bytes.
+
+Equality is what counts: a file of the same bytes, and a stream of the same coded data in whatever file. The same sound
+or picture in another encoding has other digests, and is not known again.
+"""
 
 from __future__ import annotations
 

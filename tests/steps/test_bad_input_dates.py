@@ -37,6 +37,7 @@ from mmpipe.steps.ingest import ingest_reason
 from mmpipe.steps.open import open_corpus
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.store.layout import CLIPS, StoreLayout
+from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine
 from mmpipe.store.verify import verify_store
 
@@ -151,9 +152,9 @@ def test_a_new_feature_is_made_also_where_old_bytes_are_gone(tmp_path: Path) -> 
     both = make_config(tmp_path)
     ingest(both, LATER)
     report, committed = extract(both)
-    assert report.quarantined == {"changed_since_ingest": 1, "unreadable": 1}
+    assert report.quarantined == {"unreadable": 1}
     counts = {count.feature: (count.written, count.quarantined) for count in committed.features}
-    assert counts == {SOUND: (2, 2), TEXT: (4, 0)}
+    assert counts == {SOUND: (2, 1), TEXT: (4, 0)}
     assert plan_corpus(both, CORPUS).is_empty
     assert not verify_store(StoreLayout(both.store))
 
@@ -278,6 +279,40 @@ def test_a_name_without_a_date_is_quarantined_and_the_others_are_not(tmp_path: P
     assert drops(config) == {"undated.wav": "bad_date", "undated.txt": "bad_date"}
     spine = read_spine(StoreLayout(config.store), CORPUS)
     assert spine.filter(pl.col("source_id").str.contains("undated")).is_empty() and spine.height == 4
+
+
+def test_what_has_no_date_counts_once_over_all_dates(tmp_path: Path) -> None:
+    extra = ["undated", f"{DAYS[0]}/{DAYS[1]}/both", "12026-11-201/long"]
+    dated(tmp_path, *extra)
+    media = tmp_path / "media"
+    for name in ("README.md", ".hidden", f"{DAYS[1]}/notes.md", f"{DAYS[1]}/.hidden"):
+        write_text(media / name, "no media")
+    config = make_config(tmp_path, dates={"rule": "path"}, max_quarantined=1)
+    files = sum(path.is_file() for path in media.rglob("*"))
+
+    def counted() -> dict[str, tuple[int, int, int]]:
+        reports = [ingest(config, dt) for dt in (DAYS[1], "2026-11-21", DAYS[0], DAYS[1])]
+        counts = {count.partition: count for report in reports for count in report.partitions}
+        return {dt: (count.files, count.quarantined, count.filtered) for dt, count in counts.items()}
+
+    counts = counted()
+    # The first run has the rows of what has no date; what is left out without one is the oldest date's.
+    assert counts == {DAYS[0]: (5, 0, 1), DAYS[1]: (13, 8, 1)}
+    assert sum(of_date[0] for of_date in counts.values()) == files
+    rows = read_quarantine(StoreLayout(config.store), CORPUS)
+    assert rows.height == 8 and set(rows["partition"]) == {DAYS[1]}
+    assert counted() == counts and not any(ingest_reason(config, CORPUS, dt) for dt in (*DAYS, "2026-12-24"))
+    for suffix in (".wav", ".txt"):
+        os.rename(media / f"undated{suffix}", media / f"{DAYS[0]}_dated{suffix}")
+    assert counted() == {DAYS[0]: (7, 0, 1), DAYS[1]: (11, 6, 1)}
+
+
+def test_files_without_any_date_are_told_by_the_date_that_runs(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["one", "two"])
+    config = make_config(tmp_path, dates={"rule": "path"}, max_quarantined=1)
+    (count,) = ingest(config).partitions
+    assert (count.partition, count.files, count.quarantined) == (DT, 4, 4)
+    assert ingest(config, LATER).partitions == ()
 
 
 def test_an_impossible_range_is_refused_in_words() -> None:
