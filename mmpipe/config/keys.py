@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mmpipe.config.table import USUAL
 from mmpipe.config.tree import Config
 
 NAME = "NAME"  # stands in a key for a name that a person chooses
@@ -55,7 +56,7 @@ def _table_below(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
     found = next((table for part in get_args(annotation) if (table := _table_below(part)[0])), None)
-    return found, found is not None and get_origin(annotation) is dict
+    return found, found is not None and get_origin(annotation) in (dict, Mapping)
 
 
 def _type_name(annotation: Any) -> str:
@@ -68,7 +69,7 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(map(str, parts))
     if origin is tuple:
         return f"list of {_type_name(parts[0])}s"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return "table"
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return " | ".join(annotation)
@@ -79,6 +80,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     value = field.get_default(call_default_factory=True)
+    if value is None and isinstance(field.json_schema_extra, dict):
+        value = field.json_schema_extra.get(USUAL)
     return "" if value is None else json.dumps(value, default=str)
 
 

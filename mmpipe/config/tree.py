@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from mmpipe.config.corpora import CorpusConfig
-from mmpipe.config.models import GateConfig, ModelConfig
+from mmpipe.config.gate import EvaluateConfig, GateConfig
+from mmpipe.config.models import ModelConfig
 from mmpipe.config.store import EngineConfig, RetentionConfig
 from mmpipe.config.table import Name, Place
 from mmpipe.errors import ConfigError
@@ -48,6 +49,7 @@ class Config(BaseSettings):
     )
     models: dict[Name, ModelConfig] = Field(default_factory=dict, description="the models, by name")
     gate: GateConfig = GateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     engine: EngineConfig = EngineConfig()
     retention: RetentionConfig = RetentionConfig()
 
@@ -145,14 +147,15 @@ def _resolved(base: Path, place: Path) -> Path:
     return place if isinstance(place, RemotePath) else base / place
 
 
-def explain_validation(error: ValidationError, where: str) -> str:
-    """Say for each fault of a config: the key, the value, and what is allowed there."""
+def explain_validation(error: ValidationError, where: str, table: type[BaseModel] | None = None) -> str:
+    """Say for each fault of a table, by default of the whole config: the key, the value, and what is allowed there."""
     lines = [f"{where}: {error.error_count()} fault(s)"]
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"] if part != "[key]") or "(whole file)"
         if fault["type"] == "extra_forbidden":
-            known = _known_keys(fault["loc"][:-1])
-            lines.append(f"  {key} = {fault['input']!r}: unknown key" + (f"; allowed here: {known}" if known else ""))
+            known = _known_keys(fault["loc"][:-1], table or Config)
+            allowed = f"allowed here: {known}" if known else "there is nothing to set here" if table else ""
+            lines.append(f"  {key} = {fault['input']!r}: unknown key" + (f"; {allowed}" if allowed else ""))
         else:
             value = "" if fault["type"] == "missing" else f" = {fault['input']!r}"
             lines.append(f"  {key}{value}: {fault_text(fault['msg'])}")
@@ -170,9 +173,9 @@ def _with_environment(where: str) -> str:
     return f"{where} with {', '.join(names)} of the environment" if names else where
 
 
-def _known_keys(path: tuple[str | int, ...]) -> str:
-    """Return the keys that the table at `path` allows."""
-    table: Any = Config
+def _known_keys(path: tuple[str | int, ...], top: type[BaseModel]) -> str:
+    """Return the keys that the table at `path` below `top` allows."""
+    table: Any = top
     steps = list(path)
     while steps:
         step = steps.pop(0)

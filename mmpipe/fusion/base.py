@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from mmpipe.config import Table, explain_validation
 from mmpipe.errors import ConfigError
 from mmpipe.fusion.output import FusionOutput
 from mmpipe.fusion.spec import ModelSpec
+
+ABSENT = -1e4  # a score whose softmax is exactly 0 beside any real one, and finite where nothing is present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,28 +25,66 @@ class Embedded:
     tokens: Mapping[str, Tensor]  # [B, S, D]; S = 1 unless the fusion reads tokens
     present: Mapping[str, Tensor]  # [B] bool
     logits: Mapping[str, Tensor]  # [B, K] class scores from one modality alone; empty for a single input
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)  # [B, D] a modality as one; none: its tokens' mean
+    masks: Mapping[str, Tensor] = field(default_factory=dict)  # [B, S] bool, real tokens; none: all if present
 
     def vectors_BMD(self) -> Tensor:
-        """Return one vector per modality: the mean of its tokens."""
-        return torch.stack([tokens_BSD.mean(1) for tokens_BSD in self.tokens.values()], 1)
+        """Return one vector per modality, as its encoder sums it up."""
+        return torch.stack([self.vectors.get(name, x_BSD.mean(1)) for name, x_BSD in self.tokens.items()], 1)
+
+    def mask_BS(self, name: str) -> Tensor:
+        """Return which tokens of a modality are real."""
+        whole_BS = self.present[name][:, None].expand(self.tokens[name].shape[:2])
+        return self.masks.get(name, whole_BS)
+
+    def logits_BMK(self) -> Tensor:
+        """Return the class scores from each modality alone."""
+        return torch.stack(list(self.logits.values()), 1)
 
     def present_BM(self) -> Tensor:
         """Return which modality is there for which clip."""
         return torch.stack(list(self.present.values()), 1)
 
+    def equal_shares_BM(self) -> Tensor:
+        """Return 1 / (number present) for what is present, else 0."""
+        present_BM = self.present_BM().to(self._dtype)
+        return present_BM / present_BM.sum(1, keepdim=True).clamp(min=1)
+
+    def fill_B1(self) -> Tensor:
+        """Return M / (number present): times it, a sum over modalities keeps its size when one is missing."""
+        present_BM = self.present_BM().to(self._dtype)
+        return present_BM.shape[1] / present_BM.sum(1, keepdim=True).clamp(min=1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(iter(self.tokens.values())).dtype
+
+
+class NoOptions(Table):
+    """A fusion with nothing to choose."""
+
 
 class Fusion(nn.Module):
     """A fusion: built from a spec, it turns `Embedded` into `FusionOutput`.
 
-    A row of which nothing is present must still give finite numbers. `forward` must not branch on data (export).
+    What can be chosen about it is a config table, `Options`, read by `read_options`. A row of which nothing is present
+    must still give finite numbers. `forward` must not branch on data (export). Its docstring is what `mmpipe fusions`
+    tells: a formula that ends with a full stop, paragraphs that name authors and year, and one that begins "Use it".
     """
 
     reads_tokens: ClassVar[bool] = False  # True: S ordered tokens per sequence; False: one vector per modality
     decides: ClassVar[bool] = False  # True: fills `logits_BK`; False: a linear head on z decides
-    mixing: ClassVar[
-        tuple[str, ...]
-    ] = ()  # parameters that weigh modalities, 0 = all equal: fitted on validation clips
+    mixing: tuple[str, ...] = ()  # parameters that weigh modalities, 0 = all equal: fitted on validation clips
+    Options: ClassVar[type[Table]] = NoOptions
     z_dim: int
+
+    @classmethod
+    def read_options(cls, spec: ModelSpec) -> Any:
+        """Return the fusion's own options with their defaults; raise ConfigError for one that it does not take."""
+        try:
+            return cls.Options(**spec.options)
+        except ValidationError as error:
+            raise ConfigError(explain_validation(error, f"fusion_options.{spec.fusion}", cls.Options)) from error
 
     def forward(self, embedded: Embedded) -> FusionOutput:
         """Fuse a batch."""

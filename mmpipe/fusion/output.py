@@ -16,6 +16,8 @@ class FusionOutput:
     logits_BK: Tensor | None = (
         None  # softmax gives probabilities; None: the fusion leaves the decision to a linear head
     )
+    alone: Mapping[str, Tensor] = field(default_factory=dict)  # feature -> [B, W] that its own head reads; none: h_m
     per_modality: Mapping[str, Tensor] = field(default_factory=dict)  # feature -> class scores [B, K] from it alone
     weights: Mapping[str, Tensor] = field(default_factory=dict)  # feature -> share [B] that the fusion gave it
+    levels: Mapping[str, Tensor] = field(default_factory=dict)  # what lies between tokens and z, [B, .., D] by name
     aux: Mapping[str, Tensor] = field(default_factory=dict)  # extra losses by name, each a scalar, added as they are

@@ -35,9 +35,24 @@ def register_fusion(name: str) -> Callable[[_FusionClass], _FusionClass]:
 
 def make_fusion(spec: ModelSpec) -> Fusion:
     """Build the fusion that a spec names; raise ConfigError that lists the valid names."""
-    if spec.fusion not in _registered:
-        _load(spec.fusion)
-    return _registered[spec.fusion](spec)
+    kind = fusion_class(spec.fusion)
+    kind.read_options(spec)  # also where a fusion has nothing to choose, and would not look
+    return kind(spec)
+
+
+def check_fusion(spec: ModelSpec) -> None:
+    """Raise the ConfigError that `make_fusion` would, without taking memory or drawing random numbers."""
+    import torch
+
+    with torch.device("meta"):
+        make_fusion(spec)
+
+
+def fusion_class(name: str) -> type[Fusion]:
+    """Return the class behind a name; raise ConfigError that lists the valid ones."""
+    if name not in _registered:
+        _load(name)
+    return _registered[name]
 
 
 def fusion_names() -> tuple[str, ...]:

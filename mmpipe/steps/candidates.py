@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,31 @@ def list_contenders(model: ModelConfig, schemas: Sequence[FeatureSchema]) -> tup
     return singles + tuple(Contender(name=name, fusion=name, inputs=tuple(schemas)) for name in model.fusions)
 
 
+def options_of(model: ModelConfig, contender: Contender) -> dict[str, Any]:
+    """Return what the config says of a fusion; in tables by input, without the inputs that no labelled clip has."""
+    absent = set(model.inputs) - {_unversioned(schema.feature) for schema in contender.inputs}
+    return {
+        option: {name: one for name, one in value.items() if _unversioned(name) not in absent}
+        if isinstance(value, Mapping)
+        else value
+        for option, value in model.fusion_options.get(contender.fusion, {}).items()
+    }
+
+
+def _unversioned(feature: str) -> str:
+    return feature.partition("@")[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitFolder:
     """What one fit (contender, part, seed) left behind: its answers, written last, say that it is done."""
 
     path: Path
+
+    @property
+    def weights(self) -> Path:
+        """Return where the network of the fit lies, if it was kept."""
+        return self.path / "weights"
 
     def done(self) -> bool:
         """Say whether the fit is finished."""

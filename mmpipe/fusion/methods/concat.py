@@ -15,6 +15,8 @@ class Concat(Fusion):
     """z = dropout(GELU(W [h_1; ..; h_M] * M / (number present) + b)), with h_m = 0 where m is missing.
 
     Mid-level fusion as in Ngiam et al. 2011. The factor keeps the size of the sum when a modality is missing.
+
+    Use it where what two modalities say together is more than what each says.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -26,6 +28,4 @@ class Concat(Fusion):
 
     def forward(self, embedded: Embedded) -> FusionOutput:
         """Mix the embeddings of what is present."""
-        present_BM = embedded.present_BM()
-        factor_B1 = present_BM.shape[1] / present_BM.sum(1, keepdim=True).clamp(min=1)
-        return FusionOutput(z_BD=self.out(self.mix(embedded.vectors_BMD().flatten(1) * factor_B1)))
+        return FusionOutput(z_BD=self.out(self.mix(embedded.vectors_BMD().flatten(1) * embedded.fill_B1())))

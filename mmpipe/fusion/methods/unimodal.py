@@ -11,7 +11,12 @@ from mmpipe.fusion.spec import ModelSpec
 
 @register_fusion("unimodal")
 class Unimodal(Fusion):
-    """z = h. With a linear encoder the whole network is a linear classifier (of rank `width`)."""
+    """z = h.
+
+    With a linear encoder the whole network is a linear classifier (of rank `width`).
+
+    Use it with one input; beside fusions every input competes alone without being asked to.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
