@@ -26,6 +26,7 @@ WORDS_OF_HALF = (
     ("warm", "slow", "near", "morning", "soft", "steam"),
     ("cold", "quick", "far", "evening", "sharp", "metal"),
 )
+MOODS = ("calm", "brisk")  # what the telling words say
 FILLERS = ("something", "in", "the", "room", "by", "window", "again", "there", "it", "was", "and", "a")
 
 WIDTH_PX, HEIGHT_PX, FRAME_RATE, SECONDS, SAMPLE_RATE_HZ = 96, 72, 12, 2, 16_000
@@ -55,7 +56,13 @@ def make_corpus(folder: Path, num_clips: int = 96, seed: int = 7) -> Path:
         write_scene(media, scene)
     with open(temporary / "labels.jsonl", "w", encoding="utf-8") as file:
         for scene in scenes:
-            row = {"id": scene.name, "event": EVENTS[scene.event], "room": f"room-{scene.room:02d}"}
+            row = {
+                "id": scene.name,
+                "event": EVENTS[scene.event],
+                "rolls": "yes" if MOTION_OF_EVENT[scene.event] == 0 else "no",
+                "mood": MOODS[HALF_OF_EVENT[scene.event]],
+                "room": f"room-{scene.room:02d}",
+            }
             file.write(json.dumps(row) + "\n")
     write_broken_files(media, scenes[0].name)
     temporary.rename(folder)

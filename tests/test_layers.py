@@ -19,6 +19,7 @@ JOINERS = {"steps", "cli", "__init__", "__main__"}
 DOORS = {
     ("features", "fusion"): "a release is an extractor: what its network embeds is computed as what it is",
     ("features", "weights"): "an encoder is what its weights are: their digest is its fingerprint",
+    ("fusion", "weights"): "a network that begins from weights finds and reads them as an encoder does",
     ("batches", "store"): "a batch is read from the mapped shards: a copy in between would cost the speed",
     ("train", "fusion"): "a network is trained as what it is: its modules, losses and export have no plain form",
 }

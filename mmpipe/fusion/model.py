@@ -9,9 +9,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from mmpipe.fusion.backbones.bert import Bert, check_ids
+from mmpipe.fusion.backbones.registry import load_backbone
 from mmpipe.fusion.base import Embedded, Fusion
 from mmpipe.fusion.byfeature import ByFeature
-from mmpipe.fusion.encoders import Encoder
+from mmpipe.fusion.encoders.base import Encoded
+from mmpipe.fusion.encoders.registry import AfterBackbone, make_encoder, reads_steps
+from mmpipe.fusion.heads import make_head
 from mmpipe.fusion.output import FusionOutput
 from mmpipe.fusion.preprocess import Prepared, Preprocess
 from mmpipe.fusion.registry import make_fusion
@@ -30,12 +34,25 @@ class FusionModel(nn.Module):
         self.encoders = ByFeature()
         self.unimodal_heads = ByFeature()
         for entry in spec.inputs:
-            preprocess = Preprocess(entry, spec.encoder, per_segment=self.fusion.reads_tokens)
+            encoder = spec.encoder_of(entry.feature)
+            preprocess = Preprocess(entry, encoder, per_segment=self.fusion.reads_tokens or reads_steps(encoder))
             self.preprocess[entry.feature] = preprocess
-            self.encoders[entry.feature] = Encoder(preprocess.dim, spec.encoder, spec.dropout)
+            self.encoders[entry.feature] = make_encoder(preprocess.dim, encoder, spec.dropout, entry.feature)
             if len(spec.inputs) > 1:
-                self.unimodal_heads[entry.feature] = nn.Linear(width, num_classes)
-        self.head = None if self.fusion.decides else nn.Linear(self.fusion.z_dim, num_classes)
+                self.unimodal_heads[entry.feature] = make_head(spec.head, width, num_classes)
+        self.head = None if self.fusion.decides else make_head(spec.head, self.fusion.z_dim, num_classes)
+
+    def load_backbones(self) -> None:
+        """Give every backbone the weights that its config says it begins from; those of a new one are random."""
+        for name, encoder in self.encoders.items():
+            if isinstance(encoder, AfterBackbone) and (config := self.spec.encoder_of(name).backbone):
+                load_backbone(encoder.backbone, config, f"encoders.{name}.backbone")
+
+    def check_stored(self, features: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Raise ConfigError where stored ids are not those that a network has embeddings for."""
+        for name, encoder in self.encoders.items():
+            if isinstance(encoder, AfterBackbone) and isinstance(encoder.backbone, Bert) and name in features:
+                check_ids(*features[name], encoder.backbone.num_ids, name)
 
     def forward(self, features: Mapping[str, tuple[Tensor, Tensor]]) -> FusionOutput:
         """Run on (x [B, T, D], mask [B, T]) by feature; features that are not in the spec are ignored."""
@@ -62,21 +79,26 @@ class FusionModel(nn.Module):
         embedded = self._embed(prepared)
         out: FusionOutput = self.fusion(embedded)
         logits_BK = out.logits_BK if self.head is None else self.head(out.z_BD)
-        return replace(out, logits_BK=logits_BK, per_modality=embedded.logits)
+        alone = {name: self.unimodal_heads[name](x_BW) for name, x_BW in out.alone.items()}
+        return replace(out, logits_BK=logits_BK, per_modality=alone or embedded.logits)
 
     def embed(self, feature: str, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Return a feature's embedding [B, W] before it is fused: the mean of its tokens, zeros where it is missing."""
-        prepared = self.preprocessors[feature](x_BTD, mask_BT)
-        tokens_BSW = self.encoders[feature](prepared.x_BSK)
-        return torch.where(prepared.present_B[:, None], tokens_BSW.mean(1), 0.0)
+        """Return a feature's embedding [B, W] before it is fused, zeros where it is missing."""
+        prepared: Prepared = self.preprocessors[feature](x_BTD, mask_BT)
+        encoded: Encoded = self.encoders[feature](prepared.x_BSK, prepared.real_BS)
+        return torch.where(prepared.present_B[:, None], encoded.vector_BD, 0.0)
 
     def _embed(self, prepared: Mapping[str, Prepared]) -> Embedded:
-        tokens = {}
+        tokens, vectors, masks = {}, {}, {}
         for name, encoder in self.encoders.items():
             part = prepared[name]
-            tokens[name] = torch.where(part.present_B[:, None, None], encoder(part.x_BSK), 0.0)
-        logits = {name: head(tokens[name].mean(1)) for name, head in self.unimodal_heads.items()}
-        return Embedded(tokens=tokens, present={name: prepared[name].present_B for name in tokens}, logits=logits)
+            masks[name] = part.real_BS
+            encoded: Encoded = encoder(part.x_BSK, masks[name])
+            tokens[name] = torch.where(masks[name][:, :, None], encoded.tokens_BSD, 0.0)
+            vectors[name] = torch.where(part.present_B[:, None], encoded.vector_BD, 0.0)
+        logits = {name: head(vectors[name]) for name, head in self.unimodal_heads.items()}
+        present = {name: prepared[name].present_B for name in tokens}
+        return Embedded(tokens=tokens, present=present, logits=logits, vectors=vectors, masks=masks)
 
     def _missing(self, name: str, batch: int) -> Prepared:
         preprocess = self.preprocessors[name]

@@ -27,19 +27,29 @@ EXACT_SIDE = 1024  # an exact eigendecomposition takes 0.3 s at this size; past 
 class Prepared:
     """A preprocessed feature; zero where it is missing."""
 
-    x_BSK: Tensor  # float32; S = 1 unless the fusion reads tokens
+    x_BSK: Tensor  # float32; S = 1 unless fusion or encoder read tokens
     present_B: Tensor  # bool
+    mask_BS: Tensor | None = None  # bool, the real tokens, which come first; None: all are
+
+    @property
+    def real_BS(self) -> Tensor:
+        """Return which tokens are real and present."""
+        here_BS = self.present_B[:, None].expand(self.x_BSK.shape[:2])
+        return here_BS if self.mask_BS is None else here_BS & self.mask_BS
 
     def take(self, rows_R: Tensor) -> Prepared:
         """Return these rows."""
-        return Prepared(x_BSK=self.x_BSK[rows_R], present_B=self.present_B[rows_R])
+        mask_RS = None if self.mask_BS is None else self.mask_BS[rows_R]
+        return Prepared(x_BSK=self.x_BSK[rows_R], present_B=self.present_B[rows_R], mask_BS=mask_RS)
 
 
 class Preprocess(nn.Module):
     """One feature's preprocessing. Unfitted it only pools and truncates.
 
     With `per_segment`, every segment becomes a token [S, K] under one shared fit; else the segments, side by side,
-    become one vector [1, K]. `components=0` keeps every dimension, standardised, unrotated.
+    become one vector [1, K]. With `config.steps`, a sequence's own steps are the tokens, and only a longer one is
+    averaged. `components=0` keeps every dimension, standardised, unrotated. Before a backbone everything stays as it is
+    stored: of a longer sequence of pictures some are picked evenly, of tokens the first are kept.
     """
 
     mean_F: Tensor
@@ -48,28 +58,42 @@ class Preprocess(nn.Module):
 
     def __init__(self, entry: InputSpec, config: EncoderConfig, *, per_segment: bool) -> None:
         super().__init__()
-        self.segments = config.segments if entry.kind is FeatureKind.SEQUENCE else 1
-        self.per_segment = per_segment
-        size = entry.dim if per_segment else entry.dim * self.segments
-        kept = min(config.components, MAX_TOKEN_COMPONENTS) if per_segment else config.components
-        self.dim = min(kept, size) if config.components else size
-        self.num_tokens = self.segments if per_segment else 1
-        self.register_buffer("mean_F", torch.zeros(size))
-        self.register_buffer("scale_F", torch.ones(size))
-        self.register_buffer("components_KF", torch.eye(self.dim, size) if config.components else None)
+        self.backbone = config.backbone
+        self.steps = config.num_steps if config.backbone or config.steps else 0
+        if entry.kind is not FeatureKind.SEQUENCE:
+            self.steps = min(self.steps, 1)
+        self.segments = config.num_steps if entry.kind is FeatureKind.SEQUENCE else 1
+        self.per_segment = per_segment or bool(self.steps)
+        size = entry.dim if self.per_segment else entry.dim * self.segments
+        components = 0 if config.backbone else config.components
+        kept = min(components, MAX_TOKEN_COMPONENTS) if self.per_segment else components
+        self.dim = min(kept, size) if components else size
+        self.num_tokens = self.segments if self.per_segment else 1
+        fitted = 0 if config.backbone else size
+        self.register_buffer("mean_F", torch.zeros(fitted))
+        self.register_buffer("scale_F", torch.ones(fitted))
+        self.register_buffer("components_KF", torch.eye(self.dim, size) if components else None)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Prepared:
         """Preprocess a padded batch."""
-        rows_BSF, present_B = self.pool(x_BTD, mask_BT)
+        if self.backbone:
+            x_BSK, mask_BS = choose_steps(x_BTD, mask_BT, self.steps, evenly=self.backbone.reads_pictures)
+            return Prepared(x_BSK=x_BSK, present_B=mask_BT.any(1), mask_BS=mask_BS)
+        rows_BSF, mask_BS = self.pool(x_BTD, mask_BT)
         out_BSK = self.standardise(rows_BSF)
         if self.components_KF is not None:
             out_BSK = out_BSK @ self.components_KF.double().T
-        return Prepared(x_BSK=torch.where(present_B[:, None, None], out_BSK, 0.0).float(), present_B=present_B)
+        x_BSK = torch.where(mask_BS[:, :, None], out_BSK, 0.0).float()
+        return Prepared(x_BSK=x_BSK, present_B=mask_BT.any(1), mask_BS=mask_BS)
 
     def pool(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Return float64 rows [B, num_tokens, F] before standardising, and which clips have the feature."""
+        """Return float64 rows [B, num_tokens, F] before standardising, and which of them are real."""
+        if self.steps:
+            pooled_BSD, mask_BS = pool_steps(x_BTD, mask_BT, self.steps)
+            return pooled_BSD.double(), mask_BS
         pooled_BSD = pool_segments(x_BTD, mask_BT, self.segments).double()
-        return pooled_BSD if self.per_segment else pooled_BSD.flatten(1)[:, None], mask_BT.any(1)
+        rows_BSF = pooled_BSD if self.per_segment else pooled_BSD.flatten(1)[:, None]
+        return rows_BSF, mask_BT.any(1, keepdim=True).expand(-1, self.num_tokens)
 
     def standardise(self, rows_XF: Tensor) -> Tensor:
         """Return float64 rows in training-set deviations."""
@@ -83,9 +107,43 @@ def pool_segments(x_BTD: Tensor, mask_BT: Tensor, segments: int) -> Tensor:
     are repeated in order, so every segment is real. n = S is the identity.
     """
     num_real_B1 = mask_BT.sum(1, keepdim=True)
-    steps_S = torch.arange(segments, device=x_BTD.device)
-    low_BS = steps_S * num_real_B1 // segments
-    high_BS = torch.maximum((steps_S + 1) * num_real_B1 // segments, low_BS + 1)
+    return _run_means(x_BTD, mask_BT, segments, num_real_B1, torch.full_like(num_real_B1, segments))
+
+
+def pool_steps(x_BTD: Tensor, mask_BT: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Return the real frames in order, float32 [B, S, D], and which places hold one, bool [B, S]; S = `steps`.
+
+    A clip of n > S frames is averaged over S ordered runs, as in `pool_segments`; a shorter one stays as it is.
+    """
+    num_real_B1 = mask_BT.sum(1, keepdim=True)
+    num_runs_B1 = num_real_B1.clamp(max=steps)
+    pooled_BSD = _run_means(x_BTD, mask_BT, steps, num_real_B1, num_runs_B1.clamp(min=1))
+    return pooled_BSD, torch.arange(steps, device=x_BTD.device) < num_runs_B1
+
+
+def choose_steps(x_BTD: Tensor, mask_BT: Tensor, steps: int, *, evenly: bool) -> tuple[Tensor, Tensor]:
+    """Return some real frames as they are, float32 [B, S, D], and which places hold one, bool [B, S]; S = `steps`.
+
+    Of n > S frames the middles of S equal stretches, or the first S; a shorter clip is kept whole.
+    """
+    num_real_B1 = mask_BT.sum(1, keepdim=True)
+    num_kept_B1 = num_real_B1.clamp(max=steps)
+    places_S = torch.arange(steps, device=x_BTD.device)
+    middles_BS = (2 * places_S + 1) * num_real_B1 // (2 * num_kept_B1.clamp(min=1))
+    wanted_BS = middles_BS if evenly else places_S.expand(len(x_BTD), -1)
+    mask_BS = places_S < num_kept_B1
+    # Real frames come first or not: the n-th real one lies where the count of real ones first passes n.
+    order_BT = torch.argsort((~mask_BT).to(torch.uint8), dim=1, stable=True)
+    frames_BS = order_BT.gather(1, torch.where(mask_BS, wanted_BS, 0))
+    rows_BSD = x_BTD.gather(1, frames_BS[:, :, None].expand(-1, -1, x_BTD.shape[2]))
+    return torch.where(mask_BS[:, :, None], rows_BSD, 0.0).float(), mask_BS
+
+
+def _run_means(x_BTD: Tensor, mask_BT: Tensor, places: int, num_real_B1: Tensor, num_runs_B1: Tensor) -> Tensor:
+    """Return the means of each clip's runs: run s of r takes floor(s n / r) to floor((s + 1) n / r), at least one."""
+    places_S = torch.arange(places, device=x_BTD.device)
+    low_BS = places_S * num_real_B1 // num_runs_B1
+    high_BS = torch.maximum((places_S + 1) * num_real_B1 // num_runs_B1, low_BS + 1)
     rank_B1T = (mask_BT.cumsum(1) - 1)[:, None]
     inside_BST = mask_BT[:, None] & (rank_B1T >= low_BS[:, :, None]) & (rank_B1T < high_BS[:, :, None])
     real_BTD = torch.where(mask_BT[:, :, None], x_BTD, 0.0).double()
@@ -98,7 +156,7 @@ class PreprocessFit:
     def __init__(self, preprocess: Preprocess, num_clips: int) -> None:
         self._preprocess = preprocess
         size = preprocess.mean_F.numel()
-        limit = max(1, min(FIT_ROWS, FIT_BYTES // (4 * size)) // preprocess.num_tokens)
+        limit = max(1, min(FIT_ROWS, FIT_BYTES // (4 * max(size, 1))) // preprocess.num_tokens)
         self._stride = -(-num_clips // limit)
         self._num_clips_seen = 0
         self._num_rows = 0
@@ -108,15 +166,19 @@ class PreprocessFit:
 
     def add(self, x_BTD: Tensor, mask_BT: Tensor) -> None:
         """Take a batch of training clips into account; clips without the feature do not count."""
-        rows_BSF, present_B = self._preprocess.pool(x_BTD, mask_BT)
-        ordinal_B = torch.arange(len(present_B)) + self._num_clips_seen
-        self._num_clips_seen += len(present_B)
+        if self._preprocess.backbone:
+            return  # it reads what is stored, as it is
+        rows_BSF, mask_BS = self._preprocess.pool(x_BTD, mask_BT)
+        ordinal_B = torch.arange(len(mask_BS)) + self._num_clips_seen
+        self._num_clips_seen += len(mask_BS)
         if self._preprocess.components_KF is not None:
-            self._kept.append(rows_BSF[present_B & (ordinal_B % self._stride == 0)].flatten(0, 1).float())
-        self._merge(rows_BSF[present_B].flatten(0, 1))
+            self._kept.append(rows_BSF[mask_BS & (ordinal_B % self._stride == 0)[:, None]].float())
+        self._merge(rows_BSF[mask_BS])
 
     def finish(self) -> None:
         """Write the fitted numbers into the buffers; a feature that no training clip has is switched off (zeros)."""
+        if self._preprocess.backbone:
+            return
         deviation_F = (self._squares_F / max(self._num_rows, 1)).sqrt()
         tiny_F = 1e-6 * self._mean_F.abs().clamp(min=1e-6)  # constant but for rounding: nothing was learned about it
         scale_F = torch.where(deviation_F > tiny_F, 1 / deviation_F.clamp(min=1e-300), 0.0)

@@ -57,6 +57,8 @@ def test_an_input_needs_a_name_without_colons_and_a_size():
         lambda table: table["encoder"].update(width=0),
         lambda table: table["inputs"][0].update(kind="cube"),
         lambda table: table["inputs"][0].pop("dim"),
+        lambda table: table.update(options=3),
+        lambda table: table.update(options={"rank": {1, 2}}),
     ],
 )
 def test_damaged_json_is_refused(damage):
@@ -64,3 +66,17 @@ def test_damaged_json_is_refused(damage):
     damage(table)
     with pytest.raises(ConfigError):
         ModelSpec.from_json(table)
+
+
+def test_an_unknown_key_is_told_with_those_of_its_own_table():
+    table = ModelSpec(fusion="concat", inputs=(AUDIO, IMAGE), classes=("no", "yes")).to_json()
+    table["encoder"]["surprise"] = 1
+    with pytest.raises(ConfigError, match=r"surprise = 1: unknown key; allowed here: .*components, .*width") as error:
+        ModelSpec.from_json(table)
+    assert "corpora" not in str(error.value)
+
+
+def test_options_come_back_as_they_went():
+    options = {"weights": {"b": 2, "a": 1}, "rank": 3, "cell": "gru", "shares": (0.5, 0.5)}
+    spec = ModelSpec(fusion="concat", inputs=(AUDIO, IMAGE), classes=("no", "yes"), options=options)
+    assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

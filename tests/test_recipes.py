@@ -1,0 +1,55 @@
+"""Every recipe of `examples/recipes`, trained on a small corpus from files to a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from examples.demo_corpus import make_corpus
+from mmpipe.config import Config, load_config
+from mmpipe.steps.extract import extract_plan
+from mmpipe.steps.ingest import ingest_corpus
+from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.train import train_model
+from mmpipe.steps.trained import read_checkpoint
+from mmpipe.steps.workers import shared_engine
+
+RECIPES = sorted((Path(__file__).resolve().parent.parent / "examples" / "recipes").glob("*.toml"))
+DAY = date(2026, 1, 5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipes")
+    make_corpus(folder / "corpus", num_clips=24)
+    return folder
+
+
+def quick(config: Config, name: str) -> Config:
+    """Train one epoch on two parts, as the recipe says in all else."""
+    model = config.models[name]
+    short = model.model_copy(update={"folds": 2, "train": model.train.model_copy(update={"epochs": 1})})
+    return config.model_copy(update={"models": {name: short}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_trains_from_files_to_a_checkpoint(recipe: Path, folder: Path) -> None:
+    shutil.copy(recipe, folder / recipe.name)
+    config = quick(load_config(folder / recipe.name), recipe.stem)
+    with shared_engine(config):
+        ingest_corpus(config, "demo", DAY.isoformat())
+        extract_plan(config, plan_corpus(config, "demo"))
+    report = train_model(config, recipe.stem)
+    assert report.num_clips == 24 and report.num_fits > 0
+    contenders = {score.name for score in report.scores}
+    model = config.models[recipe.stem]
+    assert contenders == {f"{name}@1" for name in model.inputs} | (
+        set(model.fusions) if len(model.inputs) > 1 else set()
+    )
+    kept = read_checkpoint(config.store / "checkpoints" / report.checkpoint)
+    assert kept["model"]["encoders"].keys() == model.encoders.keys()
+    assert train_model(config, recipe.stem).num_fits == 0
