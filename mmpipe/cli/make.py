@@ -121,7 +121,9 @@ def run(
 
 
 def _refuse_where_the_gate_did(night: NightReport) -> None:
-    if any(entry.released.status == "refused" and entry.released.is_new for entry in night.models):
+    from mmpipe.registry.aliases import WITHHELD
+
+    if any(entry.released.status in WITHHELD and entry.released.is_new for entry in night.models):
         raise GateRefused("the gate refused a fused model; its version is kept with its report")
 
 
@@ -217,6 +219,7 @@ def train(
     """Train every contender of a model on a frozen snapshot."""
     from mmpipe.steps.train import is_trained, train_model
     from mmpipe.steps.training_set import pin_snapshot
+    from mmpipe.train.ranks import speaks
 
     settings = load_config(config)
     name, _ = settings.model(model)
@@ -226,6 +229,8 @@ def train(
         return
     with Bars() as bars:
         made = train_model(settings, name, bars)
+    if not speaks():
+        return  # rank 0 of those that torchrun started says it
     print_rows(made.table(), False, f"contenders of {name}")
     pinned = f" --snapshot {snapshot}" if snapshot else ""
     print_text(f"checkpoint: {made.checkpoint}. Next: mmpipe evaluate{pinned}, mmpipe publish{pinned}")
@@ -235,7 +240,9 @@ def evaluate(
     config: ConfigPath = DEFAULT_CONFIG, model: Model = None, snapshot: SnapshotRef = None, as_json: AsJson = False
 ) -> None:
     """Measure the last training, and say what the gate would (exit 4: refused)."""
+    from mmpipe.steps.describe_examined import weak_sentence
     from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
+    from mmpipe.steps.examine import examine
     from mmpipe.steps.train import newest_checkpoint
     from mmpipe.steps.training_set import pin_snapshot
 
@@ -243,13 +250,24 @@ def evaluate(
     name, _ = settings.model(model)
     settings = pin_snapshot(settings, name, snapshot)
     found = evaluate_checkpoint(settings, name, newest_checkpoint(settings, name))
+    examined = examine(settings, found)
     if as_json:
-        print_json({"verdict": found.verdict.as_json(), "metrics": {k: asdict(m) for k, m in found.metrics.items()}})
+        print_json(
+            {
+                "verdict": found.verdict.as_json(),
+                "metrics": {k: asdict(m) for k, m in found.metrics.items()},
+                "ablation": examined.ablation.as_json() if examined.ablation else None,
+                "robustness": examined.robustness.as_json(),
+                "figures": examined.figures.as_json(),
+            }
+        )
     else:
         print_rows(found.table(), False, f"contenders of {name}")
         checks = found.verdict.checks
         rows = [{"check": c.name, "holds": c.passed, "value": c.value, "limit": c.limit} for c in checks]
         print_rows(rows, False, "gate")
+        print_rows(examined.table(), False, f"what each modality brings to {found.verdict.judged}")
+        print_text(weak_sentence(examined))
         print_text(found.verdict.sentence)
     if is_refused(found):
         raise GateRefused(f"{found.verdict.judged} would be refused; offered: {found.verdict.offered}")
@@ -263,6 +281,7 @@ def publish(
     dry_run: DryRun = False,
 ) -> None:
     """Publish the last training with its verdict (exit 4: refused, and kept as such)."""
+    from mmpipe.registry.aliases import WITHHELD
     from mmpipe.steps.release import last_release, release_model
     from mmpipe.steps.train import newest_checkpoint
     from mmpipe.steps.training_set import pin_snapshot
@@ -280,7 +299,7 @@ def publish(
         print_json(asdict(made))
     else:
         print_text(made.summary().replace("**", "").replace("`", ""))
-    if made.status == "refused":
+    if made.status in WITHHELD:
         raise GateRefused(f"{name}@{made.version} was refused; it is kept with its report")
 
 
@@ -310,7 +329,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Ask a published model about raw files."""
-    from mmpipe.registry.aliases import REFUSED
+    from mmpipe.registry.aliases import WITHHELD
     from mmpipe.steps.predict import predict_files
 
     settings = load_config(config)
@@ -321,7 +340,7 @@ def predict(
         print_json(asdict(made))
     else:
         print_rows(made.table(), False, f"{made.model}@{made.version}")
-    if made.status == REFUSED:
+    if made.status in WITHHELD:
         typer.echo(plain(f"{made.model}@{made.version} was refused by the gate: it is kept for its report"), err=True)
     if made.tainted:
         typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)

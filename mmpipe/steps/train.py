@@ -1,47 +1,31 @@
 """Train every contender of a model on a frozen snapshot: once per part and seed, then once more for the release.
 
-What is finished is never trained again: a killed run goes on with the fit it was in, at its last epoch.
+What is finished is never trained again: a killed run goes on with the fit it was in, at its last checkpoint.
+Started by torchrun, all processes train every fit together, and rank 0 alone writes.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mmpipe.config import Config, CorpusConfig, ModelConfig
+from mmpipe.config import Config, CorpusConfig, Judged, ModelConfig, TrainDevice
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.leaks import ClipRow, label_in_text
-from mmpipe.evaluate.predictions import Predictions
-from mmpipe.io import canonical_json, make_directory, replace_bytes, sync_directory
-from mmpipe.steps.candidates import Contender, fit_folder, join_parts, list_contenders, validation_scores
 from mmpipe.steps.progress import SILENT, Progress
-from mmpipe.steps.seal import seal_folder
-from mmpipe.steps.training_set import Part, TrainingSet, open_training_set, plan_parts, plan_release_part
+from mmpipe.steps.trained import DONE_NAME, ContenderScore, read_checkpoint, read_scores, unreleased
+from mmpipe.steps.training_fits import TrainingFits
+from mmpipe.steps.training_set import TrainingSet, open_training_set
 from mmpipe.store.layout import open_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.snapshot import save_snapshot
+from mmpipe.train.ranks import join_ranks
 from mmpipe.types import digest_of
 from mmpipe.words import counted
 
 TRAINING_VERSION = 1  # part of every recipe: raise it when training gives other numbers for the same input
-DONE_NAME = "checkpoint.json"
-CONTROL = "control"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContenderScore:
-    """How a contender did: the mean over parts on validation, all clips together on the test."""
-
-    name: str
-    fused: bool
-    validation_accuracy: float
-    test_accuracy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +71,14 @@ def train_model(config: Config, model: str, progress: Progress = SILENT) -> Trai
     refuse_told_labels(name, data)
     recipe = recipe_digest(settings, source, data)
     folder = layout.checkpoints / checkpoint_name(name, recipe)
-    with Lease.acquire(layout, f"train-{folder.name}"):
-        training = _Training(settings, source, data, folder, progress)
-        is_done = (folder / DONE_NAME).exists()
-        if not is_done or data.snapshot.digest == read_checkpoint(folder)["snapshot"]:
+    with (
+        join_ranks("nccl" if settings.train.device is TrainDevice.CUDA else "gloo") as ranks,
+        Lease.acquire(layout, f"train-{folder.name}") if ranks.writes else nullcontext(),
+    ):
+        judges_all = config.gate.judge is Judged.ALL
+        training = TrainingFits(settings, source, data, folder, progress if ranks.writes else SILENT, judges_all, ranks)
+        is_done = ranks.told((folder / DONE_NAME).exists() and not (judges_all and unreleased(folder)))
+        if ranks.writes and (not is_done or data.snapshot.digest == read_checkpoint(folder)["snapshot"]):
             save_snapshot(layout, data.snapshot)
         num_fits = 0 if is_done else training.run(recipe)
     return TrainReport(
@@ -121,7 +109,7 @@ def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -
         "recipe",
         TRAINING_VERSION,
         data.snapshot.core.digest,
-        model.model_dump_json(exclude={"snapshot"}),  # what it stands for counts, not how it is called
+        model.model_dump_json(exclude={**model.left_out(), "snapshot": True}),  # what that stands for counts
         source.split.model_dump_json(),
         *data.fingerprints,
         *(("forgotten", *data.forgotten) if data.forgotten else ()),  # other data than the snapshot had
@@ -152,173 +140,3 @@ def newest_checkpoint(config: Config, model: str) -> str:
     if not is_trained(config, model):
         raise ConfigError(f"{model} was not trained on what the store holds now. Run: mmpipe train --model {model}")
     return name
-
-
-def read_scores(folder: Path) -> tuple[ContenderScore, ...]:
-    """Return the scores of a finished training."""
-    return tuple(ContenderScore(**score) for score in read_checkpoint(folder)["scores"])
-
-
-def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return what a finished training wrote last."""
-    try:
-        table: dict[str, Any] = json.loads((folder / DONE_NAME).read_bytes())
-    except FileNotFoundError as error:
-        raise ConfigError(f"no finished training at {folder}. Run: mmpipe train") from error
-    return table
-
-
-class _Training:
-    """One recipe's fits."""
-
-    def __init__(
-        self, model: ModelConfig, source: CorpusConfig, data: TrainingSet, folder: Path, progress: Progress
-    ) -> None:
-        self.model, self.source, self.data, self.folder, self.progress = model, source, data, folder, progress
-        self.parts = plan_parts(model, source.split, data)
-        self.seed = model.train.seeds[0]
-
-    def run(self, recipe: str) -> int:
-        """Make every fit that is missing, choose by validation, fit for the release; return how many were made."""
-        make_directory(self.folder)
-        schemas = self.data.present_schemas()
-        contenders = list_contenders(self.model, schemas)
-        self.pooled = self._pool()
-        fits = [(c, part, seed) for part in self.parts for c in contenders for seed in self.model.train.seeds]
-        self.progress.start("train", len(fits) + 3)
-        made = sum(self._fit(*fit) for fit in fits)
-        scores = [self._score(contender) for contender in contenders]
-        best = [_best(scores, fused) for fused in (False, True) if any(score.fused is fused for score in scores)]
-        by_name = {contender.name: contender for contender in contenders}
-        for score in best:
-            self._fit_release(by_name[score.name])
-            self.progress.advance("train", note=f"release {score.name}")
-        made += self._fit_control(by_name[best[-1].name]) + len(best)
-        table = {
-            "recipe": recipe,
-            "snapshot": self.data.snapshot.digest,
-            "corpus": self.model.corpus,
-            "model": self.model.model_dump(mode="json"),
-            "classes": list(self.data.classes),
-            "inputs": [schema.feature for schema in schemas],
-            "absent_inputs": [schema.feature for schema in self.data.schemas if schema not in schemas],
-            "single": best[0].name,
-            "fused": best[1].name if len(best) > 1 else "",
-            "parts": len(self.parts),
-            "scores": [
-                {
-                    "name": score.name,
-                    "fused": score.fused,
-                    "validation_accuracy": score.validation_accuracy,
-                    "test_accuracy": score.test_accuracy,
-                }
-                for score in scores
-            ],
-        }
-        data = canonical_json(table)
-        seal_folder(self.folder, anew=True, coming={DONE_NAME: data})
-        replace_bytes(self.folder / DONE_NAME, data)
-        return made
-
-    def _pool(self) -> Any:
-        """Read the frames once for all fits, where their segment means fit into memory."""
-        from mmpipe.train.data import pool_source
-
-        inputs = self._spec(list_contenders(self.model, self.data.present_schemas())[-1]).inputs
-        return pool_source(self.data.reader, inputs, self.model.encoder.segments, self.data.reader_rows_N)
-
-    def _spec(self, contender: Contender) -> Any:
-        from mmpipe.fusion.spec import InputSpec, ModelSpec
-
-        return ModelSpec(
-            fusion=contender.fusion,
-            inputs=tuple(InputSpec(feature=s.feature, kind=s.kind, dim=s.dim) for s in contender.inputs),
-            classes=self.data.classes,
-            encoder=self.model.encoder,
-            dropout=self.model.train.dropout,
-            modality_dropout=self.model.train.modality_dropout,
-        )
-
-    def _train(self, contender: Contender, part: Part, seed: int, where: Path, labels_N: np.ndarray) -> Any:
-        from mmpipe.train.loop import train_network
-
-        # The reader knows clips by its own rows; labels are spread out to match.
-        labels_R = np.full(len(self.data.reader), -1, dtype=np.int64)
-        labels_R[self.data.reader_rows_N] = labels_N
-        return train_network(
-            self._spec(contender),
-            self.pooled,
-            labels_R,
-            self.data.reader_rows_N[part.train_rows],
-            self.data.reader_rows_N[part.val_rows],
-            self.model.train,
-            seed,
-            checkpoint_dir=where,
-        )
-
-    def _predict(self, model: Any, rows: np.ndarray, hidden: tuple[str, ...] = ()) -> Predictions:
-        from mmpipe.train.weights import infer
-
-        answers = infer(model, self.pooled, self.data.reader_rows_N[rows], hidden=hidden)
-        return self.data.predictions(rows, answers.probabilities_NK)
-
-    def _fit(self, contender: Contender, part: Part, seed: int) -> bool:
-        """Make one fit unless it is there; say whether it was made."""
-        folder = fit_folder(self.folder, contender.name, part.number, seed)
-        note = f"{contender.name}, part {part.number}"
-        made = not folder.done()
-        if made:
-            trained = self._train(contender, part, seed, folder.path / "epochs", self.data.labels_N)
-            features = [schema.feature for schema in contender.inputs] if contender.fused else []
-            folder.write(
-                self._predict(trained.model, part.val_rows),
-                self._predict(trained.model, part.test_rows),
-                {feature: self._predict(trained.model, part.test_rows, (feature,)) for feature in features},
-            )
-        self.progress.advance("train", note=note)
-        return made
-
-    def _score(self, contender: Contender) -> ContenderScore:
-        folders = [fit_folder(self.folder, contender.name, part.number, self.seed) for part in self.parts]
-        return ContenderScore(
-            name=contender.name,
-            fused=contender.fused,
-            validation_accuracy=float(np.mean(validation_scores(folders))),
-            test_accuracy=float(np.mean(join_parts(folders, "test").correct_N)),
-        )
-
-    def _fit_release(self, contender: Contender) -> None:
-        """Fit the weights that would be released; after folds they learn from all parts but a validation share."""
-        from mmpipe.train.weights import save_model
-
-        target = self.folder / "release" / contender.name
-        if target.exists():
-            return
-        part = plan_release_part(self.model, self.source.split, self.data)
-        staged = self.folder / "release-epochs" / contender.name
-        weights = staged / "weights"
-        trained = self._train(contender, part, self.seed, staged, self.data.labels_N)
-        shutil.rmtree(weights, ignore_errors=True)  # of a killed run
-        save_model(trained.model, weights)
-        make_directory(target.parent)
-        weights.rename(target)  # there whole, or not at all
-        sync_directory(target.parent)
-
-    def _fit_control(self, contender: Contender) -> bool:
-        """Fit on shuffled labels: what it scores, the evaluation gives away for nothing."""
-        part = self.parts[0]
-        folder = fit_folder(self.folder, CONTROL, part.number, self.seed)
-        made = not folder.done()
-        if made:
-            labels_N = self.data.labels_N.copy()
-            learnt = np.concatenate([part.train_rows, part.val_rows])
-            labels_N[learnt] = np.random.default_rng(self.seed).permutation(labels_N[learnt])
-            trained = self._train(contender, part, self.seed, folder.path / "epochs", labels_N)
-            folder.write(self._predict(trained.model, part.val_rows), self._predict(trained.model, part.test_rows), {})
-        self.progress.advance("train", note="control on shuffled labels")
-        return made
-
-
-def _best(scores: list[ContenderScore], fused: bool) -> ContenderScore:
-    """Return the best of a kind by validation; of equals the first."""
-    return max((score for score in scores if score.fused is fused), key=lambda score: score.validation_accuracy)

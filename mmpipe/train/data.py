@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mmpipe.errors import StoreError
 from mmpipe.fusion.model import FusionModel
-from mmpipe.fusion.preprocess import Prepared, PreprocessFit, pool_segments
-from mmpipe.fusion.spec import InputSpec
+from mmpipe.fusion.preprocess import Prepared, PreprocessFit, choose_steps, pool_segments, pool_steps
+from mmpipe.fusion.spec import InputSpec, ModelSpec
 from mmpipe.train.deterministic import on_threads
 from mmpipe.types import Batch, FeatureKind, ModalityBatch
 
@@ -96,6 +96,7 @@ def fit_preprocess(model: FusionModel, source: ClipSource, train_rows: np.ndarra
     fits = {name: PreprocessFit(part, len(train_rows)) for name, part in model.preprocessors.items()}
     for batch in chunks(source, train_rows):
         features = tensors_of(batch, model.spec.features)
+        model.check_stored(features)
         for name, fit in fits.items():
             if name in features:
                 fit.add(*features[name])
@@ -104,20 +105,21 @@ def fit_preprocess(model: FusionModel, source: ClipSource, train_rows: np.ndarra
 
 
 class PooledSource:
-    """A source whose sequences were averaged into segments once; pooling them again changes nothing.
+    """A source whose sequences were averaged into segments, or steps, once; pooling them again changes nothing.
 
     Many fits over the same clips (folds, candidates, seeds) share it and never read frames again.
     """
 
-    def __init__(self, source: ClipSource, inputs: Sequence[InputSpec], segments: int, rows: np.ndarray) -> None:
+    def __init__(self, source: ClipSource, spec: ModelSpec, rows: np.ndarray) -> None:
         self._rows = np.unique(rows)
-        counts = {entry.feature: segments if entry.kind is FeatureKind.SEQUENCE else 1 for entry in inputs}
         parts: list[Features] = []
         keys: list[str] = []
         with on_threads(1):
             for batch in chunks(source, self._rows):
-                features = tensors_of(batch, tuple(counts))
-                parts.append({name: _pooled(*features[name], counts[name]) for name in features})
+                features = tensors_of(batch, spec.features)
+                parts.append(
+                    {e.feature: _pooled(*features[e.feature], e, spec) for e in spec.inputs if e.feature in features}
+                )
                 keys.extend(batch.keys)
         self._keys = np.array(keys)
         self._x = {name: torch.cat([part[name][0] for part in parts]).numpy() for name in (parts[0] if parts else ())}
@@ -132,16 +134,10 @@ class PooledSource:
         return Batch(keys=tuple(self._keys[at].tolist()), features=features, labels_B=np.full(len(rows), -1))
 
 
-def pool_source(
-    source: ClipSource,
-    inputs: Sequence[InputSpec],
-    segments: int,
-    rows: np.ndarray,
-    memory_bytes: int = MEMORY_BYTES,
-) -> ClipSource:
-    """Return the source with its sequences pooled in memory if they fit, else the source itself."""
-    tokens = [(segments if entry.kind is FeatureKind.SEQUENCE else 1) * entry.dim for entry in inputs]
-    return PooledSource(source, inputs, segments, rows) if 4 * sum(tokens) * len(rows) <= memory_bytes else source
+def pool_source(source: ClipSource, spec: ModelSpec, rows: np.ndarray, memory_bytes: int = MEMORY_BYTES) -> ClipSource:
+    """Return the source with a spec's sequences pooled in memory if they fit, else the source itself."""
+    numbers = [_num_slots(entry, spec) * entry.dim for entry in spec.inputs]
+    return PooledSource(source, spec, rows) if 4 * sum(numbers) * len(rows) <= memory_bytes else source
 
 
 def chunks(source: ClipSource, rows: np.ndarray) -> Iterator[Batch]:
@@ -171,12 +167,24 @@ def tensors_of(batch: Batch, features: Sequence[str]) -> Features:
     return out
 
 
-def _pooled(x_BTD: Tensor, mask_BT: Tensor, segments: int) -> tuple[Tensor, Tensor]:
+def _num_slots(entry: InputSpec, spec: ModelSpec) -> int:
+    return spec.encoder_of(entry.feature).num_steps if entry.kind is FeatureKind.SEQUENCE else 1
+
+
+def _pooled(x_BTD: Tensor, mask_BT: Tensor, entry: InputSpec, spec: ModelSpec) -> tuple[Tensor, Tensor]:
+    slots = _num_slots(entry, spec)
+    encoder = spec.encoder_of(entry.feature)
+    if encoder.backbone:
+        return choose_steps(x_BTD, mask_BT, slots, evenly=encoder.backbone.reads_pictures)
+    if entry.kind is FeatureKind.SEQUENCE and encoder.steps:
+        return pool_steps(x_BTD, mask_BT, slots)
     present_B1 = mask_BT.any(1, keepdim=True)
-    return pool_segments(x_BTD, mask_BT, segments), present_B1.expand(-1, segments).contiguous()
+    return pool_segments(x_BTD, mask_BT, slots), present_B1.expand(-1, slots).contiguous()
 
 
 def _joined(parts: Sequence[Prepared]) -> Prepared:
     return Prepared(
-        x_BSK=torch.cat([part.x_BSK for part in parts]), present_B=torch.cat([part.present_B for part in parts])
+        x_BSK=torch.cat([part.x_BSK for part in parts]),
+        present_B=torch.cat([part.present_B for part in parts]),
+        mask_BS=torch.cat([part.real_BS for part in parts]),
     )

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmpipe.types import digest_of
 
 
 @contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Run with deterministic algorithms on so many threads; the caller's random state and settings come back.
+def deterministic(threads: int, *, strict: bool = True, cuda: bool = False) -> Iterator[None]:
+    """Run on so many threads, if `strict` with deterministic algorithms; the caller's state and settings come back.
 
     Sums are split by thread, so equal bytes need an equal number of threads: 1 gives the same everywhere
     (on the same instruction set), and is the fastest for small networks.
     """
-    strict = torch.are_deterministic_algorithms_enabled()
+    was_strict = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng(devices=[]), on_threads(threads):
-        torch.use_deterministic_algorithms(True)
+    if strict and cuda:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first matrix product
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if cuda else []), on_threads(threads):
+        torch.use_deterministic_algorithms(strict)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+            torch.use_deterministic_algorithms(was_strict, warn_only=warn_only)
 
 
 @contextmanager
@@ -43,8 +47,24 @@ def on_threads(threads: int) -> Iterator[None]:
 
 
 def reseed(seed: int, purpose: str, epoch: int = 0) -> None:
-    """Seed torch's CPU generator as a pure function of these: a resumed epoch draws what the first one drew."""
-    torch.default_generator.manual_seed(_number(seed, purpose, epoch))
+    """Seed torch's generators as a pure function of these: a resumed epoch draws what the first one drew."""
+    number = _number(seed, purpose, epoch)
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(number)
+
+
+def random_state(*, cuda: bool) -> dict[str, Tensor]:
+    """Return the states of torch's generators, to go on from in the middle of an epoch."""
+    state = {"cpu": torch.get_rng_state()}
+    return {**state, "cuda": torch.cuda.get_rng_state()} if cuda else state
+
+
+def restore_random_state(state: Mapping[str, Tensor]) -> None:
+    """Go on from a state that `random_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,10 @@ def export_model(model: FusionModel, directory: Path) -> ExportReport:
         * 2
         for entry in model.spec.inputs
     }
-    program = torch.export.export(eager, (example_features(model, *EXAMPLE_SHAPE),), dynamic_shapes=(shapes,))
+    with warnings.catch_warnings():
+        # Recurrent layers hold their weights a second time, as plain views: torch asks to register those.
+        warnings.filterwarnings("ignore", message=".*_flat_weights")
+        program = torch.export.export(eager, (example_features(model, *EXAMPLE_SHAPE),), dynamic_shapes=(shapes,))
     target = io.make_directory(directory) / GRAPH_NAME
     _save(program, target)
     with on_threads(1):

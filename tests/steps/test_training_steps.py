@@ -18,7 +18,7 @@ from mmpipe.evaluate.verdict import Status
 from mmpipe.registry.aliases import read_aliases, read_events
 from mmpipe.registry.versions import list_versions, pick_version
 from mmpipe.segment.split import split_of
-from mmpipe.steps.candidates import UNIMODAL, fit_folder, join_parts, list_contenders
+from mmpipe.steps.candidates import UNIMODAL, fit_folder, join_parts, list_contenders, options_of
 from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_corpus
@@ -26,14 +26,15 @@ from mmpipe.steps.night import what_is_due
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.release import release_model, release_reason
 from mmpipe.steps.report import write_report
-from mmpipe.steps.train import CONTROL, newest_checkpoint, train_model
+from mmpipe.steps.train import newest_checkpoint, train_model
+from mmpipe.steps.trained import CONTROL
 from mmpipe.steps.training_set import TrainingSet, open_training_set, plan_parts, plan_release_part
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.train.weights import load_model
 
 pytest_plugins = ("kill_fixtures",)
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +254,32 @@ def test_a_later_release_is_compared_with_production(winning, tmp_path):
     assert "on 48 of 48 clips" in check["detail"]
     assert report.status == "refused"
     assert report.production == winning.released.version
+
+
+def test_options_of_a_fusion_reach_its_weights_and_a_wrong_one_stops_before_any_fit(winning, tmp_path):
+    config = winning.place(winning.config.store, tmp_path)
+    checkpoints = StoreLayout(config.store).checkpoints
+    quick = {"train": config.models[MODEL].train.model_copy(update={"epochs": 1}), "folds": 2}
+    before = sorted(checkpoints.glob("*/fits/*"))
+    wrong = with_model(config, fusions=("concat", "lmf"), fusion_options={"lmf": {"rang": 2}}, **quick)
+    with pytest.raises(ConfigError, match="rang = 2: unknown key; allowed here: rank"):
+        train_model(wrong, MODEL)
+    assert sorted(checkpoints.glob("*/fits/*")) == before
+    trained = train_model(with_model(config, fusions=("lmf",), fusion_options={"lmf": {"rank": 2}}, **quick), MODEL)
+    assert load_model(checkpoints / trained.checkpoint / "release" / "lmf").spec.options == {"rank": 2}
+    with pytest.raises(ConfigError, match="was not trained on what the store holds now"):
+        newest_checkpoint(with_model(config, fusions=("lmf",), **quick), MODEL)
+
+
+def test_a_weight_of_an_input_that_no_clip_has_is_left_out_and_one_of_a_stranger_is_not(winning, data):
+    weights = {"audio-mfccseg": 3, "text-ngrams@1": 2, "text-ngram": 1}
+    model = model_of(
+        winning.config, fusions=("early_weighted",), fusion_options={"early_weighted": {"weights": weights}}
+    )
+    fused = list_contenders(model, data.schemas)[-1]
+    assert options_of(model, fused) == {"weights": weights}
+    without_text = dataclasses.replace(fused, inputs=fused.inputs[:1])
+    assert options_of(model, without_text) == {"weights": {"audio-mfccseg": 3, "text-ngram": 1}}
 
 
 def test_a_night_after_a_release_has_nothing_to_do(winning, tmp_path):

@@ -36,7 +36,7 @@ def child(fusion: str, folder: Path, *arguments: str, **environment: str) -> sub
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
 
 
-@pytest.mark.parametrize("fusion", ["late_weighted", "transformer"])
+@pytest.mark.parametrize("fusion", [pytest.param("late_weighted", marks=pytest.mark.slow), "transformer"])
 def test_killed_and_resumed_is_equal_to_the_bit(fusion, tmp_path):
     expected = digest(train(fusion, config=CONFIG_OF_CHILD))
     epoch = str(np.random.default_rng().integers(4, 12))
@@ -46,6 +46,7 @@ def test_killed_and_resumed_is_equal_to_the_bit(fusion, tmp_path):
     assert resumed.stdout.strip() == expected, f"killed in epoch {epoch}\n{resumed.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["write:3", "fsync:5", "replace:4"])
 def test_killed_while_a_checkpoint_is_written(operation, tmp_path):
     assert child("concat", tmp_path, MMPIPE_FAULT=f"{operation}:kill").returncode == -signal.SIGKILL

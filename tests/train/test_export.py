@@ -11,16 +11,18 @@ from mmpipe.fusion.registry import fusion_names
 from mmpipe.train.export import ExportedForward, example_features, export_model
 
 NAMES = [name for name in fusion_names() if not name.startswith("test_")]
+# The two that are hardest to export; what every fusion exports alone is in tests/fusion.
+DAILY = ("early_concat", "transformer")
+EACH = [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 
 
-@pytest.mark.parametrize("fusion", NAMES)
+@pytest.mark.parametrize("fusion", EACH)
 def test_the_graph_says_what_the_network_says(fusion, tmp_path):
     model = train(fusion).model
     report = export_model(model, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
     assert report.nbytes == (tmp_path / "model.pt2").stat().st_size
     assert report.max_difference < 1e-6
-    assert report.seconds < 30  # two to three on an idle core
     graph = torch.export.load(tmp_path / "model.pt2").module()
     for shape in ((1, 1), (70, 40)):
         features = example_features(model, *shape)
@@ -28,6 +30,7 @@ def test_the_graph_says_what_the_network_says(fusion, tmp_path):
             torch.testing.assert_close(exported, eager, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_file_is_reproducible_and_holds_no_pickle_and_no_path(tmp_path):
     model = train("concat").model
     first = export_model(model, tmp_path / "one").file.read_bytes()

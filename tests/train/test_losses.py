@@ -52,3 +52,32 @@ def test_without_weight_the_modalities_do_not_count():
     prepared = {"a": present(True, True, True, True)}
     loss, _ = training_loss(out, LABELS_B, prepared, label_smoothing=0.0, unimodal_weight=0.0)
     assert loss.item() == fused_loss(out, LABELS_B).mean().item()
+
+
+def test_class_weights_average_as_torch_does():
+    weights_K = torch.tensor([0.5, 2.0, 3.0])
+    out = FusionOutput(z_BD=torch.zeros(4, 1), logits_BK=logits(0), per_modality={"a": logits(1)})
+    prepared = {"a": present(True, False, True, True)}
+    loss, _ = training_loss(
+        out, LABELS_B, prepared, label_smoothing=0.1, unimodal_weight=0.5, class_weights_K=weights_K
+    )
+    oracle = torch.nn.CrossEntropyLoss(weights_K, label_smoothing=0.1)
+    has = [0, 2, 3]
+    expected = oracle(logits(0), LABELS_B) + 0.5 * oracle(logits(1)[has], LABELS_B[has])
+    np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-6)
+
+
+def test_shares_of_classes_are_the_mix_of_two_labels():
+    out = FusionOutput(z_BD=torch.zeros(4, 1), logits_BK=logits(0))
+    other_B = torch.tensor([1, 1, 0, 2])
+    one_hot = torch.nn.functional.one_hot
+    shares_BK = 0.3 * one_hot(LABELS_B, 3).float() + 0.7 * one_hot(other_B, 3).float()
+    expected_B = 0.3 * fused_loss(out, LABELS_B) + 0.7 * fused_loss(out, other_B)
+    torch.testing.assert_close(fused_loss(out, shares_BK), expected_B)
+    weights_K = torch.tensor([0.5, 2.0, 3.0])
+    hard = one_hot(LABELS_B, 3).float()
+    losses = [
+        training_loss(out, target, {}, label_smoothing=0.0, unimodal_weight=0.0, class_weights_K=weights_K)[0].item()
+        for target in (LABELS_B, hard)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from toy_clips import AUDIO, ENCODER, IMAGE, NOISE, ToySource, spec_of
+from toy_clips import AUDIO, IMAGE, NOISE, ToySource, spec_of
 
 from mmpipe.errors import StoreError
 from mmpipe.fusion.model import FusionModel
@@ -43,13 +43,13 @@ def test_the_budget_decides():
     model = fitted_model(source)
     assert isinstance(prepare_data(model, source, ROWS), InMemory)
     assert isinstance(prepare_data(model, source, ROWS, memory_bytes=100), OnDemand)
-    assert pool_source(source, INPUTS, 3, ROWS, memory_bytes=100) is source
+    assert pool_source(source, spec_of("concat"), ROWS, memory_bytes=100) is source
 
 
 @pytest.mark.parametrize("fusion", ["concat", "transformer"])
 def test_a_pooled_source_changes_nothing_and_reads_once(fusion):
     source = ToySource()
-    pooled = pool_source(source, INPUTS, ENCODER.segments, np.arange(90))
+    pooled = pool_source(source, spec_of(fusion), np.arange(90))
     assert isinstance(pooled, PooledSource)
     assert source.num_gathered == 90
     one, other = fitted_model(source, fusion), fitted_model(pooled, fusion)
@@ -58,7 +58,7 @@ def test_a_pooled_source_changes_nothing_and_reads_once(fusion):
 
 
 def test_a_pooled_source_has_only_its_rows():
-    pooled = PooledSource(ToySource(), INPUTS, 3, ROWS)
+    pooled = PooledSource(ToySource(), spec_of("concat"), ROWS)
     assert pooled.gather(np.array([50, 3])).keys == ("clip050", "clip003")
     for row in (4, 89):
         with pytest.raises(ValueError, match="only has the rows"):

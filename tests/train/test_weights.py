@@ -8,16 +8,18 @@ import torch
 from test_loop import TEST, TRAIN, train
 from toy_clips import AUDIO, IMAGE, ToySource
 
+from mmpipe.config import TrainConfig
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.fusion.registry import fusion_names
 from mmpipe.train.weights import infer, load_model, predict, save_model
 
 NAMES = [name for name in fusion_names() if not name.startswith("test_")]
+QUICK = TrainConfig(epochs=2, batch_clips=16)
 
 
 @pytest.mark.parametrize("fusion", NAMES)
 def test_saved_and_loaded_says_the_same(fusion, tmp_path):
-    source, model = ToySource(), train(fusion).model
+    source, model = ToySource(), train(fusion, config=QUICK).model
     save_model(model, tmp_path / "one")
     save_model(load_model(tmp_path / "one"), tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["config.json", "model.safetensors"]
@@ -29,10 +31,10 @@ def test_saved_and_loaded_says_the_same(fusion, tmp_path):
 
 @pytest.mark.parametrize("fusion", NAMES)
 def test_answers_do_not_depend_on_the_batch(fusion):
-    source, model = ToySource(), train(fusion).model
+    source, model = ToySource(), train(fusion, config=QUICK).model
     whole = infer(model, source, TRAIN)
     assert whole.probabilities_NK.dtype == whole.z_ND.dtype == np.float32
-    assert whole.probabilities_NK.shape == (60, 3) and whole.z_ND.shape == (60, 16)
+    assert whole.probabilities_NK.shape == (60, 3) and whole.z_ND.shape == (60, model.fusion.z_dim)
     np.testing.assert_allclose(whole.probabilities_NK.sum(1), 1, atol=1e-6)
     for batch_clips in (1, 7):
         part = infer(model, source, TRAIN, batch_clips=batch_clips)
