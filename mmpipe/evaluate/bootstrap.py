@@ -75,7 +75,7 @@ def resample(models: Mapping[str, Predictions], *, draws: int, seed: int) -> Res
     """
     tally = _Tally.of(models)
     chunks = [
-        tally.measure(weights_DG) for weights_DG in _draw_weights(len(tally.size_G), draws, np.random.default_rng(seed))
+        tally.measure(weights_DG) for weights_DG in draw_weights(len(tally.size_G), draws, np.random.default_rng(seed))
     ]
     estimates = tally.measure(np.ones((1, len(tally.size_G))))
     return Resamples(
@@ -154,7 +154,7 @@ def _count(group_N: np.ndarray, class_N: np.ndarray, shape: tuple[int, int]) -> 
     return flat.reshape(shape).astype(float)
 
 
-def _draw_weights(num_groups: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draw_weights(num_groups: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield multinomial weights [D, G] in chunks; counting drawn indices is many times faster than `multinomial`."""
     chunk = max(1, CHUNK_CELLS // num_groups)
     for start in range(0, draws, chunk):

@@ -13,26 +13,52 @@ calibration        the expected calibration error, after the temperature, is at 
 class_recall       no class that occurs has a recall below `min_class_recall`.
 production         on the clips that both answered, it is at most `regression_margin` less accurate than production.
 export_parity      the exported graph says the same, within its tolerance.
-
-One fused model is judged, so there is nothing to correct for multiple comparisons.
+groups             with fewer than `enough_groups` nothing is evidence: the answer is "insufficient groups", and
+                   `few_groups` says what may be published all the same.
+holm               with `judge = "all"` every fused model is put to the gate, and validation chooses among those whose
+                   gain is more than chance over groups after correction for all of them (Holm 1979). Else one is
+                   judged, and there is nothing to correct.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from mmpipe.config import GateConfig
-from mmpipe.evaluate.bootstrap import Interval, Measure, Resamples, resample
-from mmpipe.evaluate.control import bound_control
+from mmpipe.config import FewGroups, GateConfig, Judged
+from mmpipe.evaluate.bootstrap import Measure, Resamples, resample
+from mmpipe.evaluate.checks import (
+    check_calibration,
+    check_control,
+    check_enough,
+    check_gain,
+    check_groups,
+    check_holm,
+    check_leaks,
+    check_parity,
+    check_production,
+    check_recall,
+    signed,
+)
 from mmpipe.evaluate.leaks import Leak
-from mmpipe.evaluate.metrics import Metrics, calibration_error, measure
+from mmpipe.evaluate.metrics import calibration_error, measure
 from mmpipe.evaluate.predictions import Predictions
-from mmpipe.evaluate.significance import group_test, mcnemar
+from mmpipe.evaluate.significance import group_test, holm, mcnemar
 from mmpipe.evaluate.temperature import apply_temperature
-from mmpipe.evaluate.verdict import NOTHING, Candidate, Evidence, Gain, GateCheck, Parity, Standing, Status, Verdict
+from mmpipe.evaluate.verdict import (
+    NOTHING,
+    Candidate,
+    Evidence,
+    Gain,
+    GateCheck,
+    Parity,
+    Standing,
+    Status,
+    Tested,
+    Verdict,
+)
 
 MAJORITY = "the most frequent class"
 SPOILING = ("no_leaks", "control")  # where these fail, no number of this evaluation can be trusted
@@ -45,45 +71,58 @@ def decide(
     leaks: Sequence[Leak] = (),
     control: Predictions | None = None,
     production: Predictions | None = None,
-    parity: Parity | None = None,
+    parities: Mapping[str, Parity] | None = None,
     seed: int = 0,
+    unasked: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Verdict:
-    """Judge the candidates, all measured on the same clips, and say what may be released."""
+    """Judge the candidates, all measured on the same clips, and say what may be released.
+
+    `parities` are of the candidates that were exported; `unasked` says what could not be looked for, and why.
+    """
     candidates = _on_the_same_clips(candidates)
     single = _best([candidate for candidate in candidates if not candidate.fused])
     fused = [candidate for candidate in candidates if candidate.fused]
-    judged = _best(fused) if fused else single
     majority = _majority(single.predictions)
     models = {candidate.name: candidate.predictions for candidate in candidates} | {MAJORITY: majority}
     resamples = resample(models, draws=config.draws, seed=seed)
+    tested = _test_together(fused, single, resamples, config, seed) if config.judge is Judged.ALL else ()
+    passing = {entry.name for entry in tested if entry.passed}
+    judged = _best([each for each in fused if each.name in passing] or fused) if fused else single
+    few = resamples.num_groups < config.enough_groups
+    lets_pass = few and (config.few_groups is FewGroups.WARNED or (config.few_groups is FewGroups.SINGLE and not fused))
     gain = _gain(judged, single.name if fused else MAJORITY, models, resamples, config, seed)
     metrics = measure(apply_temperature(judged.predictions, judged.temperature))
     asked = (
-        _check_leaks(leaks),
-        _check_gain(gain, config),
-        _check_groups(gain, config),
-        _check_control(control, metrics, config, seed),
-        _check_calibration(metrics, config),
-        _check_recall(metrics, config),
-        _check_production(judged.predictions, production, config, seed),
-        _check_parity(parity),
+        check_leaks(leaks),
+        check_enough(resamples.num_groups, config, lets_pass=lets_pass),
+        check_gain(gain, config),
+        check_groups(gain, config, lets_pass=lets_pass),
+        check_holm(() if lets_pass else tested, judged.name, config),
+        check_control(control, metrics, config, seed),
+        check_calibration(metrics, config),
+        check_recall(metrics, config),
+        check_production(judged.predictions, production, config, seed),
+        check_parity((parities or {}).get(judged.name)),
     )
     checks = tuple(check for check in asked if isinstance(check, GateCheck))
     above_chance = resamples.difference(single.name, MAJORITY, Measure.ACCURACY, config.confidence).low > 0
     verdict = Verdict(
-        status=Status.CANDIDATE if all(check.passed for check in checks) else Status.REFUSED,
+        status=_status(checks),
         judged=judged.name,
         best_single=single.name,
-        offered=_offered(checks, judged, single, above_chance),
-        evidence=Evidence.WEAK if resamples.num_groups < config.min_groups else Evidence.STRONG,
+        offered=_offered(checks, judged, single, above_chance, config),
+        evidence=_evidence(resamples.num_groups, config),
         sentence="",
         checks=checks,
-        not_checked=tuple(reason for reason in asked if isinstance(reason, str)),
+        not_checked=(*(reason for reason in asked if isinstance(reason, str)), *unasked),
         gain=gain,
         standings=tuple(_standing(c, c in (judged, single), resamples, config) for c in candidates),
         leaks=tuple(leaks),
+        tested=tested,
+        notes=tuple(notes),
     )
-    return replace(verdict, sentence=_sentence(verdict))
+    return replace(verdict, sentence=_sentence(verdict, config))
 
 
 # --------------------------------------------------------------------------- who is judged
@@ -122,6 +161,20 @@ def _majority(predictions: Predictions) -> Predictions:
     return replace(predictions, probabilities_NK=probabilities_NK)
 
 
+def _test_together(
+    fused: Sequence[Candidate], single: Candidate, resamples: Resamples, config: GateConfig, seed: int
+) -> tuple[Tested, ...]:
+    """Return every fused model's gain over the best single modality, corrected for all of them."""
+    given = {"margin": config.margin, "draws": config.draws, "seed": seed}
+    tests = [group_test(each.predictions, single.predictions, **given).permutation_p for each in fused]  # type: ignore[arg-type]
+    found = []
+    for each, p, corrected in zip(fused, tests, holm(tests), strict=True):
+        gain = resamples.difference(each.name, single.name, Measure.ACCURACY, config.confidence)
+        passed = corrected <= 1 - config.confidence and gain.low > config.margin
+        found.append(Tested(name=each.name, gain=gain, p=p, corrected_p=corrected, passed=passed))
+    return tuple(found)
+
+
 def _gain(
     judged: Candidate,
     reference: str,
@@ -140,133 +193,35 @@ def _gain(
     )
 
 
-# --------------------------------------------------------------------------- the checks
-
-
-def _check_leaks(leaks: Sequence[Leak]) -> GateCheck:
-    detail = "; ".join(leak.detail for leak in leaks) or "no group, track or label crosses the split"
-    return GateCheck(name="no_leaks", passed=not leaks, value=float(len(leaks)), limit=0.0, detail=detail)
-
-
-def _check_gain(gain: Gain, config: GateConfig) -> GateCheck:
-    low = gain.accuracy.low
-    return GateCheck(
-        name="gain",
-        passed=low > config.margin,
-        value=low,
-        limit=config.margin,
-        detail=f"accuracy over {gain.reference}: {_signed(gain.accuracy)}; the lower end must be above the limit",
-    )
-
-
-def _check_groups(gain: Gain, config: GateConfig) -> GateCheck | str:
-    groups = gain.groups
-    if groups.num_groups >= config.min_groups:
-        return f"gain_over_groups: not needed, {groups.num_groups} groups are enough for the interval"
-    alpha = 1 - config.confidence
-    return GateCheck(
-        name="gain_over_groups",
-        passed=groups.permutation_p <= alpha and gain.accuracy.estimate > config.margin,
-        value=groups.permutation_p,
-        limit=round(alpha, 12),
-        detail=f"weak evidence: {groups.num_groups} group(s), {groups.num_better} better and {groups.num_worse} worse; "
-        f"p = {groups.permutation_p:.3g} by sign flips, {groups.sign_p:.3g} by signs"
-        + (
-            f"; no outcome can pass with so few (at best p = {2 ** (1 - groups.num_groups):.3g})"
-            if 2.0 ** (1 - groups.num_groups) > alpha
-            else ""
-        ),
-    )
-
-
-def _check_control(control: Predictions | None, metrics: Metrics, config: GateConfig, seed: int) -> GateCheck | str:
-    if not config.shuffled_control:
-        return "control: gate.shuffled_control is off"
-    if control is None:
-        detail = "no model was trained on shuffled labels, and gate.shuffled_control asks for one"
-        return GateCheck(name="control", passed=False, value=0.0, limit=0.0, detail=detail)
-    bound = bound_control(
-        control, judged_accuracy=metrics.accuracy, confidence=config.confidence, draws=config.draws, seed=seed
-    )
-    return GateCheck(
-        name="control",
-        passed=bound.accuracy <= bound.limit,
-        value=bound.accuracy,
-        limit=bound.limit,
-        detail=f"trained on shuffled labels: accuracy {bound.accuracy:.3f}, chance is {bound.chance:.3f}; "
-        "above the limit, the labels reach the model by another way than learning",
-    )
-
-
-def _check_calibration(metrics: Metrics, config: GateConfig) -> GateCheck:
-    return GateCheck(
-        name="calibration",
-        passed=metrics.calibration_error <= config.max_calibration_error,
-        value=metrics.calibration_error,
-        limit=config.max_calibration_error,
-        detail="expected calibration error after the temperature; at most the limit",
-    )
-
-
-def _check_recall(metrics: Metrics, config: GateConfig) -> GateCheck:
-    worst = min((row for row in metrics.per_class if row.support), key=lambda row: row.recall)
-    return GateCheck(
-        name="class_recall",
-        passed=worst.recall >= config.min_class_recall,
-        value=worst.recall,
-        limit=config.min_class_recall,
-        detail=f"the lowest recall is that of {worst.label!r}, {worst.support} clips; at least the limit",
-    )
-
-
-def _check_production(
-    judged: Predictions, production: Predictions | None, config: GateConfig, seed: int
-) -> GateCheck | str:
-    if production is None:
-        return "production: there is none to compare with"
-    known = set(production.keys)
-    shared = np.array([row for row, key in enumerate(judged.keys) if key in known], dtype=np.int64)
-    if not len(shared):
-        return "production: it was measured on none of these clips"
-    if production.classes != judged.classes:
-        return "production: it knows other classes"
-    mine = judged.take(shared)
-    theirs = replace(production.aligned_to(mine.keys), labels_N=mine.labels_N)  # a corrected label holds for both
-    change = resample({"new": mine, "old": theirs}, draws=config.draws, seed=seed).difference(
-        "new", "old", Measure.ACCURACY, config.confidence
-    )
-    return GateCheck(
-        name="production",
-        passed=change.estimate >= -config.regression_margin,
-        value=change.estimate,
-        limit=-config.regression_margin,
-        detail=f"accuracy over production on {len(shared)} of {len(judged.keys)} clips: {_signed(change)}; "
-        "the estimate must not be below the limit",
-    )
-
-
-def _check_parity(parity: Parity | None) -> GateCheck | str:
-    if parity is None:
-        return "export_parity: nothing was exported"
-    return GateCheck(
-        name="export_parity",
-        passed=parity.max_difference <= parity.tolerance,
-        value=parity.max_difference,
-        limit=parity.tolerance,
-        detail="largest difference between a probability of the exported graph and of the network; at most the limit",
-    )
-
-
 # --------------------------------------------------------------------------- what is said
 
 
-def _offered(checks: Sequence[GateCheck], judged: Candidate, single: Candidate, above_chance: bool) -> str:
-    failed = {check.name for check in checks if not check.passed}
+def _status(checks: Sequence[GateCheck]) -> Status:
+    failed = _failed(checks)
+    if not failed:
+        return Status.CANDIDATE
+    return Status.INSUFFICIENT if "groups" in failed and not failed & set(SPOILING) else Status.REFUSED
+
+
+def _evidence(num_groups: int, config: GateConfig) -> Evidence:
+    if num_groups < config.enough_groups:
+        return Evidence.INSUFFICIENT
+    return Evidence.WEAK if num_groups < config.min_groups else Evidence.STRONG
+
+
+def _offered(
+    checks: Sequence[GateCheck], judged: Candidate, single: Candidate, above_chance: bool, config: GateConfig
+) -> str:
+    failed = _failed(checks)
     if not failed:
         return judged.name
     if failed & set(SPOILING) or judged is single or not above_chance:
         return NOTHING
-    return single.name
+    return NOTHING if "groups" in failed and config.few_groups is FewGroups.NOTHING else single.name
+
+
+def _failed(checks: Sequence[GateCheck]) -> set[str]:
+    return {check.name for check in checks if not check.passed}
 
 
 def _standing(candidate: Candidate, chosen: bool, resamples: Resamples, config: GateConfig) -> Standing:
@@ -284,18 +239,29 @@ def _standing(candidate: Candidate, chosen: bool, resamples: Resamples, config: 
     )
 
 
-def _sentence(verdict: Verdict) -> str:
+def _sentence(verdict: Verdict, config: GateConfig) -> str:
     gain = verdict.gain.accuracy
-    over = f"its accuracy over {verdict.gain.reference} is {_signed(gain)} across {gain.num_groups} group(s)"
-    weak = " The evidence is weak: so few groups." if verdict.evidence is Evidence.WEAK else ""
+    over = f"its accuracy over {verdict.gain.reference} is {signed(gain)} across {gain.num_groups} group(s)"
+    doubt = _doubt(verdict.evidence, gain.num_groups, config)
     if verdict.status is Status.CANDIDATE:
-        return f"{verdict.judged} earned its release: {over}, and every check holds.{weak}"
-    failed = ", ".join(check.name for check in verdict.checks if not check.passed)
+        return f"{verdict.judged} earned its release: {over}, and every check holds.{doubt}"
     offer = (
         "Nothing is offered instead." if verdict.offered == NOTHING else f"Offered instead: {verdict.offered} alone."
     )
-    return f"{verdict.judged} is refused by {failed}: {over}.{weak} {offer}"
+    failed = ", ".join(check.name for check in verdict.checks if not check.passed)
+    if verdict.status is Status.INSUFFICIENT:
+        return f"{verdict.judged} is not released: {over}.{doubt} {offer} Failed: {failed}."
+    return f"{verdict.judged} is refused by {failed}: {over}.{doubt} {offer}"
 
 
-def _signed(interval: Interval) -> str:
-    return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+def _doubt(evidence: Evidence, num_groups: int, config: GateConfig) -> str:
+    match evidence:
+        case Evidence.STRONG:
+            return ""
+        case Evidence.WEAK:
+            return f" The evidence is weak, of low power: {num_groups} groups, fewer than {config.min_groups}."
+        case _:
+            return (
+                f" Warning, insufficient groups: {num_groups}, where any evidence needs {config.enough_groups}; "
+                f"gate.few_groups = {config.few_groups.value!r} says what may be published."
+            )

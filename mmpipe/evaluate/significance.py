@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,16 @@ def group_test(
         permutation_p=_sign_flip_p(gain_G, draws, np.random.default_rng(seed)),
         sign_p=_even_odds_p(better, better + worse),
     )
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return p-values corrected for being tested together: no error among all of them (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = worst
+    return tuple(corrected)
 
 
 def mcnemar(first: Predictions, second: Predictions) -> McNemar:

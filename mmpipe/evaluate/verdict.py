@@ -19,6 +19,7 @@ class Status(StrEnum):
 
     CANDIDATE = "candidate"
     REFUSED = "refused"
+    INSUFFICIENT = "insufficient groups"  # too few for any evidence, whatever the numbers say
 
 
 class Evidence(StrEnum):
@@ -26,6 +27,7 @@ class Evidence(StrEnum):
 
     STRONG = "strong"
     WEAK = "weak"
+    INSUFFICIENT = "insufficient"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,6 +87,17 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """One of several fused models that were put to the gate together."""
+
+    name: str
+    gain: Interval  # in accuracy over the best single modality
+    p: float  # of the gain over groups, two-sided
+    corrected_p: float  # by Holm, for all of them
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Whether the judged model may be released, why, and every number behind it."""
 
@@ -99,6 +112,8 @@ class Verdict:
     gain: Gain
     standings: tuple[Standing, ...]
     leaks: tuple[Leak, ...]
+    tested: tuple[Tested, ...] = ()  # where `gate.judge` is "all"
+    notes: tuple[str, ...] = ()  # what was looked at and decides nothing
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values."""

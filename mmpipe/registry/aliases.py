@@ -27,6 +27,7 @@ from mmpipe.registry.versions import Version, lock_model, pick_version, require_
 from mmpipe.remote import RemotePath
 
 REFUSED = "refused"
+WITHHELD = frozenset({REFUSED, "insufficient groups"})  # what the gate did not let through
 _MAX_ATTEMPTS = 20
 
 
@@ -89,7 +90,7 @@ def nominate(
 ) -> Aliases:
     """Point `candidate` at a version that the gate did not refuse."""
     version = find_version(models_root, name, ref)
-    if version.status == REFUSED:
+    if version.status in WITHHELD:
         raise GateRefused(
             f"{name}@{version.label} was refused by the gate and cannot be a candidate: {_verdict(version)}"
         )
@@ -116,7 +117,7 @@ def promote(
     With `expected`, the aliases must still be those that the caller decided on.
     """
     version = find_version(models_root, name, ref)
-    forced = version.status == REFUSED
+    forced = version.status in WITHHELD
     if forced and not force:
         raise GateRefused(
             f"{name}@{version.label} was refused by the gate: {_verdict(version).rstrip('.')}. "

@@ -74,6 +74,7 @@ class ModelCard:
     checks: tuple[CardCheck, ...] = ()
     not_checked: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    weak: str = ""  # which modality brings least, with its interval; "" where that was not measured
     rights: str = ""  # of the clips that it was made from, in a person's words
     sources: tuple[CardSource, ...] = ()
     files: tuple[str, ...] = ()
@@ -136,9 +137,11 @@ def _scalar(text: str) -> str:
 
 
 def _opening(card: ModelCard) -> str:
-    warning = "> **This version was refused by the gate.** It is kept for its report, not for use.\n>\n"
+    why = "refused by the gate" if card.status == "refused" else f"not let through by the gate: {_text(card.status)}"
+    warning = f"> **This version was {why}.** It is kept for its report, not for use.\n>\n"
+    withheld = card.status not in ("candidate", "experimental")
     return (
-        f"{warning if card.status == 'refused' else ''}> {_text(card.sentence)}\n\n"
+        f"{warning if withheld else ''}> {_text(card.sentence)}\n\n"
         f"Names one of {len(card.classes)} classes of *{_text(card.target)}* for a clip of the corpus "
         f"*{_text(card.corpus)}*. It reads {_list(card.inputs)} and joins them by {_text(card.architecture)}.\n\n"
         f"Classes, in the order of the outputs: {_list(card.classes)}.\n"
@@ -190,8 +193,8 @@ def _gate(card: ModelCard) -> str:
 
 def _limits(card: ModelCard) -> str:
     weakest = min(card.contributions, key=lambda c: c.accuracy, default=None)
-    said = list(card.limits)
-    if weakest and weakest.kind == "single modality":
+    said = ([card.weak] if card.weak else []) + list(card.limits)
+    if not card.weak and weakest and weakest.kind == "single modality":
         said.append(f"The weakest modality is {weakest.name}: alone it reaches {weakest.accuracy:.3f}.")
     if card.num_groups < 10:
         said.append(f"Only {card.num_groups} group(s) were tested: expect other groups to differ more than shown.")

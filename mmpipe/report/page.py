@@ -14,9 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmpipe.report.charts import axis_of, heat_map, worst_confusions
+from mmpipe.report.examined import Examined
+from mmpipe.report.plots import contribution_svg, curves_svg, reliability_svg
+from mmpipe.report.text import visible as visible
 from mmpipe.report.values import ModelResults, ReportInput, Thumbnail
 
-LONGEST_TEXT = 400
 MOST_ROWS = 100
 THUMBNAIL_BUDGET_BYTES = 1_500_000
 _IMAGE_STARTS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"))
@@ -49,13 +51,32 @@ def render_report(report: ReportInput) -> str:
         thumbnails=shown,
         thumbnails_left_out=len(report.thumbnails) - len(shown),
         charts=_charts(report.model) if report.model else None,
+        plots={name: Markup(svg) for name, svg in draw_plots(report.examined).items()} if report.examined else {},
     )
 
 
-def visible(text: str) -> str:
-    """Return text that shows what it holds: unprintable characters spelt out, and no longer than a reader bears."""
-    cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in cut)
+def draw_plots(examined: Examined) -> dict[str, str]:
+    """Return the charts of an examination as whole SVG files, by what they show; nothing for what was not measured."""
+    drawn = {
+        "contribution": (examined.contributions, lambda: contribution_svg(examined.contributions)),
+        "missing": (
+            examined.missing,
+            lambda: curves_svg(
+                examined.missing,
+                title="When a modality is missing",
+                across="share of clips without it",
+                name="missing",
+            ),
+        ),
+        "noise": (
+            examined.noise,
+            lambda: curves_svg(
+                examined.noise, title="When values are noisy", across="noise, in deviations", name="noise"
+            ),
+        ),
+        "reliability": (examined.bins, lambda: reliability_svg(examined.bins)),
+    }
+    return {name: draw() for name, (values, draw) in drawn.items() if values}
 
 
 def _finalize(value: Any) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mmpipe.report.examined import Examined
+from mmpipe.report.range import Range as Range
+
 
 class Mood(StrEnum):
     """How a headline is meant."""
@@ -87,15 +90,6 @@ class FeatureCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
-    """A number with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateScore:
     """How one trained candidate fared; validation chooses, the test measures."""
 
@@ -160,6 +154,7 @@ class ModelResults:
     candidates: tuple[CandidateScore, ...]
     checks: tuple[CheckShown, ...]
     not_checked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was seen and decides nothing
     gain: GainShown | None = None
     classes: ClassResults | None = None
 
@@ -222,5 +217,6 @@ class ReportInput:
     features: tuple[FeatureCounts, ...] = ()
     speed: SpeedShown | None = None
     model: ModelResults | None = None
+    examined: Examined | None = None
     thumbnails: tuple[Thumbnail, ...] = ()
     lineage: tuple[Source, ...] = ()

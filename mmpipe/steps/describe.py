@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmpipe.evaluate.bootstrap import Interval
-from mmpipe.evaluate.verdict import Verdict
+from mmpipe.evaluate.checks import signed
+from mmpipe.evaluate.metrics import Metrics
+from mmpipe.evaluate.verdict import Tested, Verdict
 from mmpipe.registry.card import CardCheck, CardContribution, CardMetric, CardSource, ModelCard
 from mmpipe.report.values import (
     CandidateScore,
@@ -18,15 +20,22 @@ from mmpipe.report.values import (
     Range,
 )
 from mmpipe.steps.candidates import UNIMODAL
+from mmpipe.steps.describe_examined import examined_limits, weak_sentence
 from mmpipe.steps.evaluate import Evaluation
+from mmpipe.steps.examine import Examination
 from mmpipe.store.rights import RightsCount
 from mmpipe.types import Modality
 
 
 def describe_model(
-    evaluation: Evaluation, contender: str, verdict: Verdict, lineage: Mapping[str, Any], files: tuple[str, ...]
+    evaluation: Evaluation,
+    contender: str,
+    verdict: Verdict,
+    lineage: Mapping[str, Any],
+    files: tuple[str, ...],
+    examination: Examination | None = None,
 ) -> ModelCard:
-    """Return what the card of a version says."""
+    """Return what the card of a version says; of the judged one also what it was examined for."""
     standing = next(entry for entry in evaluation.verdict.standings if entry.name == contender)
     candidate = evaluation.candidates[contender]
     metrics = evaluation.metrics[contender]
@@ -36,6 +45,8 @@ def describe_model(
         limits += [
             f"The text of {found['assets']} recordings is from {found['origin']}." for found in lineage.get("texts", ())
         ]
+    if examination:
+        limits += [*verdict.notes, *examined_limits(examination)]
     return ModelCard(
         name=evaluation.model,
         corpus=evaluation.settings.corpus,
@@ -62,6 +73,7 @@ def describe_model(
         ),
         not_checked=verdict.not_checked,
         limits=tuple(limits),
+        weak=weak_sentence(examination) if examination else "",
         rights=RightsCount(**lineage["rights"]).sentence(),
         sources=(
             CardSource(name=f"snapshot of {evaluation.settings.corpus}", digest=str(lineage["snapshot"])),
@@ -104,6 +116,7 @@ def describe_results(evaluation: Evaluation) -> ModelResults:
             for c in verdict.checks
         ),
         not_checked=verdict.not_checked,
+        notes=(*verdict.notes, *(_tested(entry) for entry in verdict.tested)),
         gain=GainShown(
             judged=verdict.judged,
             reference=verdict.gain.reference,
@@ -111,13 +124,26 @@ def describe_results(evaluation: Evaluation) -> ModelResults:
             margin=next((c.limit for c in verdict.checks if c.name == "gain"), 0.0),
             note=f"{verdict.gain.accuracy.num_groups} groups, {verdict.evidence} evidence",
         ),
-        classes=ClassResults(
-            scores=tuple(
-                ClassScore(label=c.label, precision=c.precision, recall=c.recall, f1=c.f1, support=c.support)
-                for c in metrics.per_class
-            ),
-            confusion=metrics.confusion,
+        classes=class_results(metrics),
+    )
+
+
+def class_results(metrics: Metrics) -> ClassResults:
+    """Return how a model treats each class."""
+    return ClassResults(
+        scores=tuple(
+            ClassScore(label=c.label, precision=c.precision, recall=c.recall, f1=c.f1, support=c.support)
+            for c in metrics.per_class
         ),
+        confusion=metrics.confusion,
+    )
+
+
+def _tested(entry: Tested) -> str:
+    said = "passes" if entry.passed else "does not pass"
+    return (
+        f"{entry.name} {said} among all that were judged together: {signed(entry.gain)} over the best single modality, "
+        f"p = {entry.p:.3g}, corrected {entry.corrected_p:.3g}"
     )
 
 

@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from mmpipe.config import Config, ModelConfig
+from mmpipe.config import Config, Judged, ModelConfig
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.gate import decide
-from mmpipe.evaluate.leaks import ClipRow, Leak, find_leaks
 from mmpipe.evaluate.metrics import Metrics, measure
 from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.temperature import apply_temperature, choose_temperature
 from mmpipe.evaluate.verdict import Candidate, Parity, Status, Verdict
-from mmpipe.segment.split import deal_folds
 from mmpipe.steps.candidates import FitFolder, fit_folder, join_parts, validation_scores
-from mmpipe.steps.train import CONTROL, read_checkpoint
+from mmpipe.steps.data_leaks import find_data_leaks
+from mmpipe.steps.trained import CONTROL, read_checkpoint, unreleased
 from mmpipe.steps.training_set import TrainingSet, open_training_set
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.snapshot import Snapshot, read_snapshot, snapshot_path
@@ -97,13 +96,21 @@ def evaluate_checkpoint(
     candidates = {
         score["name"]: _candidate(score["name"], score["fused"], folders[score["name"]]) for score in table["scores"]
     }
+    if config.gate.judge is Judged.ALL and (missing := unreleased(folder)):
+        raise ConfigError(
+            f"gate.judge = 'all' judges every fused contender, and of {list(missing)} there are no weights to release. "
+            f"Make them: mmpipe train --model {name}"
+        )
+    search = find_data_leaks(config, settings, data, layout)
     verdict = decide(
         candidates=tuple(candidates.values()),
         config=config.gate,
-        leaks=find_data_leaks(config, settings, data),
+        leaks=search.leaks,
+        unasked=search.unasked,
+        notes=search.notes,
         control=fit_folder(folder, CONTROL, 0, seeds[0]).read("test"),
         production=production,
-        parity=read_parity(folder, table["fused"] or table["single"]),
+        parities={name: parity for name in candidates if (parity := read_parity(folder, name))},
     )
     return Evaluation(
         model=name,
@@ -143,27 +150,9 @@ def read_parity(checkpoint: Path, contender: str) -> Parity | None:
     return Parity(max_difference=json.loads(note.read_bytes())["max_difference"], tolerance=PARITY_TOLERANCE)
 
 
-def find_data_leaks(config: Config, settings: ModelConfig, data: TrainingSet) -> tuple[Leak, ...]:
-    """Look for ways in which the answer or the test slips into the training."""
-    _, source = config.corpus(settings.corpus)
-    if settings.folds:
-        fold_of = deal_folds(data.groups, settings.folds, source.split.salt)
-        parts = [f"fold {fold_of[group]}" for group in data.groups]
-    else:
-        parts = list(data.splits)
-    return find_leaks(
-        [
-            ClipRow(key=key, part=part, group=group, streams=streams, text=text, label=data.classes[label])
-            for key, part, group, streams, text, label in zip(
-                data.keys, parts, data.groups, data.streams, data.texts, data.labels_N.tolist(), strict=True
-            )
-        ]
-    )
-
-
 def is_refused(evaluation: Evaluation) -> bool:
-    """Say whether the gate refused what it judged."""
-    return evaluation.verdict.status is Status.REFUSED
+    """Say whether the gate did not let through what it judged."""
+    return evaluation.verdict.status is not Status.CANDIDATE
 
 
 def _candidate(name: str, fused: bool, folders: list[FitFolder]) -> Candidate:

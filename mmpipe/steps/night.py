@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
-from mmpipe.evaluate.verdict import Status
+from mmpipe.registry.aliases import WITHHELD
 from mmpipe.steps.commit import CommitReport
 from mmpipe.steps.external_pins import registered_names
 from mmpipe.steps.extract import ExtractReport, extract_plan
@@ -77,7 +77,7 @@ def what_waits(config: Config, corpus: str) -> tuple[str, ...]:
     if registered_names(StoreLayout(config.store), corpus):
         held = plan_corpus(config, corpus).held_reasons
     releases = (last_release(config, name) for name in models_of(config, corpus))
-    refused = (made for made in releases if made and made.status == Status.REFUSED)
+    refused = (made for made in releases if made and made.status in WITHHELD)
     return held + tuple(f"the gate refused {made.model}@{made.version} before: {made.sentence}" for made in refused)
 
 

@@ -9,22 +9,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmpipe.config import Config
-from mmpipe.errors import TransientError
+from mmpipe.config import Config, FewGroups, Judged
+from mmpipe.errors import StoreError, TransientError
 from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.predictions import Predictions, from_parquet, is_empty, to_parquet
-from mmpipe.evaluate.verdict import NOTHING, Status, Verdict
+from mmpipe.evaluate.verdict import NOTHING, Evidence, Verdict
 from mmpipe.io import canonical_json, replace_bytes
-from mmpipe.registry.aliases import find_version, read_aliases, read_events
+from mmpipe.registry.aliases import WITHHELD, find_version, read_aliases, read_events
 from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, list_versions, publish_version
-from mmpipe.steps.describe import describe_model
+from mmpipe.steps.describe import class_results, describe_model
+from mmpipe.steps.describe_examined import plot_files
 from mmpipe.steps.evaluate import PARITY_NAME, STANDING_COLUMNS, Evaluation, evaluate_checkpoint, read_parity
+from mmpipe.steps.examine import Examination, examine
 from mmpipe.steps.lineage import trace_code, trace_noiseless, trace_settings, trace_snapshot
 from mmpipe.steps.promotion import nominate_version, promote_version
 from mmpipe.steps.seal import seal_folder
 from mmpipe.steps.taught_inputs import FOLDS
-from mmpipe.steps.train import DONE_NAME, checkpoint_name, current_recipe, read_checkpoint
+from mmpipe.steps.train import checkpoint_name, current_recipe
+from mmpipe.steps.trained import DONE_NAME, read_checkpoint
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of
 from mmpipe.types import digest_of
@@ -68,12 +71,14 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
         return made.report(layout)
     production = _production_answers(layout, name)
     trained = read_checkpoint(layout.checkpoints / checkpoint)
-    for contender in filter(None, (trained["single"], trained["fused"])):
+    fused = [score["name"] for score in trained["scores"] if score["fused"]]
+    judged_fused = fused if config.gate.judge is Judged.ALL else [trained["fused"]]
+    for contender in filter(None, (trained["single"], *judged_fused)):
         _export(layout.checkpoints / checkpoint, contender)
     seal_folder(layout.checkpoints / checkpoint)
     evaluation = evaluate_checkpoint(config, model, checkpoint, production)
     verdict = evaluation.verdict
-    judged = _publish(config, layout, evaluation, verdict.judged, verdict)
+    judged = _publish(config, layout, evaluation, verdict.judged, verdict, _examined(config, layout, evaluation))
     if verdict.offered not in (NOTHING, verdict.judged):
         single = _judge_single(config, evaluation, production)
         _publish(config, layout, evaluation, verdict.offered, single)
@@ -109,7 +114,7 @@ def release_of(config: Config, model: str, checkpoint: str) -> ReleaseReport | N
 
 def version_recipe(config: Config, recipe: str) -> str:
     """Return the digest that ties a version to its training and to the gate that judged it."""
-    return digest_of("version", recipe, config.gate.model_dump_json())
+    return digest_of("version", recipe, config.gate.model_dump_json(exclude=config.gate.left_out()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +164,7 @@ def _find_made(layout: StoreLayout, name: str, recipe: str) -> _Made | None:
         if not singles:
             return None
         offered = singles[-1]
-    return _Made(judged=judged, verdict=verdict, offered=None if offered.status == Status.REFUSED else offered)
+    return _Made(judged=judged, verdict=verdict, offered=None if offered.status in WITHHELD else offered)
 
 
 def _settle(config: Config, layout: StoreLayout, name: str, offered: Version | None) -> None:
@@ -181,7 +186,9 @@ def _moves_due(config: Config, layout: StoreLayout, name: str, offered: Version 
         moves.append((aliases.last_move.action, aliases.last_move.version))
     if any(int(label.partition("-")[0]) > offered.number for _, label in moves):
         return ()  # a later version took its turn
-    wanted = ("nominate", "promote") if config.gate.promote else ("nominate",)
+    evidence = json.loads(offered.read("verdict.json")).get("evidence")
+    by_itself = config.gate.promote and evidence != Evidence.INSUFFICIENT  # a warning is for a person to read
+    wanted = ("nominate", "promote") if by_itself else ("nominate",)
     held = {"nominate": aliases.candidate, "promote": aliases.production}
     return tuple(action for action in wanted if (action, offered.label) not in moves and held[action] != offered.label)
 
@@ -190,24 +197,46 @@ def _judge_single(config: Config, evaluation: Evaluation, production: Prediction
     """Judge the best single modality on its own: against chance, and against production.
 
     The control was trained on the fused model's inputs and says nothing here; and that it beats chance needs no test
-    over groups, which so few could never pass.
+    over groups, which so few could never pass: where they are insufficient, its policy offered it with a warning.
     """
     single = evaluation.candidates[evaluation.verdict.best_single]
+    parity = read_parity(evaluation.checkpoint, single.name)
+    alone: dict[str, Any] = {"shuffled_control": False, "min_groups": 2, "few_groups": FewGroups.WARNED}
     return decide(
         candidates=(single,),
-        config=config.gate.model_copy(update={"shuffled_control": False, "min_groups": 2}),
+        config=config.gate.model_copy(update=alone),
         leaks=evaluation.verdict.leaks,
         production=production,
-        parity=read_parity(evaluation.checkpoint, single.name),
+        parities={single.name: parity} if parity else {},
     )
 
 
-def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, contender: str, verdict: Verdict) -> Version:
-    """Put a contender's files into a version."""
+def _examined(config: Config, layout: StoreLayout, evaluation: Evaluation) -> Examination:
+    """Ask the judged model again about clips that are there."""
+    try:
+        return examine(config, evaluation)
+    except StoreError:
+        _require_unforgotten(layout, evaluation)
+        raise
+
+
+def _require_unforgotten(layout: StoreLayout, evaluation: Evaluation) -> None:
+    if redactions_of(layout, evaluation.data.snapshot.core) != evaluation.data.forgotten:
+        raise TransientError(f"something was forgotten out of the clips of {evaluation.model} meanwhile. Train again.")
+
+
+def _publish(
+    config: Config,
+    layout: StoreLayout,
+    evaluation: Evaluation,
+    contender: str,
+    verdict: Verdict,
+    examination: Examination | None = None,
+) -> Version:
+    """Put a contender's files into a version; beside the verdict what it was examined for."""
     weights = evaluation.checkpoint / "release" / contender
     snapshot = evaluation.data.snapshot
-    if redactions_of(layout, snapshot.core) != evaluation.data.forgotten:
-        raise TransientError(f"something was forgotten out of the clips of {evaluation.model} meanwhile. Train again.")
+    _require_unforgotten(layout, evaluation)
     inputs = evaluation.settings.inputs
     features = (schema.feature for schema in evaluation.data.schemas)
     fingerprints = dict(zip(features, evaluation.data.fingerprints, strict=True))
@@ -240,7 +269,9 @@ def _publish(config: Config, layout: StoreLayout, evaluation: Evaluation, conten
         "extraction.json": canonical_json(extraction),
         "predictions.parquet": to_parquet(evaluation.candidates[contender].predictions),
     }
-    card = describe_model(evaluation, contender, verdict, lineage, tuple(sorted(files)))
+    if examination:
+        files |= examination.files() | plot_files(examination, class_results(evaluation.metrics[contender]))
+    card = describe_model(evaluation, contender, verdict, lineage, tuple(sorted(files)), examination)
     files["README.md"] = render_card(card).encode()
     return publish_version(
         layout.models,

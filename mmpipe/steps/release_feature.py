@@ -13,7 +13,7 @@ from mmpipe.features.extractor import extractor_behind, feature_name, fingerprin
 from mmpipe.features.naming import EXTRACTOR, make_feature, table_name
 from mmpipe.features.released import PREFIX, RELEASE, WEIGHTS_NAME, BaseFeature, ReleaseFolder, parse_release
 from mmpipe.features.trained.spec import MODEL_TYPE
-from mmpipe.registry.aliases import REFUSED, find_version
+from mmpipe.registry.aliases import WITHHELD, find_version
 from mmpipe.registry.sums import read_sums
 from mmpipe.registry.taint import read_taint
 from mmpipe.registry.versions import Version, local_version
@@ -43,7 +43,7 @@ def find_release(layout: StoreLayout, name: str, table: Mapping[str, Any]) -> di
 def _find(layout: StoreLayout, made_by: str, table: Mapping[str, Any]) -> ReleaseFolder:
     version = find_version(layout.models, *parse_release(made_by))
     label = f"{version.name}@{version.label}"
-    if version.status == REFUSED:
+    if version.status in WITHHELD:
         raise ConfigError(f"{label} was refused by the gate. Name another: mmpipe models ls {version.name}")
     if taint := read_taint(layout.models, version.name, version.label):
         raise ConfigError(f"{label} is {taint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,8 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.evaluate.verdict import Status, Verdict
 from mmpipe.io import make_directory, replace_bytes
+from mmpipe.registry.versions import pick_version
+from mmpipe.report.examined import Examined
 from mmpipe.report.page import render_report
 from mmpipe.report.values import (
     Fact,
@@ -24,7 +27,9 @@ from mmpipe.report.values import (
     Tally,
 )
 from mmpipe.steps.describe import describe_results
+from mmpipe.steps.describe_examined import describe_examined
 from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint
+from mmpipe.steps.examine import examine, read_examination
 from mmpipe.steps.release import ReleaseReport, release_of
 from mmpipe.steps.speed_notes import newest_speed
 from mmpipe.steps.speed_shown import show_speed
@@ -46,11 +51,18 @@ def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoi
     layout = open_store(config.store)
     evaluation = evaluate_checkpoint(config, model, checkpoint) if model and checkpoint else None
     released = release_of(config, model, checkpoint) if evaluation else None
-    page = render_report(_gather(config, layout, corpus, dt, evaluation, released))
+    found = _examined(config, layout, evaluation, released) if evaluation else None
+    page = render_report(replace(_gather(config, layout, corpus, dt, evaluation, released), examined=found))
     path = report_path(layout, corpus, dt, model)
     make_directory(path.parent)
     replace_bytes(path, page.encode())
     return path
+
+
+def _examined(config: Config, layout: StoreLayout, evaluation: Evaluation, released: ReleaseReport | None) -> Examined:
+    """Return what the judged model was examined for: as it was published, or now."""
+    kept = read_examination(pick_version(layout.models, released.model, released.version)) if released else None
+    return describe_examined(kept or examine(config, evaluation))
 
 
 def report_path(layout: StoreLayout, corpus: str, dt: str, model: str = "") -> Path:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmpipe.config import GateConfig
+from mmpipe.config import FewGroups, GateConfig, Judged
 from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.leaks import Leak
 from mmpipe.evaluate.predictions import Predictions
@@ -94,8 +94,87 @@ def test_few_groups_are_weak_evidence_and_tested_by_signs() -> None:
     assert "no outcome can pass" in next(c.detail for c in with_five.checks if not c.passed)
 
 
-def test_one_group_is_never_enough() -> None:
-    assert "gain_over_groups" in failed(judge(0.9, 0.5, groups=1))
+@pytest.mark.parametrize("groups", [1, 4])
+def test_below_five_groups_the_answer_is_insufficient_whatever_the_numbers(groups: int) -> None:
+    for fused in (0.95, 0.3):
+        verdict = judge(fused, 0.5, groups=groups)
+        assert verdict.status is Status.INSUFFICIENT == "insufficient groups" and verdict.offered == "nothing"
+        assert "groups" in failed(verdict) and verdict.evidence is Evidence.INSUFFICIENT
+        assert "insufficient groups" in verdict.sentence and "gate.few_groups = 'nothing'" in verdict.sentence
+    assert judge(0.95, 0.5, groups=5).status is Status.REFUSED
+
+
+def test_what_insufficient_groups_may_publish_is_a_policy_and_is_said() -> None:
+    single = judge(0.95, 0.6, groups=4, config=GateConfig(draws=500, few_groups=FewGroups.SINGLE))
+    assert (single.status, single.offered) == (Status.INSUFFICIENT, "audio")
+    assert "few_groups = 'single'" in single.sentence and "Offered instead: audio" in single.sentence
+    warned = GateConfig(draws=500, few_groups=FewGroups.WARNED)
+    verdict = judge(0.95, 0.6, groups=4, config=warned)
+    assert (verdict.status, verdict.offered) == (Status.CANDIDATE, "concat")
+    assert "Warning, insufficient groups: 4" in verdict.sentence and verdict.evidence is Evidence.INSUFFICIENT
+    assert any("p = 0.125" in reason for reason in verdict.not_checked)
+    worse = judge(0.3, 0.6, groups=4, config=warned)
+    assert (worse.status, worse.offered) == (Status.REFUSED, "audio") and failed(worse) == {"gain"}
+
+
+def test_a_leak_is_worse_than_too_few_groups() -> None:
+    leak = Leak(code="group_overlap", count=1, detail="a speaker on both sides", examples=("a",))
+    for policy in FewGroups:
+        verdict = judge(0.95, 0.6, groups=4, leaks=(leak,), config=GateConfig(draws=500, few_groups=policy))
+        assert (verdict.status, verdict.offered) == (Status.REFUSED, "nothing")
+
+
+def test_a_single_modality_of_few_groups_is_published_where_the_policy_allows_one() -> None:
+    alone = candidate("audio", model(0.9, groups=4), fused=False)
+    control = model(0.2, groups=4, seed=9)
+    statuses = {
+        policy: decide(candidates=[alone], config=GateConfig(draws=500, few_groups=policy), control=control).status
+        for policy in FewGroups
+    }
+    assert statuses == {
+        FewGroups.NOTHING: Status.INSUFFICIENT,
+        FewGroups.SINGLE: Status.CANDIDATE,
+        FewGroups.WARNED: Status.CANDIDATE,
+    }
+
+
+ALL = GateConfig(draws=2000, judge=Judged.ALL)
+
+
+def test_where_all_are_judged_validation_chooses_among_those_that_pass() -> None:
+    """The one that validation likes best gains nothing; alone it is refused, together the next one is released."""
+    single = candidate("audio", model(0.7, seed=1), 0.6, fused=False)
+    liked, second = candidate("liked", model(0.7, seed=4), 0.9), candidate("second", model(0.85, seed=5), 0.8)
+    third = candidate("third", model(0.95, seed=6), 0.7)
+    given: dict = {"candidates": [single, liked, second, third], "control": model(0.2, seed=9)}
+    alone, together = decide(config=CONFIG, **given), decide(config=ALL, **given)
+    assert (alone.judged, alone.status) == ("liked", Status.REFUSED) and alone.tested == ()
+    assert (together.judged, together.status, together.offered) == ("second", Status.CANDIDATE, "second")
+    assert [(entry.name, entry.passed) for entry in together.tested] == [
+        ("liked", False),
+        ("second", True),
+        ("third", True),
+    ]
+    check = next(check for check in together.checks if check.name == "holm")
+    assert check.value == together.tested[1].corrected_p and "3 fused models" in check.detail
+
+
+def test_a_gain_that_only_luck_among_many_explains_is_refused_together() -> None:
+    """Seven groups, all better: p = 1/64 passes alone, and four times that does not."""
+    single = candidate("audio", model(0.5, groups=7, seed=1), 0.6, fused=False)
+    good = candidate("good", model(0.9, groups=7, seed=2), 0.9)
+    others = [candidate(f"idle{n}", model(0.5, groups=7, seed=3 + n), 0.5) for n in range(3)]
+    control = model(0.2, groups=7, seed=9)
+    assert decide(candidates=[single, good], config=CONFIG, control=control).status is Status.CANDIDATE
+    verdict = decide(candidates=[single, good, *others], config=ALL, control=control)
+    assert verdict.status is Status.REFUSED and failed(verdict) == {"holm"} and verdict.offered == "audio"
+    assert verdict.tested[0].p == pytest.approx(1 / 64) and verdict.tested[0].corrected_p == pytest.approx(4 / 64)
+
+
+def test_what_could_not_be_looked_for_and_what_decides_nothing_are_kept() -> None:
+    verdict = judge(0.85, 0.7, unasked=("near_duplicates: off",), notes=("names hold labels",))
+    assert verdict.not_checked[-1] == "near_duplicates: off" and verdict.notes == ("names hold labels",)
+    assert verdict.status is Status.CANDIDATE
 
 
 def test_a_leak_spoils_everything() -> None:
@@ -151,8 +230,10 @@ def test_production_is_not_to_be_made_worse() -> None:
 
 
 def test_an_export_that_says_otherwise_is_refused() -> None:
-    assert failed(judge(0.85, 0.7, parity=Parity(max_difference=0.1, tolerance=1e-5))) == {"export_parity"}
-    assert failed(judge(0.85, 0.7, parity=Parity(max_difference=1e-7, tolerance=1e-5))) == set()
+    assert failed(judge(0.85, 0.7, parities={"concat": Parity(max_difference=0.1, tolerance=1e-5)})) == {
+        "export_parity"
+    }
+    assert failed(judge(0.85, 0.7, parities={"concat": Parity(max_difference=1e-7, tolerance=1e-5)})) == set()
 
 
 def test_a_single_modality_alone_is_judged_against_the_most_frequent_class() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
 from mmpipe.evaluate.predictions import Predictions
-from mmpipe.evaluate.significance import group_test, mcnemar
+from mmpipe.evaluate.significance import group_test, holm, mcnemar
 
 
 def pair(first_G: list[int], second_G: list[int], size: int = 10) -> tuple[Predictions, Predictions]:
@@ -66,3 +68,23 @@ def test_mcnemar_by_hand() -> None:
     assert (result.only_first, result.only_second) == (10, 2)
     assert result.p == pytest.approx(158 / 4096)
     assert mcnemar(first, first).p == 1.0
+
+
+@pytest.mark.parametrize("p_values", [(0.04,), (0.01, 0.04, 0.03, 0.005), (0.5, 0.5, 0.01), (0.02, 0.02, 0.9)])
+def test_holm_is_the_closed_test_of_bonferroni(p_values: tuple[float, ...]) -> None:
+    """A hypothesis falls where every set of hypotheses that it is in falls by Bonferroni (Marcus et al. 1976)."""
+    places = range(len(p_values))
+    closed = [
+        max(
+            min(1.0, len(those) * min(p_values[n] for n in those))
+            for size in range(1, len(p_values) + 1)
+            for those in combinations(places, size)
+            if place in those
+        )
+        for place in places
+    ]
+    assert holm(p_values) == pytest.approx(closed)
+
+
+def test_nothing_to_correct_is_nothing() -> None:
+    assert holm(()) == ()

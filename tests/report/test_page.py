@@ -98,6 +98,7 @@ def report_of(text: str = "plain", num_classes: int = 3) -> ReportInput:
             candidates=candidates,
             checks=(CheckShown(name=text, passed=False, value=0.1, limit=0.2, detail=text),),
             not_checked=(text,),
+            notes=(text,),
             gain=GainShown(judged=text, reference=text, accuracy=each, margin=0.0, note=text),
             classes=ClassResults(scores=scores, confusion=confusion),
         ),
