@@ -21,11 +21,13 @@ from mmpipe.cli import (
     config,
     export,
     feature,
+    fusions,
     keep,
     ledger,
     life,
     make,
     models,
+    published,
     quarantine,
 )
 from mmpipe.cli.ending import run_and_leave
@@ -41,7 +43,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw video, audio, images and text in; aligned feature shards and fused models that earned their release out.",
 )
-for room in (make, ledger, browse, check, config, quarantine, keep, life, feature, banks, export, models, bench):
+for room in (
+    make,
+    published,
+    ledger,
+    browse,
+    check,
+    config,
+    quarantine,
+    keep,
+    life,
+    feature,
+    banks,
+    export,
+    models,
+    fusions,
+    bench,
+):
     room.register(app)
 
 

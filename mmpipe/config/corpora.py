@@ -36,7 +36,8 @@ class DatesConfig(Table):
 
     rule: DateRule = Field(DateRule.FIRST_SEEN, description="first_seen, path, or column")
     pattern: str = Field(
-        r"(?P<dt>\d{4}-\d{2}-\d{2})", description="for rule=path: a regular expression with a group named dt"
+        r"(?<!\d)(?P<dt>\d{4}-\d{2}-\d{2})(?!\d)",
+        description="for rule=path: a regular expression with a group named dt; all that fits must say one date",
     )
     column: str = Field("dt", description="for rule=column: the labels column that holds the date, YYYY-MM-DD")
 
@@ -58,6 +59,10 @@ class LabelsConfig(Table):
     file: Path = Field(description="jsonl, csv or parquet")
     key: str = Field("id", description="column that holds the asset's stem, or its corpus-relative name")
     group: str | None = Field(None, description="column whose values must not be shared between splits, e.g. speaker")
+    split: str | None = Field(
+        None,
+        description="column that says train, val or test: the official split of a data set, instead of a drawn one",
+    )
 
 
 class ClipRule(StrEnum):

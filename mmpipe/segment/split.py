@@ -1,4 +1,7 @@
-"""Which part of the work a group of clips is for: a hash decides, so that no group ever moves or is divided."""
+"""Which part of the work a group of clips is for: a hash decides, so that no group ever moves or is divided.
+
+Where a data set has an official split, its labels say it; what they divide, the search for leaks tells.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from mmpipe.config import SplitConfig
-from mmpipe.errors import ConfigError
+from mmpipe.errors import ConfigError, SampleError
 from mmpipe.types import Split, digest_of, fraction_of
 
 
@@ -16,6 +19,14 @@ def split_of(group: str, split: SplitConfig) -> Split:
     if fraction < split.test:
         return Split.TEST
     return Split.VAL if fraction < split.test + split.val else Split.TRAIN
+
+
+def told_split(value: str) -> Split:
+    """Return the split that a labels column names; raise SampleError no_split where it names none."""
+    try:
+        return Split(value.strip().lower())
+    except ValueError:
+        raise SampleError("no_split", f"its split is {value[:40]!r}; a split is one of {', '.join(Split)}") from None
 
 
 def deal_folds(groups: Iterable[str], folds: int, salt: str) -> dict[str, int]:

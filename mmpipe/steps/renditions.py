@@ -73,8 +73,9 @@ def _resolved(
 def bank_settings(source: CorpusConfig, name: str) -> str:
     """Return the digest of all by which a bank's clips are chosen: with another split, a clip may be a test's."""
     bank: BankConfig = source.banks[name]
-    group = source.labels.group if source.labels else None
-    return digest_of(_BANK_VERSION, bank.model_dump_json(), source.split.model_dump_json(), group or "")
+    group, split = (source.labels.group, source.labels.split) if source.labels else (None, None)
+    told = (split,) if split else ()  # one that is drawn is known by its settings
+    return digest_of(_BANK_VERSION, bank.model_dump_json(), source.split.model_dump_json(), group or "", *told)
 
 
 def noted_rendition(rendition: Rendition | None) -> dict[str, Any]:
