@@ -46,6 +46,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = [command for command in commands if command.startswith("mmpipe ")]
     assert [command.split()[1] for command in commands] == [
         *("init", "run", "status", "quarantine", "predict"),
+        *("fusions", "fusions", "train", "evaluate"),
         *("plan", "verify", "snapshot", "export", "gc", "audit"),
     ]
     for command in commands:
@@ -53,7 +54,11 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if words[0] == "run":
             words += ["--dt", "2026-11-20"]  # the date that the README's programs read
         done = subprocess.run([*MMPIPE, *words], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode in ((0, 4) if words[0] == "run" else (0,)), (command, done.stdout, done.stderr)
+        assert done.returncode in ((0, 4) if words[0] in ("run", "evaluate") else (0,)), (
+            command,
+            done.stdout,
+            done.stderr,
+        )
         assert done.stdout.strip(), command
     return folder
 
