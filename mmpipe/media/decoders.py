@@ -14,13 +14,15 @@ from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.media.audio import GAP_NS, WaveCutter
 from mmpipe.media.clock import seconds, to_ns
+from mmpipe.media.gifs import GIF
 from mmpipe.media.guard import open_decoder
 from mmpipe.media.lead_in import LeadIn
 from mmpipe.media.picture_maker import PictureMaker
 from mmpipe.media.refused import require_sound_limits
+from mmpipe.media.shown import pixel_aspect
 from mmpipe.media.sparse import DROPPABLE_CODECS, CannotSkip, PacketSchedule, Run, is_sparse
 from mmpipe.media.tracks import MAX_MISSING, MISSING_SLACK_NS, start_ns
-from mmpipe.media.video import FramePicker
+from mmpipe.media.video import FramePicker, FrameScaler
 from mmpipe.types import NANOSECONDS_PER_SECOND, AudioNeeds, Clip, ClipMedia, Stream, VideoNeeds
 
 Found = tuple[int, Mapping[Any, ClipMedia]]  # index of a clip, and its media by need
@@ -192,15 +194,18 @@ class VideoDecoder(TrackDecoder):
         """Open the decoder and set the clips up."""
         super().__init__(av_stream, want, limits)
         needs = [need for need in want.needs if isinstance(need, VideoNeeds)]
-        self._picker = want.picker or FramePicker(want.clips, needs)
+        self._picker = want.picker or FramePicker(want.clips, needs, FrameScaler(pixel_aspect(av_stream)))
         first_ns = min(clip.start_ns for _, clip in want.clips)
         self._lead_in = LeadIn(first_ns + self._zero_ns, av_stream.time_base)
+        is_gif = want.stream.codec == GIF  # each picture rests on all before it, whatever its packet says
+        if is_gif:
+            self._lead_in.release()
         self._last_ns: int | None = None
         self._part_key_ns: int | None = None  # of the key frame that the recording begins with, after a join
         self._only_keys = not want.picker and all(need.only_keyframes for need in needs)
-        if self._only_keys:
+        if self._only_keys and not is_gif:
             self._codec.skip_frame = "NONKEY"  # the decoder drops the rest unread: an order of magnitude cheaper
-        may_skip = want.may_skip and not (want.picker or want.strict or self._only_keys)
+        may_skip = want.may_skip and not (want.picker or want.strict or self._only_keys or is_gif)
         sparse = may_skip and is_sparse(want.clips, needs, want.stream.frame_rate)
         self._schedule = PacketSchedule(want.clips, needs, self._time_of) if sparse else None
         self._may_drop = self._codec.codec.name in DROPPABLE_CODECS

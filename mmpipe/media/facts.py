@@ -9,8 +9,9 @@ from typing import Any
 
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
+from mmpipe.media.gifs import read_gif_blocks
 from mmpipe.media.sniff import HEAD_BYTES, Content, sniff
-from mmpipe.types import Stream
+from mmpipe.types import Modality, Stream
 
 _SHOWN_TRACKS = 8
 _SHOWN_HEAD = 12
@@ -59,11 +60,15 @@ def told(facts: dict[str, Any]) -> str:
 
 
 def _picture_facts(descriptor: int, limits: LimitsConfig) -> dict[str, Any]:
-    from mmpipe.media.images import image_size
+    from mmpipe.media.images import look_at_image
 
     unlimited = limits.model_copy(update={"pixels": _MOST_TOLD_PIXELS})  # its size is told, nothing is decoded
-    codec, width, height = image_size(descriptor, unlimited)
-    return {"codec": codec, "width_px": width, "height_px": height}
+    still = look_at_image(descriptor, unlimited)
+    facts: dict[str, Any] = {"codec": still.codec, "width_px": still.width_px, "height_px": still.height_px}
+    blocks = read_gif_blocks(descriptor)
+    if blocks and blocks.is_moving:
+        facts |= {"kind": str(Modality.VIDEO), "pictures": blocks.num_pictures}
+    return facts
 
 
 def _container_facts(descriptor: int, limits: LimitsConfig) -> dict[str, Any]:
@@ -86,6 +91,8 @@ def _track_facts(stream: Any) -> dict[str, Any]:
     if context and stream.type == "video":
         facts |= {"width_px": context.width, "height_px": context.height}
         facts["frame_rate"] = round(float(stream.average_rate or 0), 3)
+        if (aspect := stream.sample_aspect_ratio) and aspect != 1:
+            facts["sample_aspect"] = f"{aspect.numerator}:{aspect.denominator}"
     if context and stream.type == "audio":
         facts |= {"rate_hz": context.sample_rate, "channels": context.channels}
     return facts

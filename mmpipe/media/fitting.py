@@ -5,6 +5,8 @@ Rounded as transformers' processors do, so that the pixels are those that a mode
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from mmpipe.types import Fit
@@ -12,9 +14,21 @@ from mmpipe.types import Fit
 Size = tuple[int, int]  # width and height in pixels
 
 
-def scaled_size(picture: Size, out: Size, fit: Fit) -> Size:
-    """Return what a picture is scaled to, before the middle of the size `out` is cut from it."""
-    width, height = picture
+def shown_shape(picture: Size, turns: int, aspect: Fraction) -> Size:
+    """Return width and height of a stored picture as it is seen, in a unit that keeps both whole.
+
+    `aspect` is the width of its pixels by their height; `turns` are the quarter turns that then set it upright.
+    """
+    width, height = picture[0] * aspect.numerator, picture[1] * aspect.denominator
+    return (height, width) if turns % 2 else (width, height)
+
+
+def scaled_size(shape: Size, out: Size, fit: Fit) -> Size:
+    """Return what a picture is scaled to, before the middle of the size `out` is cut from it.
+
+    Of its width and height, upright and as they are seen, only the ratio counts.
+    """
+    width, height = shape
     box_width, box_height = fit.box_px or out
     if not fit.keeps_shape:
         return box_width, box_height

@@ -5,8 +5,9 @@ pictures with the same true time stamps whoever makes them; only pixels differ. 
 picture is written into a container of our own and sent; a run without one costs its demuxing.
 
 What the CPU must do for a whole track is found before or while it is decoded, and raises CannotUseGpu: another codec,
-a picture that is turned, packets whose times do not tell their pictures, a file that lacks a part. It depends on the
-file alone, never on the moment: two runs over the same files on the same kind of GPU decode them the same way.
+a picture that is turned or anamorphic, packets whose times do not tell their pictures, a file that lacks a part. It
+depends on the file alone, never on the moment: two runs over the same files on the same kind of GPU decode them the
+same way.
 
 NVDEC conceals damage inside a picture and does not tell: a picture of a broken packet can come out wrong where the CPU
 would have counted it as lost. What the container or the demuxer tells of damage does send a track to the CPU.
@@ -25,8 +26,8 @@ from mmpipe.config import LimitsConfig
 from mmpipe.media.decoders import Found, VideoDecoder, Wanted
 from mmpipe.media.picture_maker import CannotUseGpu, form_of
 from mmpipe.media.remux import remux
+from mmpipe.media.shown import SQUARE, pixel_aspect, quarter_turns
 from mmpipe.media.sparse import CannotSkip, PacketSchedule, Run
-from mmpipe.media.tracks import quarter_turns
 from mmpipe.media.video import FramePicker, fitted_size
 from mmpipe.types import EncodedPictures, VideoNeeds
 
@@ -46,6 +47,8 @@ class GpuVideoDecoder(VideoDecoder):
         assert want.maker is not None
         if want.stream.codec not in CODECS:
             raise CannotUseGpu(f"codec_{want.stream.codec}")
+        if pixel_aspect(av_stream) != SQUARE:
+            raise CannotUseGpu("anamorphic")
         needs = [need for need in want.needs if isinstance(need, VideoNeeds)]
         super().__init__(av_stream, replace(want, picker=FramePicker(want.clips, needs, _Made())), limits)
         self._maker = want.maker

@@ -21,13 +21,14 @@ from mmpipe.errors import ConfigError, SampleError
 from mmpipe.io import unescape_name
 
 ALLOWED_FORMATS = (
-    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"),
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "gif"),
     *("mp3", "wav", "w64", "flac", "ogg", "aac", "aiff", "caf", "amr"),
 )
 # Decoders by FFmpeg's own names. A container may name any of several hundred; these are the well-kept ones in use.
 ALLOWED_CODECS = (
     *("h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg1video", "mpeg2video", "mpeg4", "h263", "h263p", "flv"),
     *("msmpeg4v2", "msmpeg4", "wmv1", "wmv2", "wmv3", "vc1", "mjpeg", "prores", "dnxhd", "ffv1", "theora", "dvvideo"),
+    "gif",
     *("aac", "aac_latm", "mp2", "mp2float", "mp3", "mp3float", "ac3", "eac3", "opus", "vorbis", "flac", "alac"),
     *("amrnb", "amrwb", "wmav1", "wmav2", "wmapro", "wmalossless", "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt"),
     *("pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be"),

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ALLOWED_IMAGES = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+_MOVING = ("PNG", "WEBP")  # a header tells how many pictures there are; a GIF that moves is a film
 _UPRIGHT_SWAPS_SIDES = (5, 6, 7, 8)  # values of the EXIF orientation that turn by a quarter
 _ORIENTATION_TAG = 0x0112
 # Times what is kept: a strip one pixel high would be scaled to gigabytes. Scaling only the middle gives the same but
@@ -28,8 +29,17 @@ _ORIENTATION_TAG = 0x0112
 _MOST_TO_CUT = 16
 
 
-def image_size(descriptor: int, limits: LimitsConfig) -> tuple[str, int, int]:
-    """Return (format, upright width, upright height) in pixels from the header alone.
+class StillFacts(NamedTuple):
+    """What the header of a picture says; sizes are upright."""
+
+    codec: str
+    width_px: int
+    height_px: int
+    num_pictures: int  # of a PNG or WebP that moves; of all else the first alone is spoken of
+
+
+def look_at_image(descriptor: int, limits: LimitsConfig) -> StillFacts:
+    """Return what a picture is, decoding nothing.
 
     Raise SampleError with code limit_pixels, not_media or decode_error.
     """
@@ -37,11 +47,12 @@ def image_size(descriptor: int, limits: LimitsConfig) -> tuple[str, int, int]:
         width, height = image.size
         # Of a TIFF, Pillow tells the upright size already.
         turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION_TAG) in _UPRIGHT_SWAPS_SIDES
-        return str(image.format).lower(), *((height, width) if turned else (width, height))
+        number = int(getattr(image, "n_frames", 1)) if image.format in _MOVING else 1
+        return StillFacts(str(image.format).lower(), *((height, width) if turned else (width, height)), number)
 
 
 def read_image(descriptor: int, needs: ImageNeeds, limits: LimitsConfig) -> ImageClip:
-    """Decode the (first) picture upright, in 8 bits, at the size asked for. Raise SampleError as `image_size` does."""
+    """Decode the (first) picture upright, in 8 bits, at the size asked for; raise SampleError as `look_at_image`."""
     from PIL import ImageOps
 
     with _opened(descriptor, limits) as image:

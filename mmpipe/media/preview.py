@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mmpipe.errors import SampleError
 from mmpipe.media.ffmpeg import INPUT_LIMITS, SWITCHES, find_ffmpeg, run_ffmpeg
+from mmpipe.media.gifs import GIF
+from mmpipe.media.shown import MOST
 from mmpipe.types import NANOSECONDS_PER_SECOND, Clip, Modality, Stream
 
 _TIMEOUT_S = 60.0
@@ -15,6 +17,8 @@ _WIDTH_PX = 320
 _STRIP_FRAMES = 6
 _STRIP_WIDTH_PX = 120  # per still: a strip is a thumbnail, and noise costs a PNG 3 bytes a pixel
 _MAX_PREVIEW_S = 30.0
+_GIF_TICKS = 100  # in a second: its clock knows no finer
+_GIF_RATE = 25
 
 
 class PreviewKind(StrEnum):
@@ -51,9 +55,16 @@ def preview_arguments(descriptor: int, output: int, stream: Stream, clip: Clip, 
 
     length_s = min((clip.end_ns - clip.start_ns) / NANOSECONDS_PER_SECOND, _MAX_PREVIEW_S)
     start_s = clip.start_ns / NANOSECONDS_PER_SECOND
-    source = ffmpeg.input(f"file:/proc/self/fd/{descriptor}", ss=f"{start_s:.6f}", t=f"{length_s:.6f}", **INPUT_LIMITS)
+    start, length = f"{start_s:.6f}", f"{length_s:.6f}"
+    is_gif = stream.codec == GIF
+    part = {} if is_gif else {"ss": start, "t": length}
+    source = ffmpeg.input(f"file:/proc/self/fd/{descriptor}", **part, **INPUT_LIMITS)
+    picture = source[str(stream.track)]
+    if is_gif:  # its pictures may last for long: a clip shows the one that was there before it began
+        picture = picture.filter("fps", _GIF_TICKS).filter("trim", start=start, duration=length)
+        picture = picture.filter("setpts", "PTS-STARTPTS").filter("fps", _GIF_RATE, round="up")
     width_px = _STRIP_WIDTH_PX if kind is PreviewKind.STRIP else _WIDTH_PX
-    picture = source[str(stream.track)].filter("scale", width_px, -2)
+    picture = picture.filter("scale", width_px, _height(width_px)).filter("setsar", 1)
     sink, plain = f"file:/proc/self/fd/{output}", {"map_metadata": -1, "sn": None, "dn": None}
     if kind is PreviewKind.MP4:
         coding = {
@@ -65,9 +76,17 @@ def preview_arguments(descriptor: int, output: int, stream: Stream, clip: Clip, 
         }
         made = ffmpeg.output(picture, source["a:0?"], sink, f="mp4", **coding, **plain)
     elif kind is PreviewKind.WEBP:
-        made = ffmpeg.output(picture.filter("fps", 10), sink, f="webp", vcodec="libwebp_anim", loop=0, **plain)
+        made = ffmpeg.output(
+            picture.filter("fps", 10, round="up"), sink, f="webp", vcodec="libwebp_anim", loop=0, **plain
+        )
     else:
         rate = f"{_STRIP_FRAMES / max(length_s, 0.04):.6f}"
         strip = picture.filter("fps", rate, round="up").filter("tile", f"{_STRIP_FRAMES}x1")
         made = ffmpeg.output(strip, sink, f="image2pipe", vcodec="png", vframes=1, **plain)
     return [*SWITCHES, *made.get_args()]
+
+
+def _height(width_px: int) -> str:
+    """Return FFmpeg's expression for the even height at which a film has the shape in which it is seen."""
+    shape = f"if(between(sar,1/{MOST},{MOST}),dar,iw/ih)"
+    return f"2*max(1,floor({width_px // 2}/({shape})+0.5))"

@@ -15,15 +15,18 @@ from mmpipe.errors import SampleError
 from mmpipe.media.captions import PARSERS, Captions, reading_of
 from mmpipe.media.cue_lines import tell_lost
 from mmpipe.media.facts import seen_facts, told
+from mmpipe.media.gifs import GifBlocks, read_gif_blocks
 from mmpipe.media.guard import open_regular
 from mmpipe.media.lifted import LIMIT_FILE, lift_limits, lift_missing
+from mmpipe.media.refused import too_many_pixels
 from mmpipe.media.sniff import HEAD_BYTES, Content, sniff
 from mmpipe.types import Cue, Drop, Modality, RawFile, Stream, digest_of
 
-PROBE_VERSION = "probe-2"  # another one opens every file anew
+PROBE_VERSION = "probe-3"  # another one opens every file anew
 _CHUNK_BYTES = 1 << 20
 _EXCERPT_CHARACTERS = 2_000
 LINES_LOST = "lines_not_understood"
+FIRST_PICTURE = "first_picture_only"
 _NO_CAPTIONS = Captions(text="", cues=())
 _NO_ARRAYS = ArraysConfig()
 _PLAIN_TEXT = TextConfig()
@@ -72,7 +75,7 @@ def probe_file(
                 raise SampleError(LIMIT_FILE, f"{file.nbytes} bytes, allowed are {limits.file_bytes}")
             limits, max_missing = lift_limits(limits, codes), lift_missing(max_missing, codes)
             try:
-                streams, captions = _probe_content(descriptor, file, sha256, limits, arrays, text, max_missing)
+                found = _probe_content(descriptor, file, sha256, limits, arrays, text, max_missing)
             except SampleError:
                 facts = seen_facts(descriptor, Path(file.name).suffix.lower(), limits)
                 raise
@@ -81,25 +84,40 @@ def probe_file(
             stage="probe", code=error.code, detail=error.detail, file=file.name, file_sha256=sha256, facts=facts
         )
         return ProbedFile(name=file.name, sha256=sha256, drops=(drop,))
+    captions = found.captions
     excerpt = "" if captions.cues else captions.text[:_EXCERPT_CHARACTERS]
     return ProbedFile(
         name=file.name,
         sha256=sha256,
-        streams=streams,
+        streams=found.streams,
         cues=captions.cues,
         text=excerpt,
-        drops=tuple(_notes(file, sha256, captions)),
+        drops=tuple(_notes(file, sha256, found)),
     )
 
 
-def _notes(file: RawFile, sha256: str, captions: Captions) -> Iterator[Drop]:
-    """Yield a note on the lines of captions that are left out."""
-    if captions.lost:
-        detail = f"{tell_lost(captions.lost)}; the rest is used"
-        facts = told({"bytes": file.nbytes, "lines_lost": len(captions.lost)})
-        yield Drop(
-            stage="probe", code=LINES_LOST, detail=detail, file=file.name, file_sha256=sha256, facts=facts, kept=True
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a file of one kind holds."""
+
+    streams: tuple[Stream, ...]
+    captions: Captions = _NO_CAPTIONS
+    num_pictures: int = 1  # of which a still is the first
+
+
+def _notes(file: RawFile, sha256: str, found: _Found) -> Iterator[Drop]:
+    """Yield notes on what is left out: lines of captions, the pictures of a still that moves."""
+    lost, number = found.captions.lost, found.num_pictures
+    notes: list[tuple[str, str, dict[str, int | str]]] = []
+    if lost:
+        notes.append((LINES_LOST, f"{tell_lost(lost)}; the rest is used", {"lines_lost": len(lost)}))
+    if number > 1:
+        codec = found.streams[0].codec
+        detail = f"the first of {number} pictures is used: a {codec} that moves is not read here as a film"
+        notes.append((FIRST_PICTURE, detail, {"codec": codec, "pictures": number}))
+    for code, detail, seen in notes:
+        facts = told({"bytes": file.nbytes, **seen})
+        yield Drop(stage="probe", code=code, detail=detail, file=file.name, file_sha256=sha256, facts=facts, kept=True)
 
 
 @contextmanager
@@ -139,25 +157,43 @@ def _probe_content(
     arrays: ArraysConfig,
     text: TextConfig,
     max_missing: float,
-) -> tuple[tuple[Stream, ...], Captions]:
+) -> _Found:
     suffix = Path(file.name).suffix.lower()
     if file.nbytes and suffix[1:] in arrays.suffixes:
         from mmpipe.media.arrays import probe_array
 
-        return (probe_array(descriptor, file, sha256, suffix, arrays, limits),), _NO_CAPTIONS
+        return _Found(streams=(probe_array(descriptor, file, sha256, suffix, arrays, limits),))
     content = sniff(os.pread(descriptor, HEAD_BYTES, 0), suffix)
     if content is Content.TEXT:
         return _probe_text(descriptor, file, sha256, suffix, limits, text)
+    lost_share = 0.0
     if content is Content.IMAGE:
-        return (_probe_image(descriptor, file, sha256, limits),), _NO_CAPTIONS
+        blocks = read_gif_blocks(descriptor)
+        if blocks is None or not blocks.is_moving:
+            return _probe_image(descriptor, file, sha256, limits)
+        lost_share = _require_gif(blocks, limits, max_missing)
     from mmpipe.media.tracks import read_tracks
 
-    return read_tracks(descriptor, file.name, sha256, file.nbytes, limits, max_missing), _NO_CAPTIONS
+    streams = read_tracks(descriptor, file.name, sha256, file.nbytes, limits, max_missing, lost_share)
+    return _Found(streams=streams)
+
+
+def _require_gif(blocks: GifBlocks, limits: LimitsConfig, max_missing: float) -> float:
+    """Return the share that a GIF lacks; refuse too much, and too large a screen before FFmpeg makes room for it."""
+    if blocks.width_px * blocks.height_px > limits.pixels:
+        raise too_many_pixels(f"{blocks.width_px} x {blocks.height_px}", limits)
+    if blocks.lost_share > max_missing:
+        raise SampleError(
+            "decode_error",
+            f"the GIF breaks off in picture {blocks.num_pictures}: {blocks.lost_share:.1%} of the file, "
+            f"allowed are {max_missing:.1%}",
+        )
+    return blocks.lost_share
 
 
 def _probe_text(
     descriptor: int, file: RawFile, sha256: str, suffix: str, limits: LimitsConfig, text: TextConfig
-) -> tuple[tuple[Stream, ...], Captions]:
+) -> _Found:
     captions = PARSERS[suffix](read_text(descriptor, limits), text)
     if not captions.text:
         raise SampleError("no_streams", "; ".join(filter(None, ("no text in it", tell_lost(captions.lost)))))
@@ -174,7 +210,7 @@ def _probe_text(
         duration_ns=max((cue.end_ns for cue in captions.cues), default=0),
         codec=suffix.removeprefix("."),
     )
-    return (stream,), captions
+    return _Found(streams=(stream,), captions=captions)
 
 
 def read_text(descriptor: int, limits: LimitsConfig) -> bytes:
@@ -185,11 +221,11 @@ def read_text(descriptor: int, limits: LimitsConfig) -> bytes:
     return os.pread(descriptor, limits.text_bytes, 0)
 
 
-def _probe_image(descriptor: int, file: RawFile, sha256: str, limits: LimitsConfig) -> Stream:
-    from mmpipe.media.images import image_size
+def _probe_image(descriptor: int, file: RawFile, sha256: str, limits: LimitsConfig) -> _Found:
+    from mmpipe.media.images import look_at_image
 
-    codec, width, height = image_size(descriptor, limits)
-    return Stream(
+    still = look_at_image(descriptor, limits)
+    stream = Stream(
         role=str(Modality.IMAGE),
         modality=Modality.IMAGE,
         digest=digest_of("mmpipe-stream-1", Modality.IMAGE, sha256),
@@ -199,7 +235,8 @@ def _probe_image(descriptor: int, file: RawFile, sha256: str, limits: LimitsConf
         track=0,
         start_ns=0,
         duration_ns=0,
-        codec=codec,
-        width_px=width,
-        height_px=height,
+        codec=still.codec,
+        width_px=still.width_px,
+        height_px=still.height_px,
     )
+    return _Found(streams=(stream,), num_pictures=still.num_pictures)

@@ -19,6 +19,8 @@ from mmpipe.errors import SampleError
 from mmpipe.media.decode import MediaSource
 from mmpipe.media.ffmpeg import INPUT_LIMITS, SWITCHES, find_ffmpeg, run_ffmpeg
 from mmpipe.media.filters import FilterStep, delay_of, fixed_parameters
+from mmpipe.media.guard import open_container
+from mmpipe.media.shown import SQUARE, pixel_aspect
 from mmpipe.types import Modality
 
 CODE = "prepare_failed"
@@ -37,7 +39,7 @@ def prepared_source(
     output = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.unlink(path)  # however this process ends, nothing is left
     try:
-        arguments = prepare_arguments(source, output, steps, limits)
+        arguments = prepare_arguments(source, output, steps, limits, is_square=_makes_square(source, steps, limits))
         run_ffmpeg(
             [find_ffmpeg(), *arguments],
             (source.descriptor, output),
@@ -54,8 +56,13 @@ def prepared_source(
         os.close(output)
 
 
-def prepare_arguments(source: MediaSource, output: int, steps: Sequence[FilterStep], limits: LimitsConfig) -> list[str]:
-    """Return ffmpeg's arguments, without the program: files by descriptor, nothing taken from names or tags."""
+def prepare_arguments(
+    source: MediaSource, output: int, steps: Sequence[FilterStep], limits: LimitsConfig, is_square: bool = False
+) -> list[str]:
+    """Return ffmpeg's arguments, without the program: files by descriptor, nothing taken from names or tags.
+
+    With `is_square` the pixels of a film count as square, whatever it was scaled to.
+    """
     import ffmpeg
 
     stream = source.stream
@@ -81,8 +88,19 @@ def prepare_arguments(source: MediaSource, output: int, steps: Sequence[FilterSt
             "video_track_timescale": _MICROSECONDS,
             "enc_time_base": f"1:{_MICROSECONDS}",
         }
-        made = ffmpeg.output(_picture(track, steps), sink, **coding, **plain)
+        picture = _picture(track, steps)
+        if is_square:
+            picture = picture.filter("setsar", 1)
+        made = ffmpeg.output(picture, sink, **coding, **plain)
     return [*SWITCHES, "-filter_threads", "1", *made.get_args()]
+
+
+def _makes_square(source: MediaSource, steps: Sequence[FilterStep], limits: LimitsConfig) -> bool:
+    """Say whether a film is squeezed whose pixels are square: FFmpeg would note how to undo it, and so it would be."""
+    if source.stream.modality is not Modality.VIDEO or not any(step.name == "scale" for step in steps):
+        return False
+    with open_container(source.descriptor, limits) as container:
+        return pixel_aspect(container.streams[source.stream.track]) == SQUARE
 
 
 def _sound(track: Any, steps: Sequence[FilterStep], rate_hz: int) -> Any:

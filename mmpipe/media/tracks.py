@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import av.error
@@ -17,6 +18,7 @@ from mmpipe.media.guard import open_container, open_decoder
 from mmpipe.media.joins import EXACT_FORMATS, JoinedPackets
 from mmpipe.media.refused import require_sound_limits, too_long, too_many_pictures, too_many_pixels
 from mmpipe.media.riff import riff_bytes, wave_claims
+from mmpipe.media.shown import SQUARE, pixel_aspect, quarter_turns
 from mmpipe.media.tails import unread_share
 from mmpipe.types import NANOSECONDS_PER_SECOND, Modality, Stream
 
@@ -37,6 +39,7 @@ class _Track:
     modality: Modality
     hasher: Any
     shape: tuple[int, int]  # width and height, or rate and channels
+    aspect: Fraction = SQUARE  # of its pixels
     num_packets: int = 0
     first_pts: int | None = None
     end_pts: int | None = None
@@ -51,17 +54,23 @@ class _Track:
 
 
 def read_tracks(
-    descriptor: int, name: str, sha256: str, nbytes: int, limits: LimitsConfig, max_missing: float = MAX_MISSING
+    descriptor: int,
+    name: str,
+    sha256: str,
+    nbytes: int,
+    limits: LimitsConfig,
+    max_missing: float = MAX_MISSING,
+    lost_share: float = 0.0,
 ) -> tuple[Stream, ...]:
     """Return the tracks that hold packets, by number; times count from the earliest of them.
 
-    A file that was cut off may lack a share of `max_missing`; its tracks say what they lack.
+    A file that was cut off may lack a share of `max_missing`; its tracks say what they lack, at least `lost_share`.
 
     Raise SampleError where the file, or any of its tracks, is broken or beyond a limit.
     """
     if claims := wave_claims(descriptor):
         require_sound_limits(*claims, limits)  # beyond some numbers FFmpeg would only say that it is no media
-    lost_share = _cut_bytes(*riff_bytes(descriptor, nbytes), max_missing)
+    lost_share = max(lost_share, _cut_bytes(*riff_bytes(descriptor, nbytes), max_missing))
     with open_container(descriptor, limits) as container:
         tracks = {stream.index: _track(stream, limits) for stream in container.streams if is_track(stream)}
         packets = JoinedPackets(container, [track.av_stream for track in tracks.values()], descriptor, limits)
@@ -101,7 +110,8 @@ def _track(stream: Any, limits: LimitsConfig) -> _Track:
     hasher = hashlib.sha256(f"mmpipe-stream-1 {modality} {context.codec.canonical_name} {shape}".encode())
     extradata = bytes(context.extradata or b"")
     hasher.update(len(extradata).to_bytes(8, "little") + extradata)
-    return _Track(av_stream=stream, modality=modality, hasher=hasher, shape=shape)
+    aspect = pixel_aspect(stream) if modality is Modality.VIDEO else SQUARE
+    return _Track(av_stream=stream, modality=modality, hasher=hasher, shape=shape, aspect=aspect)
 
 
 def _require_limits(track: _Track, limits: LimitsConfig) -> None:
@@ -273,6 +283,8 @@ def _stream(track: _Track, role: str, zero_ns: int, common: dict[str, Any]) -> S
         width, height = track.shape
         turned = quarter_turns(track.picture) % 2 == 1
         track.hasher.update(f"turned {quarter_turns(track.picture)}".encode())
+        if track.aspect != SQUARE:  # the digests of all others stay what they were
+            track.hasher.update(f"pixels {track.aspect}".encode())
         details = {"width_px": height if turned else width, "height_px": width if turned else height}
         details["frame_rate"] = _frame_rate(track)
     else:
@@ -289,8 +301,3 @@ def _stream(track: _Track, role: str, zero_ns: int, common: dict[str, Any]) -> S
         **details,
         **common,
     )
-
-
-def quarter_turns(frame: Any) -> int:
-    """Return how many quarter turns, counter-clockwise, set a picture upright."""
-    return round(frame.rotation / 90) % 4

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from mmpipe.errors import SampleError
-from mmpipe.media.fitting import cut_middle, scaled_size
-from mmpipe.media.tracks import quarter_turns
+from mmpipe.media.fitting import cut_middle, scaled_size, shown_shape
+from mmpipe.media.shown import SQUARE, quarter_turns
 from mmpipe.types import NANOSECONDS_PER_SECOND, Clip, Fit, VideoClip, VideoNeeds
 
 # Bilinear in libswscale widens with the scale, so it does not alias; the flags make it the same on every CPU.
@@ -73,13 +74,15 @@ class Scaler(Protocol):
 class FrameScaler:
     """One libswscale context per form, kept for the whole pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, aspect: Fraction = SQUARE) -> None:
+        """Take the width of a pixel by its height."""
+        self._aspect = aspect
         self._reformatters: dict[_Form, VideoReformatter] = {}
 
     def scale(self, frame: Any, needs: VideoNeeds) -> np.ndarray:
-        """Return an upright frame, uint8 HW or HWC; its pixels count as square. Raise SampleError limit_pixels."""
+        """Return a frame upright, uint8 HW or HWC; what keeps its shape has the true one. SampleError limit_pixels."""
         turns = quarter_turns(frame)
-        width, height = fitted_size(frame, turns, needs)
+        width, height = fitted_size(frame, turns, needs, self._aspect)
         if turns % 2:
             width, height = height, width
         reformatter = self._reformatters.setdefault(_form(needs), VideoReformatter())
@@ -89,12 +92,13 @@ class FrameScaler:
         return np.ascontiguousarray(pixels)
 
 
-def fitted_size(frame: Any, turns: int, needs: VideoNeeds) -> tuple[int, int]:
+def fitted_size(frame: Any, turns: int, needs: VideoNeeds, aspect: Fraction = SQUARE) -> tuple[int, int]:
     """Return width and height that an upright frame is scaled to. Raise SampleError limit_pixels."""
-    upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
-    width, height = scaled_size(upright, (needs.width_px, needs.height_px), needs.fit)
+    shape = shown_shape((frame.width, frame.height), turns, aspect)
+    width, height = scaled_size(shape, (needs.width_px, needs.height_px), needs.fit)
     box_width, box_height = needs.fit.box_px or (needs.width_px, needs.height_px)
     if width * height > _MOST_TO_CUT * box_width * box_height:
+        upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
         raise SampleError(
             "limit_pixels", f"frames of {upright[0]} x {upright[1]} pixels are too long to cut their middle out"
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mmpipe.media.gifs import GIF
 from mmpipe.media.probe import ProbedFile
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.sources.suffixes import modality_hint, split_suffix
@@ -132,13 +133,15 @@ def default_group(asset: Asset) -> str:
     return stream.digest[:24]
 
 
-def _role_order(stream: Stream, in_film: bool) -> tuple[bool, int, int, str]:
+def _role_order(stream: Stream, in_film: bool) -> tuple[bool, bool, int, int, str]:
     # The digest settles the rest, not the name: a renamed asset must keep its identity.
     suffix = split_suffix(stream.file)[1]
     text_order = _TEXT_ORDER.index(suffix) if suffix in _TEXT_ORDER else 0
     if stream.modality is Modality.TEXT:
         text_order = -1 if not stream.file else text_order + len(_TEXT_ORDER) * (stream.origin == UNREAD)
-    return in_film and stream.modality is not Modality.VIDEO, text_order, stream.track, stream.digest
+    in_film = in_film and stream.modality is not Modality.VIDEO
+    is_preview = stream.modality is Modality.VIDEO and stream.codec == GIF  # beside a film; alone it is the film
+    return in_film, is_preview, text_order, stream.track, stream.digest
 
 
 def _captions_of(streams: Iterable[Stream], usable: Iterable[ProbedFile]) -> tuple[tuple[Cue, ...], str]:

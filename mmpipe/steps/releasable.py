@@ -25,6 +25,10 @@ _WAYS_OUT = {
     "lines_not_understood": (
         "nothing is held back that could be let in: {what!r} is in use without them ({detail}). Correct the file"
     ),
+    "first_picture_only": (
+        "nothing is held back that could be let in: {what!r} is in use as a still ({detail}). "
+        "Convert it to a film, such as a GIF, WebM or MP4, to have all of it"
+    ),
     "not_a_number": _TABLE,
     "rights_not_understood": _TABLE,
     "duplicate": "nothing is lost: {detail}",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -91,8 +92,8 @@ def make_seeds() -> dict[str, bytes]:
     }
     seeds = {suffix: film(*how) for suffix, how in films.items()}
     seeds |= {suffix: film(container, None, codec, {}) for suffix, (container, codec) in sounds.items()}
-    seeds |= {suffix: _picture(kind) for suffix, kind in (("png", "PNG"), ("jpg", "JPEG"), ("gif", "GIF"))}
-    seeds["webp"] = _picture("WEBP")
+    seeds |= {suffix: _picture(kind) for suffix, kind in (("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"))}
+    seeds["gif"] = _picture("GIF", number=4)
     seeds["vtt"] = b"WEBVTT\n\n00:00.000 --> 00:00.400\nhello\n\n00:00.500 --> 00:00.900\nworld\n"
     seeds["json"] = json.dumps({"text": "hello world"}).encode()
     array = io.BytesIO()
@@ -129,10 +130,13 @@ def _write_sound(output: av.container.OutputContainer, audio: av.AudioStream) ->
     output.mux(audio.encode(None))
 
 
-def _picture(kind: str) -> bytes:
+def _picture(kind: str, number: int = 1) -> bytes:
+    """Return a still, or so many pictures that are shown one after the other."""
     target = io.BytesIO()
     pixels = (np.indices((48, 64, 3)).sum(axis=0) * 3 % 256).astype(np.uint8)
-    Image.fromarray(pixels).save(target, kind)
+    first, *others = (Image.fromarray(np.roll(pixels, 5 * place, axis=1)) for place in range(number))
+    more: dict[str, Any] = {"save_all": True, "append_images": others, "duration": 100} if others else {}
+    first.save(target, kind, **more)
     return target.getvalue()
 
 

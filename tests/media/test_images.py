@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
-from mmpipe.media.images import image_size, read_image
+from mmpipe.media.images import look_at_image, read_image
 from mmpipe.types import ImageNeeds
 
 
@@ -17,7 +17,7 @@ def read(tmp_path):
     def read(name: str, needs: ImageNeeds, **limits: int) -> np.ndarray:
         descriptor = os.open(tmp_path / name, os.O_RDONLY)
         try:
-            image_size(descriptor, LimitsConfig(**limits))
+            look_at_image(descriptor, LimitsConfig(**limits))
             return read_image(descriptor, needs, LimitsConfig(**limits)).image
         finally:
             os.close(descriptor)
