@@ -108,7 +108,7 @@ class _Reader:
         line_before, is_apart = self.words[-1] if self.words else ("", False)
         is_named = is_apart and line_before.strip().isdecimal()  # the number of another cue
         is_word = self.span_ns is not None and not self.is_after_blank and not is_named
-        return bool(_LIKE_TIMING.match(line)) or (_ARROW in line and not is_word)
+        return (":" in line and bool(_LIKE_TIMING.match(line))) or (_ARROW in line and not is_word)
 
     def _take_loose(self, line: Lost) -> None:
         starts_block = self.is_vtt and self.is_after_blank
@@ -127,7 +127,8 @@ class _Reader:
         """End what is open; before a line of times a line that only names the cue is no part of it."""
         if self.span_ns:
             words = self.words
-            is_apart = before_times or bool(words and words[-1][1])
+            # Directly above the times, or after a blank line: else a number is what was said.
+            is_apart = (before_times and not self.is_after_blank) or bool(words and words[-1][1])
             if is_apart and words and words[-1][0].strip().isdecimal():
                 words = words[:-1]
             self.is_newly_read |= any(is_after for _, is_after in words)

@@ -177,3 +177,11 @@ def test_encodings(encoding):
 def test_what_is_no_text_is_refused(data):
     with pytest.raises(SampleError, match="encoding"):
         decode_text(data)
+
+
+def test_numbers_that_are_said_stay_where_cues_have_none() -> None:
+    parts = ("How many?", "42", "born in\n1984", "from 12 --> 14\nmeant", "end")
+    text = "\n\n".join(f"00:00:{2 * n:02d},000 --> 00:00:{2 * n + 1:02d},000\n{said}" for n, said in enumerate(parts))
+    captions = parse_srt(text.encode())
+    assert [cue.text for cue in captions.cues] == [part.replace("\n", " ") for part in parts]
+    assert not captions.lost

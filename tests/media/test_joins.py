@@ -226,13 +226,15 @@ def test_a_fall_of_one_track_alone_is_damage_of_its_true_size(
 
 
 @pytest.mark.parametrize(
-    ("suffix", "parts"), [("flv", 2), ("mkv", 3), ("mp4", 2), ("wav", 2)], ids=lambda value: str(value)
+    ("suffix", "parts"),
+    [("flv", 2), ("mkv", 3), ("mp4", 2), ("wav", 2), ("flac", 2), ("aiff", 2), ("w64", 2)],
+    ids=lambda value: str(value),
 )
 def test_what_ffmpeg_does_not_read_on_to_is_damage_of_its_size(
     film: Film, noise: Noise, probe: Probe, tmp_path: Path, suffix: str, parts: int
 ) -> None:
-    if suffix == "wav":
-        soundfile.write(tmp_path / "one.wav", noise(2.0), 16000)
+    if suffix in ("wav", "flac", "aiff", "w64"):
+        soundfile.write(tmp_path / f"one.{suffix}", noise(2.0), 16000)
     else:
         film(f"one.{suffix}", 50)
     assert not probe(f"one.{suffix}").drops

@@ -103,6 +103,22 @@ def test_what_failed_because_its_file_is_gone_names_the_way_out_and_is_given_up(
     assert all(batch.features[name].mask_BT.any(axis=1).all() for name in (SOUND, TEXT)) and len(corpus) == 3
 
 
+def test_a_feature_that_comes_too_late_costs_no_recording_that_has_another(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["a", "b", "c"])
+    config = make_config(tmp_path, features=["audio-logmel"])
+    ingest(config)
+    extract(config)
+    remove(tmp_path, "b")
+    config = make_config(tmp_path, features=["audio-logmel", "audio-mfccseg"])
+    ingest(config, LATER)
+    extract(config)
+    assert [
+        row["feature"] for row in read_quarantine(StoreLayout(config.store), CORPUS).filter(file="b.wav").to_dicts()
+    ]
+    ingest(config, LATER)
+    assert superseded(config) == {"a": False, "b": False, "c": False}
+
+
 @pytest.mark.parametrize("left", [(), ("a",)])
 def test_a_root_that_lost_most_of_its_files_gives_nothing_up(tmp_path: Path, left: tuple[str, ...]) -> None:
     names = {"a", "b", "c"}
