@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
@@ -278,7 +278,10 @@ def _listing(plan: MirrorPlan, index: Mapping[str, Brought], folder: MirrorFolde
     known = [index[origin] for part in plan.parts if (origin := _kept_as(part, index)) in index]
     held = {name for origin in plan.unanswered & index.keys() for name in index[origin].files}
     planned = [_kept_note(drop) if drop.file in held else drop for drop in plan.drops]
-    drops = [*found.drops, *planned, *(drop for one in known for drop in one.drops)]
+    # A key of a table may be called like a file (`s0.wav`): the folder of its files is ours, and nothing of it is lost.
+    folders = {str(parent) for file in found.files for parent in PurePosixPath(file.name).parents}
+    listed = [drop for drop in found.drops if drop.file not in folders]
+    drops = [*listed, *planned, *(drop for one in known for drop in one.drops)]
     hidden = [*found.filtered, *plan.filtered]
     hidden += [Filtered(name=name, reason=FilterReason.HIDDEN) for one in known for name in one.hidden]
     return Listing(

@@ -320,6 +320,14 @@ def test_a_row_is_an_asset(tmp_path, name):
     assert tree(config.store) == before
 
 
+def test_a_key_may_be_called_like_a_file(tmp_path):
+    write_pairs(tmp_path / "media", ["a", "b"])
+    rows = [{"id": f"{name}.wav", "path": f"{name}.wav", "caption": name} for name in ("a", "b")]
+    config = table_config(tmp_path, rows)
+    ingest(config)
+    assert sources(config) == ["a.wav", "b.wav"] and drops(config) == {}
+
+
 def _extracted(config: Config) -> dict[tuple[str, str], bytes]:
     ingest(config)
     extract(config)
