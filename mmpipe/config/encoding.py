@@ -55,7 +55,9 @@ class BackboneConfig(Table):
     architecture: Mapping[str, Any] = Field(
         {}, description="of a random bert, as its config.json: hidden_size, num_hidden_layers, ..."
     )
-    sha256: str = Field("", description="of the weights that it begins from; found, not given")
+    sha256: str = Field(
+        "", description="of the weights that it begins from: found; where it is given, they must have it"
+    )
 
     @property
     def reads_pictures(self) -> bool:

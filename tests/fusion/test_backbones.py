@@ -136,6 +136,11 @@ def test_weights_of_another_network_and_other_inputs_are_refused(tmp_path: Path)
         load_backbone(make_backbone(config, PIXELS.dim, 0.0, "video-pixels"), config, "here")
     with pytest.raises(ConfigError, match="text-tokens"):
         make_backbone(BackboneConfig(kind="bert"), 64, 0.0, "audio-logmel")
+    with pytest.raises(ConfigError, match=r"and the weights .* have"):
+        resolve_backbone(config.model_copy(update={"sha256": "0" * 64}), "here")
+    with pytest.raises(ConfigError, match="are random"):
+        resolve_backbone(BackboneConfig(kind="vgg16", sha256="0" * 64), "here")
+    assert resolve_backbone(config, "here") == config
     with pytest.raises(ConfigError, match="no published weights"):
         resolve_backbone(BackboneConfig(kind="small_cnn", weights="x.safetensors"), "here")
     ids_BSK = torch.tensor([[[3.0], [90.0]]])

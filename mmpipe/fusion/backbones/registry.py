@@ -40,14 +40,22 @@ def resolve_backbone(config: BackboneConfig, table: str) -> BackboneConfig:
 
     What is returned builds the network without them. Raise ConfigError or TransientError where they are not there.
     """
+    architecture, sha256 = config.architecture, ""
     if config.weights == RANDOM:
-        return config
-    if config.kind is BackboneKind.BERT:
+        pass
+    elif config.kind is BackboneKind.BERT:
         found = _bert_folder(config, table)
-        return config.model_copy(update={"architecture": found.read_json("config.json"), "sha256": found.sha256})
-    if config.kind is BackboneKind.SMALL_CNN:
+        architecture, sha256 = found.read_json("config.json"), found.sha256
+    elif config.kind is BackboneKind.SMALL_CNN:
         raise ConfigError(f'{table}.weights = {config.weights!r}: small_cnn has no published weights. Use "{RANDOM}"')
-    return config.model_copy(update={"sha256": find_weights(config.weights, 0, config.kind, table).sha256})
+    else:
+        sha256 = find_weights(config.weights, 0, config.kind, table).sha256
+    if config.sha256 not in ("", sha256):
+        has = f"have {sha256}" if sha256 else "are random"
+        raise ConfigError(
+            f"{table}.sha256 = {config.sha256!r}, and the weights {config.weights!r} {has}. Leave it out."
+        )
+    return config.model_copy(update={"architecture": architecture, "sha256": sha256})
 
 
 def load_backbone(backbone: Backbone, config: BackboneConfig, table: str) -> None:
