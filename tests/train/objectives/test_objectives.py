@@ -12,14 +12,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from mmpipe.errors import ConfigError
 from mmpipe.train.objectives.adversarial import Game, discriminator_loss, generator_loss, gradient_penalty
-from mmpipe.train.objectives.classification import (
-    binary_cross_entropy,
-    clip_weights,
-    multilabel_cross_entropy,
-    softmax_cross_entropy,
-    two_logits,
-)
 from mmpipe.train.objectives.contrastive import Temperature, info_nce, info_nce_of_all
+from mmpipe.train.objectives.multilabel import multilabel_cross_entropy
 from mmpipe.train.objectives.multitask import UncertaintyWeights, weighted_sum
 from mmpipe.train.objectives.regression import (
     cholesky_factor,
@@ -34,29 +28,6 @@ BATCH, CLASSES, QUANTITIES, DIM = 7, 4, 3, 5
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_softmax_cross_entropy_is_torchs(smoothing: float, weighted: bool) -> None:
-    logits_BK, labels_B = drawn(BATCH, CLASSES), torch.arange(BATCH) % CLASSES
-    weights_K = drawn(CLASSES, seed=1).abs() if weighted else None
-    targets_BK = torch.eye(CLASSES, dtype=torch.float64)[labels_B]
-    losses_B = softmax_cross_entropy(logits_BK, targets_BK, class_weights_K=weights_K, smoothing=smoothing)
-    total = clip_weights(targets_BK, weights_K).sum() if weights_K is not None else BATCH
-    expected = cross_entropy(logits_BK, labels_B, weight=weights_K, label_smoothing=smoothing)
-    torch.testing.assert_close(losses_B.sum() / total, expected)
-
-
-def test_one_logit_is_two_classes() -> None:
-    logits_B1, labels_B = drawn(BATCH, 1), torch.arange(BATCH) % 2
-    targets_BK = torch.eye(2, dtype=torch.float64)[labels_B]
-    torch.testing.assert_close(
-        binary_cross_entropy(logits_B1, labels_B), softmax_cross_entropy(two_logits(logits_B1), targets_BK)
-    )
-    weighted_B = binary_cross_entropy(logits_B1, labels_B, positive_weight=3.0)
-    plain_B = binary_cross_entropy(logits_B1, labels_B)
-    torch.testing.assert_close(weighted_B, torch.where(labels_B == 1, 3.0, 1.0) * plain_B)
 
 
 def test_multilabel_counts_only_what_is_known() -> None:
@@ -175,12 +146,10 @@ def test_several_losses_become_one() -> None:
 
 def test_gradients_are_those_of_the_formulas() -> None:
     check = torch.autograd.gradcheck
-    targets_BK = torch.softmax(drawn(BATCH, CLASSES, seed=3), 1)
     labels_BK = drawn(BATCH, CLASSES, seed=4) > 0
     mean_BQ, aims_BQ = drawn(BATCH, QUANTITIES).requires_grad_(), drawn(BATCH, QUANTITIES, seed=1)
     raw_BP = drawn(BATCH, num_covariance_outputs(QUANTITIES, full=True), seed=2).requires_grad_()
     logits_BK, groups_B = drawn(BATCH, CLASSES).requires_grad_(), torch.arange(BATCH) // 2
-    assert check(lambda x: softmax_cross_entropy(x, targets_BK, smoothing=0.1), logits_BK)
     assert check(lambda x: multilabel_cross_entropy(x, labels_BK), logits_BK)
     assert check(
         lambda m, r: gaussian_likelihood(m, cholesky_factor(r, QUANTITIES, full=True), aims_BQ), (mean_BQ, raw_BP)
