@@ -43,7 +43,7 @@ class GateConfig(Table):
     )
     max_calibration_error: float = Field(0.25, ge=0, le=1, description="expected calibration error")
     min_class_recall: float = Field(0.0, ge=0, le=1, description="of the class that is found least")
-    regression_margin: float = Field(0.02, ge=0, le=1, description="how far below production a candidate may fall")
+    regression_margin: float = Field(0.02, ge=0, le=1, description="how far below production, or linear CCA, it may be")
     promote: bool = Field(True, description="put what passes into production at once; false waits for a person")
     shuffled_control: bool = Field(True, description="train once on shuffled labels: it must stay at chance")
 

@@ -38,13 +38,16 @@ class Table(BaseModel):
     # Fields that came after digests of this table were kept: at their defaults they are left out of digests, so that
     # a new version of mmpipe does not call stale what it would make again bit by bit.
     added: ClassVar[frozenset[str]] = frozenset()
+    # Fields that decide nothing about what is made: no digest has them.
+    beside: ClassVar[frozenset[str]] = frozenset()
 
     def left_out(self) -> dict[str, Any]:
         """Return what a digest leaves out of this table and those in it, as pydantic's `exclude`."""
         found: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name in self.added and value == field.get_default(call_default_factory=True):
+            is_new = name in self.added and value == field.get_default(call_default_factory=True)
+            if is_new or name in self.beside:
                 found[name] = True
             elif isinstance(value, Table) and (inner := value.left_out()):
                 found[name] = inner

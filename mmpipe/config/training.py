@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,23 @@ class TrainDevice(StrEnum):
     CUDA = "cuda"
 
 
+class TrackerName(StrEnum):
+    """Who is told of every epoch, beside the log of the fit."""
+
+    MLFLOW = "mlflow"
+    WANDB = "wandb"  # always offline
+
+
+class Imputation(StrEnum):
+    """What a fused network is given for a modality that a clip lacks."""
+
+    OFF = "off"
+    MEAN = "mean"
+    RIDGE = "ridge"
+    KNN = "knn"
+    GAN = "gan"
+
+
 class TrainConfig(Table):
     """How one network is trained."""
 
@@ -79,10 +96,18 @@ class TrainConfig(Table):
             "precision",
             "device",
             "max_bad_steps",
+            "crop_share",
+            "flip",
+            "light_jitter",
+            "frame_share",
+            "refit",
+            "impute",
         }
     )
     # How often to save and what to tell decide nothing about the network.
-    beside: ClassVar[frozenset[str]] = frozenset({"checkpoint_every_steps", "checkpoint_every_s", "tensorboard"})
+    beside: ClassVar[frozenset[str]] = frozenset(
+        {"checkpoint_every_steps", "checkpoint_every_s", "tensorboard", "trackers"}
+    )
 
     optimizer: OptimizerName = Field(OptimizerName.ADAMW, description="what changes the weights")
     learning_rate: float = Field(3e-3, gt=0, description="of the optimizer")
@@ -98,12 +123,22 @@ class TrainConfig(Table):
     batch_clips: int = Field(64, ge=1, description="clips that go through the network at once")
     accumulate_steps: int = Field(1, ge=1, description="so many batches make one step of the optimizer")
     patience_epochs: int = Field(12, ge=1, description="stop after so many epochs without a better validation loss")
+    refit: bool = Field(False, description="train anew with the validation clips too, for as many epochs as they chose")
     dropout: float = Field(0.1, ge=0, lt=1, description="chance to hide a value inside the network")
     modality_dropout: float = Field(0.0, ge=0, lt=1, description="chance to hide a modality of a training clip")
+    impute: Imputation = Field(
+        Imputation.OFF, description="fills in a missing modality from the others, where it beats simpler guesses"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of a label that is spread over all classes")
     mixup_alpha: float = Field(0.0, ge=0, description="clips are mixed in pairs, by shares of Beta(a, a); 0: off")
     mask_segments: int = Field(0, ge=0, description="longest run of a sequence's segments or steps that it hides")
     mask_dimensions: int = Field(0, ge=0, description="most neighbouring dimensions of a sequence that it hides")
+    crop_share: float = Field(1.0, gt=0, le=1, description="least side of a part cut out of stored pictures; 1: off")
+    flip: bool = Field(False, description="mirror the stored pictures of half of the training clips")
+    light_jitter: float = Field(0.0, ge=0, lt=1, description="share by which light and contrast of pictures change")
+    frame_share: float = Field(
+        1.0, gt=0, le=1, description="least share of a clip's stored frames that it uses; 1: all"
+    )
     class_balance: ClassBalance = Field(ClassBalance.NONE, description="weigh the loss by class, or sample evenly")
     balance_alpha: float = Field(0.0, ge=0, description="how hard the leading modality's encoder is held back; 0: off")
     balance_noise: bool = Field(True, description="with balance_alpha: noise of the gradients' size on every encoder")
@@ -118,6 +153,9 @@ class TrainConfig(Table):
     checkpoint_every_steps: int = Field(0, ge=0, description="... and from within an epoch, after so many steps; 0: no")
     checkpoint_every_s: float = Field(0.0, ge=0, description="... or after so many seconds; 0: no")
     tensorboard: bool = Field(False, description="write event files for TensorBoard beside the log of every fit")
+    trackers: tuple[TrackerName, ...] = Field(
+        (), description="also told of every fit, in the store's _runs: mlflow (or where MMPIPE_MLFLOW_URI says), wandb"
+    )
     seeds: tuple[int, ...] = Field(
         (0,), min_length=1, description="the first is judged and released; what the others reach is told beside it"
     )
@@ -126,10 +164,8 @@ class TrainConfig(Table):
     def _they_go_together(self) -> Self:
         if self.warmup_steps and self.warmup_epochs:
             raise ValueError("warmup_steps and warmup_epochs are two ways to say one thing: give one")
+        if self.refit and self.impute is not Imputation.OFF:
+            raise ValueError("refit teaches the clips that judge an imputer: give refit, or impute")
         if self.precision is Precision.BF16 and self.device is not TrainDevice.CUDA:
             raise ValueError('precision = "bf16" needs device = "cuda"')
         return self
-
-    def left_out(self) -> dict[str, Any]:
-        """Return what a digest leaves out: defaults that came later, and what decides nothing about the network."""
-        return {**super().left_out(), **dict.fromkeys(self.beside, True)}

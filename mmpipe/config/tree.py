@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from mmpipe.config.corpora import CorpusConfig
 from mmpipe.config.gate import EvaluateConfig, GateConfig
 from mmpipe.config.models import ModelConfig
+from mmpipe.config.release import ReleaseConfig
 from mmpipe.config.store import EngineConfig, RetentionConfig
 from mmpipe.config.table import Name, Place
 from mmpipe.errors import ConfigError
@@ -26,7 +27,10 @@ from mmpipe.remote import RemotePath
 _Value = TypeVar("_Value")
 CONFIG_NAME = "mmpipe.toml"
 _FILES_OF_FEATURES = ("model", "weights")  # parameters of extractors that may name a folder or file
-_NO_SETTINGS = ("MMPIPE_CACHE", "MMPIPE_CACHE_BYTES", "MMPIPE_CONFIG", "MMPIPE_FAULT")
+_NO_SETTINGS = (
+    *("MMPIPE_CACHE", "MMPIPE_CACHE_BYTES", "MMPIPE_CONFIG", "MMPIPE_FAULT"),
+    *("MMPIPE_MLFLOW_URI", "MMPIPE_SIGN_KEY"),
+)
 
 
 class Config(BaseSettings):
@@ -50,6 +54,7 @@ class Config(BaseSettings):
     models: dict[Name, ModelConfig] = Field(default_factory=dict, description="the models, by name")
     gate: GateConfig = GateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    release: ReleaseConfig = ReleaseConfig()
     engine: EngineConfig = EngineConfig()
     retention: RetentionConfig = RetentionConfig()
 
@@ -133,7 +138,15 @@ def resolve_paths(config: Config, base: Path) -> Config:
         name: {key: _beside(base, value) if key in _FILES_OF_FEATURES else value for key, value in table.items()}
         for name, table in config.features.items()
     }
-    return config.model_copy(update={"store": _resolved(base, config.store), "corpora": corpora, "features": features})
+    keys = {name: base / file for name in ("sign_key", "public_key") if (file := getattr(config.release, name))}
+    return config.model_copy(
+        update={
+            "store": _resolved(base, config.store),
+            "corpora": corpora,
+            "features": features,
+            "release": config.release.model_copy(update=keys),
+        }
+    )
 
 
 def _beside(base: Path, value: JsonValue) -> JsonValue:
