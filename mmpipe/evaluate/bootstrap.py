@@ -1,39 +1,27 @@
 """Intervals by resampling groups, not clips: clips of one speaker err together.
 
 On real speech the interval over speakers is three to seven times as wide as the one over clips.
-Axes: D draws, G groups, K classes, M models, N clips.
+Axes: D draws, G groups, K classes, M models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from mmpipe.evaluate.predictions import Predictions
-
-CHUNK_CELLS = 4_000_000  # weights held at once: 32 MB
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.classes import ClassAnswers
+from mmpipe.evaluate.interval import Interval, draw_weights
 
 
 class Measure(StrEnum):
     """What an interval speaks of."""
 
-    ACCURACY = "accuracy"
-    MACRO_F1 = "macro_f1"  # over the classes that occur in the draw
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate and the central share `confidence` of its resamples."""
-
-    estimate: float
-    low: float
-    high: float
-    confidence: float
-    num_groups: int
-    draws: int
+    WORTH = "worth"  # what the goal is measured by: accuracy, R2, word accuracy
+    MACRO_F1 = "macro_f1"  # of classes alone: over those that occur in the draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,41 +56,44 @@ class Resamples:
         )
 
 
-def resample(models: Mapping[str, Predictions], *, draws: int, seed: int) -> Resamples:
+def resample(models: Mapping[str, Answers], *, draws: int, seed: int) -> Resamples:
     """Measure models, given on the same clips, on `draws` resamples of the clips' groups, drawn with replacement.
 
-    A resample is a vector of group weights, so all of them are one matrix product with counts per group.
+    A resample is a vector of group weights, so all of them are one matrix product with sums per group.
     """
-    tally = _Tally.of(models)
-    chunks = [
-        tally.measure(weights_DG) for weights_DG in draw_weights(len(tally.size_G), draws, np.random.default_rng(seed))
-    ]
-    estimates = tally.measure(np.ones((1, len(tally.size_G))))
+    tallies = _tallies(models)
+    num_groups = len(next(iter(tallies.values())).size_G)
+    rng = np.random.default_rng(seed)
+    drawn: dict[Measure, list[np.ndarray]] = {measure: [] for measure in tallies}
+    for weights_DG in draw_weights(num_groups, draws, rng):
+        for measure, tally in tallies.items():
+            drawn[measure].append(tally.measure(weights_DG))
+    once = np.ones((1, num_groups))
     return Resamples(
         names=tuple(models),
-        num_groups=len(tally.size_G),
-        estimates={measure: values[0] for measure, values in estimates.items()},
-        draws={measure: np.concatenate([chunk[measure] for chunk in chunks]) for measure in Measure},
+        num_groups=num_groups,
+        estimates={measure: tally.measure(once)[0] for measure, tally in tallies.items()},
+        draws={measure: np.concatenate(chunks) for measure, chunks in drawn.items()},
     )
 
 
 def worth_interval(
-    predictions: Predictions,
+    answers: Answers,
     *,
-    measure: Measure = Measure.ACCURACY,
+    measure: Measure = Measure.WORTH,
     confidence: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
 ) -> Interval:
     """Return the interval of one model's worth, clustered by group."""
-    return resample({"model": predictions}, draws=draws, seed=seed).interval("model", measure, confidence)
+    return resample({"model": answers}, draws=draws, seed=seed).interval("model", measure, confidence)
 
 
 def paired_difference(
-    first: Predictions,
-    second: Predictions,
+    first: Answers,
+    second: Answers,
     *,
-    measure: Measure = Measure.ACCURACY,
+    measure: Measure = Measure.WORTH,
     confidence: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
@@ -113,51 +104,61 @@ def paired_difference(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Tally:
-    """Counts per group: all that accuracy and F1 need."""
+class _Worth:
+    """Sums per group of what clips are worth: all that a mean needs."""
+
+    size_G: np.ndarray
+    worth_GM: np.ndarray
+
+    def measure(self, weights_DG: np.ndarray) -> np.ndarray:
+        """Return the mean worth [D, M] under each row of group weights."""
+        return weights_DG @ self.worth_GM / (weights_DG @ self.size_G)[:, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _MacroF1:
+    """Counts per group: all that F1 needs."""
 
     size_G: np.ndarray
     true_GK: np.ndarray
     hits: tuple[np.ndarray, ...]  # per model [G, K]: clips of class k that were called k
     called: tuple[np.ndarray, ...]  # per model [G, K]: clips that were called k
 
-    @classmethod
-    def of(cls, models: Mapping[str, Predictions]) -> _Tally:
-        first = next(iter(models.values()))
-        for name, model in models.items():
-            if model.keys != first.keys or not np.array_equal(model.labels_N, first.labels_N):
-                raise ValueError(f"{name} was not measured on the same clips and labels as {next(iter(models))}")
-        _, group_N = np.unique(np.array(first.groups), return_inverse=True)
-        shape = (int(group_N.max()) + 1, len(first.classes))
-        return cls(
-            size_G=np.bincount(group_N).astype(float),
-            true_GK=_count(group_N, first.labels_N, shape),
-            hits=tuple(_count(group_N[m.correct_N], m.labels_N[m.correct_N], shape) for m in models.values()),
-            called=tuple(_count(group_N, m.predicted_N, shape) for m in models.values()),
-        )
-
-    def measure(self, weights_DG: np.ndarray) -> dict[Measure, np.ndarray]:
-        """Return each measure [D, M] under each row of group weights."""
-        size_D = weights_DG @ self.size_G
+    def measure(self, weights_DG: np.ndarray) -> np.ndarray:
+        """Return the mean F1 of the classes that occur [D, M] under each row of group weights."""
         true_DK = weights_DG @ self.true_GK
-        accuracy, macro_f1 = [], []
+        found = []
         for hits_GK, called_GK in zip(self.hits, self.called, strict=True):
-            hits_DK = weights_DG @ hits_GK
-            accuracy.append(hits_DK.sum(axis=1) / size_D)
-            f1_DK = 2 * hits_DK / np.maximum(true_DK + weights_DG @ called_GK, 1)
-            macro_f1.append((f1_DK * (true_DK > 0)).sum(axis=1) / (true_DK > 0).sum(axis=1))
-        return {Measure.ACCURACY: np.stack(accuracy, axis=1), Measure.MACRO_F1: np.stack(macro_f1, axis=1)}
+            f1_DK = 2 * (weights_DG @ hits_GK) / np.maximum(true_DK + weights_DG @ called_GK, 1)
+            found.append((f1_DK * (true_DK > 0)).sum(axis=1) / (true_DK > 0).sum(axis=1))
+        return np.stack(found, axis=1)
+
+
+def _tallies(models: Mapping[str, Answers]) -> dict[Measure, _Worth | _MacroF1]:
+    first = next(iter(models.values()))
+    for name, model in models.items():
+        if model.keys != first.keys or not np.array_equal(model.truth_N, first.truth_N, equal_nan=_can_be_nan(first)):
+            raise ValueError(f"{name} was not measured on the same clips and labels as {next(iter(models))}")
+    _, group_N = np.unique(np.array(first.groups), return_inverse=True)
+    size_G = np.bincount(group_N).astype(float)
+    worth_GM = np.stack([np.bincount(group_N, weights=model.worth_N) for model in models.values()], axis=1)
+    found: dict[Measure, _Worth | _MacroF1] = {Measure.WORTH: _Worth(size_G=size_G, worth_GM=worth_GM)}
+    every = [model for model in models.values() if isinstance(model, ClassAnswers)]
+    if len(every) == len(models):
+        shape = (len(size_G), len(every[0].classes))
+        found[Measure.MACRO_F1] = _MacroF1(
+            size_G=size_G,
+            true_GK=_count(group_N, every[0].labels_N, shape),
+            hits=tuple(_count(group_N[m.correct_N], m.labels_N[m.correct_N], shape) for m in every),
+            called=tuple(_count(group_N, m.predicted_N, shape) for m in every),
+        )
+    return found
+
+
+def _can_be_nan(answers: Answers) -> bool:
+    return np.issubdtype(answers.truth_N.dtype, np.floating)
 
 
 def _count(group_N: np.ndarray, class_N: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     flat = np.bincount(group_N * shape[1] + class_N, minlength=shape[0] * shape[1])
     return flat.reshape(shape).astype(float)
-
-
-def draw_weights(num_groups: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield multinomial weights [D, G] in chunks; counting drawn indices is many times faster than `multinomial`."""
-    chunk = max(1, CHUNK_CELLS // num_groups)
-    for start in range(0, draws, chunk):
-        rows = min(chunk, draws - start)
-        cell = rng.integers(num_groups, size=(rows, num_groups)) + num_groups * np.arange(rows)[:, None]
-        yield np.bincount(cell.ravel(), minlength=rows * num_groups).reshape(rows, num_groups).astype(float)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from mmpipe.config import GateConfig
-from mmpipe.evaluate.bootstrap import Interval, Measure, resample
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.classes import ClassAnswers
+from mmpipe.evaluate.bootstrap import Measure, paired_difference, resample
 from mmpipe.evaluate.control import bound_control
+from mmpipe.evaluate.interval import Interval
 from mmpipe.evaluate.leaks import Leak
-from mmpipe.evaluate.metrics import Metrics
-from mmpipe.evaluate.predictions import Predictions
-from mmpipe.evaluate.verdict import Gain, GateCheck, Parity, Tested
+from mmpipe.evaluate.metrics import calibration_error, measure
+from mmpipe.evaluate.verdict import Candidate, Gain, GateCheck, Parity, Tested
 
 
 def check_leaks(leaks: Sequence[Leak]) -> GateCheck:
@@ -24,13 +25,13 @@ def check_leaks(leaks: Sequence[Leak]) -> GateCheck:
 
 def check_gain(gain: Gain, config: GateConfig) -> GateCheck:
     """Check that the lower end of the gain is above the margin."""
-    low = gain.accuracy.low
+    low = gain.worth.low
     return GateCheck(
         name="gain",
         passed=low > config.margin,
         value=low,
         limit=config.margin,
-        detail=f"accuracy over {gain.reference}: {signed(gain.accuracy)}; the lower end must be above the limit",
+        detail=f"over {gain.reference}: {signed(gain.worth)}; the lower end must be above the limit",
     )
 
 
@@ -56,7 +57,7 @@ def check_groups(gain: Gain, config: GateConfig, *, lets_pass: bool) -> GateChec
     alpha = 1 - config.confidence
     return GateCheck(
         name="gain_over_groups",
-        passed=groups.permutation_p <= alpha and gain.accuracy.estimate > config.margin,
+        passed=groups.permutation_p <= alpha and gain.worth.estimate > config.margin,
         value=groups.permutation_p,
         limit=round(alpha, 12),
         detail=f"weak evidence of low power: {groups.num_groups} group(s), {groups.num_better} better and "
@@ -85,15 +86,17 @@ def check_holm(tested: Sequence[Tested], judged: str, config: GateConfig) -> Gat
     )
 
 
-def check_control(control: Predictions | None, metrics: Metrics, config: GateConfig, seed: int) -> GateCheck | str:
+def check_control(control: Answers | None, judged: Answers, config: GateConfig, seed: int) -> GateCheck | str:
     """Check that labels that were shuffled could not be learnt."""
     if not config.shuffled_control:
         return "control: gate.shuffled_control is off"
     if control is None:
         detail = "no model was trained on shuffled labels, and gate.shuffled_control asks for one"
         return GateCheck(name="control", passed=False, value=0.0, limit=0.0, detail=detail)
+    if not (isinstance(control, ClassAnswers) and isinstance(judged, ClassAnswers)):
+        return _check_constant(control, judged, config, seed)
     bound = bound_control(
-        control, judged_accuracy=metrics.accuracy, confidence=config.confidence, draws=config.draws, seed=seed
+        control, judged_accuracy=judged.worth, confidence=config.confidence, draws=config.draws, seed=seed
     )
     return GateCheck(
         name="control",
@@ -105,20 +108,42 @@ def check_control(control: Predictions | None, metrics: Metrics, config: GateCon
     )
 
 
-def check_calibration(metrics: Metrics, config: GateConfig) -> GateCheck:
+def _check_constant(control: Answers, judged: Answers, config: GateConfig, seed: int) -> GateCheck:
+    """Check that what learnt shuffled answers has less than half of what the judged model has over a constant answer.
+
+    A network that learnt nothing may by accident go the right way on a few kinds of clips; a leak keeps nearly all.
+    """
+    over = paired_difference(control, control.constant(), confidence=config.confidence, draws=config.draws, seed=seed)
+    limit = max(0.0, (judged.worth - judged.constant().worth) / 2)
+    return GateCheck(
+        name="control",
+        passed=over.low <= limit,
+        value=over.low,
+        limit=limit,
+        detail=f"trained on shuffled answers: {control.measure} over {control.constant_name} {signed(over)}; "
+        "a lower end above the limit means that the answers reach the model by another way than learning",
+    )
+
+
+def check_calibration(judged: Answers, config: GateConfig) -> GateCheck | str:
     """Check the expected calibration error."""
+    if not isinstance(judged, ClassAnswers):
+        return f"calibration: answers of the goal {judged.goal.value!r} are no probabilities of classes"
+    error = calibration_error(judged)
     return GateCheck(
         name="calibration",
-        passed=metrics.calibration_error <= config.max_calibration_error,
-        value=metrics.calibration_error,
+        passed=error <= config.max_calibration_error,
+        value=error,
         limit=config.max_calibration_error,
         detail="expected calibration error after the temperature; at most the limit",
     )
 
 
-def check_recall(metrics: Metrics, config: GateConfig) -> GateCheck:
+def check_recall(judged: Answers, config: GateConfig) -> GateCheck | str:
     """Check the recall of the class that is found least."""
-    worst = min((row for row in metrics.per_class if row.support), key=lambda row: row.recall)
+    if not isinstance(judged, ClassAnswers):
+        return f"class_recall: answers of the goal {judged.goal.value!r} are no classes"
+    worst = min((row for row in measure(judged).per_class if row.support), key=lambda row: row.recall)
     return GateCheck(
         name="class_recall",
         passed=worst.recall >= config.min_class_recall,
@@ -128,9 +153,7 @@ def check_recall(metrics: Metrics, config: GateConfig) -> GateCheck:
     )
 
 
-def check_production(
-    judged: Predictions, production: Predictions | None, config: GateConfig, seed: int
-) -> GateCheck | str:
+def check_production(judged: Answers, production: Answers | None, config: GateConfig, seed: int) -> GateCheck | str:
     """Check that it is not inferior to what is in production."""
     if production is None:
         return "production: there is none to compare with"
@@ -138,19 +161,35 @@ def check_production(
     shared = np.array([row for row, key in enumerate(judged.keys) if key in known], dtype=np.int64)
     if not len(shared):
         return "production: it was measured on none of these clips"
-    if production.classes != judged.classes:
-        return "production: it knows other classes"
+    if production.goal is not judged.goal or production.classes != judged.classes:
+        return "production: it answers with other classes, or has another goal"
     mine = judged.take(shared)
-    theirs = replace(production.aligned_to(mine.keys), labels_N=mine.labels_N)  # a corrected label holds for both
+    theirs = production.aligned_to(mine.keys).with_truth_of(mine)  # a corrected label holds for both
     change = resample({"new": mine, "old": theirs}, draws=config.draws, seed=seed).difference(
-        "new", "old", Measure.ACCURACY, config.confidence
+        "new", "old", Measure.WORTH, config.confidence
     )
     return GateCheck(
         name="production",
         passed=change.estimate >= -config.regression_margin,
         value=change.estimate,
         limit=-config.regression_margin,
-        detail=f"accuracy over production on {len(shared)} of {len(judged.keys)} clips: {signed(change)}; "
+        detail=f"{judged.measure} over production on {len(shared)} of {len(judged.keys)} clips: {signed(change)}; "
+        "the estimate must not be below the limit",
+    )
+
+
+def check_reference(judged: Answers, reference: Candidate, config: GateConfig, seed: int) -> GateCheck:
+    """Check that it is not inferior to a model without a network."""
+    theirs = reference.predictions.aligned_to(judged.keys)
+    change = resample({"new": judged, "old": theirs}, draws=config.draws, seed=seed).difference(
+        "new", "old", Measure.WORTH, config.confidence
+    )
+    return GateCheck(
+        name="reference",
+        passed=change.estimate >= -config.regression_margin,
+        value=change.estimate,
+        limit=-config.regression_margin,
+        detail=f"{judged.measure} over {reference.name}, a model without a network: {signed(change)}; "
         "the estimate must not be below the limit",
     )
 
@@ -164,7 +203,7 @@ def check_parity(parity: Parity | None) -> GateCheck | str:
         passed=parity.max_difference <= parity.tolerance,
         value=parity.max_difference,
         limit=parity.tolerance,
-        detail="largest difference between a probability of the exported graph and of the network; at most the limit",
+        detail="largest difference between an answer of the exported graph and of the network; at most the limit",
     )
 
 

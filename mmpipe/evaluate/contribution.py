@@ -1,9 +1,10 @@
 """What each modality brings to a fused model, and which one is weak.
 
-All is measured on the judged model's own answers with some modalities hidden: v(S) is its accuracy when it has only
-those in S; of nothing, v is the accuracy of the most frequent class of what it learnt from. A modality's Shapley value
-is the mean of what it adds over all orders in which modalities may come (Shapley 1953); they sum to v(all) - v(none).
-Up to four modalities it is exact, over all 2^M subsets. Each is a mean over clips, and has an interval over groups.
+All is measured on the judged model's own answers with some modalities hidden: v(S) is its worth (of classes the
+accuracy) when it has only those in S; of nothing, that of the best constant answer of what it learnt from. A modality's
+Shapley value is the mean of what it adds over all orders in which modalities may come (Shapley 1953); they sum to
+v(all) - v(none). Up to four modalities it is exact, over all 2^M subsets. Each is a mean over clips, and has an
+interval over groups.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.interval import Interval
 from mmpipe.evaluate.measures.statistic import Statistic, intervals, mean_of
-from mmpipe.evaluate.predictions import Predictions
 
 MOST_EXACT = 4  # modalities of which all subsets are asked
 
@@ -26,7 +27,7 @@ Subset = frozenset[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModalityShare:
-    """What one modality brings, in accuracy."""
+    """What one modality brings, in what the goal is measured by."""
 
     modality: str
     alone: Interval | None  # a model trained on it alone; None where none was
@@ -53,7 +54,7 @@ class SubsetScore:
     """The judged model with some of its modalities."""
 
     kept: tuple[str, ...]
-    accuracy: Interval
+    worth: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,10 @@ class Ablation:
 
 def measure_contribution(
     model: str,
-    answers: Mapping[Subset, Predictions],
+    answers: Mapping[Subset, Answers],
     *,
-    permuted: Mapping[str, Predictions],
-    alone: Mapping[str, Predictions],
+    permuted: Mapping[str, Answers],
+    alone: Mapping[str, Answers],
     confidence: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
@@ -89,18 +90,18 @@ def measure_contribution(
     whole = max(answers, key=len)
     names = sorted(whole)
     keys = answers[whole].keys
-    right = {kept: found.aligned_to(keys).correct_N.astype(float) for kept, found in answers.items()}
-    values = shapley_values(right, names) if len(names) <= MOST_EXACT else {}
-    wanted: dict[str, Statistic] = {f"v {_joined(kept)}": mean_of(right_N) for kept, right_N in right.items()}
-    losses = {name: right[whole] - right[whole - {name}] for name in names}
+    worths = {kept: found.aligned_to(keys).worth_N for kept, found in answers.items()}
+    values = shapley_values(worths, names) if len(names) <= MOST_EXACT else {}
+    wanted: dict[str, Statistic] = {f"v {_joined(kept)}": mean_of(worth_N) for kept, worth_N in worths.items()}
+    losses = {name: worths[whole] - worths[whole - {name}] for name in names}
     for name in names:
         wanted[f"without {name}"] = mean_of(losses[name])
         if name in values:
             wanted[f"shapley {name}"] = mean_of(values[name])
         if name in permuted:
-            wanted[f"permuted {name}"] = mean_of(right[whole] - permuted[name].aligned_to(keys).correct_N)
+            wanted[f"permuted {name}"] = mean_of(worths[whole] - permuted[name].aligned_to(keys).worth_N)
         if name in alone:
-            wanted[f"alone {name}"] = mean_of(alone[name].aligned_to(keys).correct_N)
+            wanted[f"alone {name}"] = mean_of(alone[name].aligned_to(keys).worth_N)
     brought = {name: values.get(name, losses[name]) for name in names}
     weakest = min(names, key=lambda name: (brought[name].mean(), name))
     others = [name for name in names if name != weakest]
@@ -123,40 +124,44 @@ def measure_contribution(
     weak = None
     if others:
         share = next(share for share in shares if share.modality == weakest)
-        weak = _judge(share, runner_up, found["brought"], found["behind"], exact=weakest in values)
+        weak = _judge(
+            share, runner_up, found["brought"], found["behind"], exact=weakest in values, measure=answers[whole].measure
+        )
     return Ablation(
         model=model,
         num_clips=len(keys),
         num_groups=len(set(answers[whole].groups)),
         shares=shares,
         subsets=tuple(
-            SubsetScore(kept=tuple(sorted(kept)), accuracy=found[f"v {_joined(kept)}"])
-            for kept in sorted(right, key=lambda kept: (len(kept), sorted(kept)))
+            SubsetScore(kept=tuple(sorted(kept)), worth=found[f"v {_joined(kept)}"])
+            for kept in sorted(worths, key=lambda kept: (len(kept), sorted(kept)))
         ),
         weak=weak,
     )
 
 
-def shapley_values(right: Mapping[Subset, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+def shapley_values(worths: Mapping[Subset, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
     """Return each modality's exact Shapley value per clip [N], from the worth of every subset per clip."""
     size = len(names)
     found = {}
     for name in names:
         parts = [
-            factorial(len(kept)) * factorial(size - len(kept) - 1) / factorial(size) * (right[kept | {name}] - worth_N)
-            for kept, worth_N in right.items()
+            factorial(len(kept)) * factorial(size - len(kept) - 1) / factorial(size) * (worths[kept | {name}] - worth_N)
+            for kept, worth_N in worths.items()
             if name not in kept
         ]
         if len(parts) != 2 ** (size - 1):
-            raise ValueError(f"a Shapley value of {size} modalities needs all {2**size} subsets, got {len(right)}")
+            raise ValueError(f"a Shapley value of {size} modalities needs all {2**size} subsets, got {len(worths)}")
         found[name] = np.sum(parts, axis=0)
     return found
 
 
-def _judge(share: ModalityShare, runner_up: str, brought: Interval, behind: Interval, *, exact: bool) -> WeakModality:
+def _judge(
+    share: ModalityShare, runner_up: str, brought: Interval, behind: Interval, *, exact: bool, measure: str
+) -> WeakModality:
     is_clear, is_idle = behind.low > 0, share.loss_without.low <= 0
     kind = "Shapley value" if exact else "cost of hiding it"
-    said = f"it brings {signed(brought)} of accuracy ({kind}), {signed(behind)} less than {runner_up}"
+    said = f"it brings {signed(brought)} of {measure} ({kind}), {signed(behind)} less than {runner_up}"
     opening = (
         f"{share.modality} is the weak modality: {said}"
         if is_clear

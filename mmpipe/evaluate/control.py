@@ -7,8 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.bootstrap import worth_interval
-from mmpipe.evaluate.predictions import Predictions
 
 TELLING_CLASSES = 4  # with fewer, some renaming of the classes explains any accuracy
 
@@ -23,7 +23,7 @@ class ControlBound:
 
 
 def bound_control(
-    control: Predictions, *, judged_accuracy: float, confidence: float, draws: int, seed: int
+    control: ClassAnswers, *, judged_accuracy: float, confidence: float, draws: int, seed: int
 ) -> ControlBound:
     """Return what chance explains of a control: a model trained on shuffled labels, measured on true ones.
 
@@ -46,7 +46,7 @@ def bound_control(
     return ControlBound(accuracy=interval.estimate, chance=chance, limit=limit)
 
 
-def _confusion(predictions: Predictions) -> np.ndarray:
+def _confusion(predictions: ClassAnswers) -> np.ndarray:
     num_classes = len(predictions.classes)
     flat = np.bincount(predictions.labels_N * num_classes + predictions.predicted_N, minlength=num_classes**2)
     return flat.reshape(num_classes, num_classes).astype(float)

@@ -4,14 +4,17 @@ Validation chooses, the test measures: of the fused models and of the single mod
 validation score goes on; which of them the test likes best is never asked. The checks, all of which must hold:
 
 no_leaks           no group, no track and no label crosses from what was learnt to what is tested.
-gain               the lower end of the paired difference in accuracy (judged - best single modality), resampled by
-                   group, is above `margin`. Where nothing is fused, the reference is the most frequent class.
+gain               the lower end of the paired difference (judged - best single modality) in what the goal is
+                   measured by, which is the accuracy of classes, resampled by group, is above `margin`. Where nothing
+                   is fused, the reference is the best constant answer: of classes the most frequent.
 gain_over_groups   only with fewer than `min_groups` groups, where such intervals are too narrow: flipping the signs of
                    the groups' gains, p <= 1 - `confidence`, two-sided. The evidence is then called weak.
 control            a model trained on shuffled labels is no better than chance explains (see control.py).
 calibration        the expected calibration error, after the temperature, is at most `max_calibration_error`.
 class_recall       no class that occurs has a recall below `min_class_recall`.
 production         on the clips that both answered, it is at most `regression_margin` less accurate than production.
+reference          where a goal has a model without a network (linear CCA for retrieval), it is at most
+                   `regression_margin` worse than that.
 export_parity      the exported graph says the same, within its tolerance.
 groups             with fewer than `enough_groups` nothing is evidence: the answer is "insufficient groups", and
                    `few_groups` says what may be published all the same.
@@ -28,6 +31,8 @@ from dataclasses import replace
 import numpy as np
 
 from mmpipe.config import FewGroups, GateConfig, Judged
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.bootstrap import Measure, Resamples, resample
 from mmpipe.evaluate.checks import (
     check_calibration,
@@ -40,13 +45,13 @@ from mmpipe.evaluate.checks import (
     check_parity,
     check_production,
     check_recall,
+    check_reference,
     signed,
 )
 from mmpipe.evaluate.leaks import Leak
-from mmpipe.evaluate.metrics import calibration_error, measure
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.metrics import calibration_error
 from mmpipe.evaluate.significance import group_test, holm, mcnemar
-from mmpipe.evaluate.temperature import apply_temperature
+from mmpipe.evaluate.temperature import apply_temperature, scaled
 from mmpipe.evaluate.verdict import (
     NOTHING,
     Candidate,
@@ -60,7 +65,6 @@ from mmpipe.evaluate.verdict import (
     Verdict,
 )
 
-MAJORITY = "the most frequent class"
 SPOILING = ("no_leaks", "control")  # where these fail, no number of this evaluation can be trusted
 
 
@@ -69,44 +73,50 @@ def decide(
     candidates: Sequence[Candidate],
     config: GateConfig,
     leaks: Sequence[Leak] = (),
-    control: Predictions | None = None,
-    production: Predictions | None = None,
+    control: Answers | None = None,
+    production: Answers | None = None,
     parities: Mapping[str, Parity] | None = None,
     seed: int = 0,
     unasked: Sequence[str] = (),
     notes: Sequence[str] = (),
+    reference: Candidate | None = None,
 ) -> Verdict:
     """Judge the candidates, all measured on the same clips, and say what may be released.
 
-    `parities` are of the candidates that were exported; `unasked` says what could not be looked for, and why.
+    `parities` are of the candidates that were exported; `unasked` says what could not be looked for, and why. A
+    `reference` is no candidate: a model without a network, below which nothing is released.
     """
     candidates = _on_the_same_clips(candidates)
     single = _best([candidate for candidate in candidates if not candidate.fused])
     fused = [candidate for candidate in candidates if candidate.fused]
-    majority = _majority(single.predictions)
-    models = {candidate.name: candidate.predictions for candidate in candidates} | {MAJORITY: majority}
+    constant = single.predictions.constant_name
+    models = {candidate.name: candidate.predictions for candidate in candidates}
+    models[constant] = single.predictions.constant()
     resamples = resample(models, draws=config.draws, seed=seed)
     tested = _test_together(fused, single, resamples, config, seed) if config.judge is Judged.ALL else ()
     passing = {entry.name for entry in tested if entry.passed}
     judged = _best([each for each in fused if each.name in passing] or fused) if fused else single
     few = resamples.num_groups < config.enough_groups
     lets_pass = few and (config.few_groups is FewGroups.WARNED or (config.few_groups is FewGroups.SINGLE and not fused))
-    gain = _gain(judged, single.name if fused else MAJORITY, models, resamples, config, seed)
-    metrics = measure(apply_temperature(judged.predictions, judged.temperature))
+    gain = _gain(judged, single.name if fused else constant, models, resamples, config, seed)
+    answers = scaled(judged.predictions, judged.temperature)
     asked = (
         check_leaks(leaks),
         check_enough(resamples.num_groups, config, lets_pass=lets_pass),
         check_gain(gain, config),
         check_groups(gain, config, lets_pass=lets_pass),
         check_holm(() if lets_pass else tested, judged.name, config),
-        check_control(control, metrics, config, seed),
-        check_calibration(metrics, config),
-        check_recall(metrics, config),
+        check_control(control, answers, config, seed),
+        check_calibration(answers, config),
+        check_recall(answers, config),
         check_production(judged.predictions, production, config, seed),
         check_parity((parities or {}).get(judged.name)),
+        *([check_reference(judged.predictions, reference, config, seed)] if reference else []),
     )
     checks = tuple(check for check in asked if isinstance(check, GateCheck))
-    above_chance = resamples.difference(single.name, MAJORITY, Measure.ACCURACY, config.confidence).low > 0
+    above_chance = resamples.difference(single.name, constant, Measure.WORTH, config.confidence).low > 0
+    if reference:
+        above_chance &= check_reference(single.predictions, reference, config, seed).passed
     verdict = Verdict(
         status=_status(checks),
         judged=judged.name,
@@ -121,6 +131,7 @@ def decide(
         leaks=tuple(leaks),
         tested=tested,
         notes=tuple(notes),
+        measure=judged.predictions.measure,
     )
     return replace(verdict, sentence=_sentence(verdict, config))
 
@@ -132,7 +143,7 @@ def _on_the_same_clips(candidates: Sequence[Candidate]) -> list[Candidate]:
     names = [candidate.name for candidate in candidates]
     if all(candidate.fused for candidate in candidates):
         raise ValueError(f"a fusion is judged against single modalities, and none is among {names}")
-    if len(set(names)) != len(names) or MAJORITY in names:
+    if len(set(names)) != len(names) or candidates[0].predictions.constant_name in names:
         raise ValueError(f"the candidates' names must differ: {names}")
     keys = candidates[0].predictions.keys
     for candidate in candidates:
@@ -153,14 +164,6 @@ def _validation_score(candidate: Candidate) -> float:
     return score
 
 
-def _majority(predictions: Predictions) -> Predictions:
-    """Return the answers of one who always names the most frequent class of this very evaluation."""
-    answer = np.bincount(predictions.labels_N, minlength=len(predictions.classes)).argmax()
-    probabilities_NK = np.zeros_like(predictions.probabilities_NK)
-    probabilities_NK[:, answer] = 1
-    return replace(predictions, probabilities_NK=probabilities_NK)
-
-
 def _test_together(
     fused: Sequence[Candidate], single: Candidate, resamples: Resamples, config: GateConfig, seed: int
 ) -> tuple[Tested, ...]:
@@ -169,7 +172,7 @@ def _test_together(
     tests = [group_test(each.predictions, single.predictions, **given).permutation_p for each in fused]  # type: ignore[arg-type]
     found = []
     for each, p, corrected in zip(fused, tests, holm(tests), strict=True):
-        gain = resamples.difference(each.name, single.name, Measure.ACCURACY, config.confidence)
+        gain = resamples.difference(each.name, single.name, Measure.WORTH, config.confidence)
         passed = corrected <= 1 - config.confidence and gain.low > config.margin
         found.append(Tested(name=each.name, gain=gain, p=p, corrected_p=corrected, passed=passed))
     return tuple(found)
@@ -178,18 +181,19 @@ def _test_together(
 def _gain(
     judged: Candidate,
     reference: str,
-    models: dict[str, Predictions],
+    models: dict[str, Answers],
     resamples: Resamples,
     config: GateConfig,
     seed: int,
 ) -> Gain:
-    pair = judged.predictions, models[reference]
+    first, second = judged.predictions, models[reference]
+    classes = (first, second) if isinstance(first, ClassAnswers) and isinstance(second, ClassAnswers) else None
     return Gain(
         reference=reference,
-        accuracy=resamples.difference(judged.name, reference, Measure.ACCURACY, config.confidence),
-        macro_f1=resamples.difference(judged.name, reference, Measure.MACRO_F1, config.confidence),
-        groups=group_test(*pair, margin=config.margin, draws=config.draws, seed=seed),
-        mcnemar=mcnemar(*pair),
+        worth=resamples.difference(judged.name, reference, Measure.WORTH, config.confidence),
+        macro_f1=resamples.difference(judged.name, reference, Measure.MACRO_F1, config.confidence) if classes else None,
+        groups=group_test(first, second, margin=config.margin, draws=config.draws, seed=seed),
+        mcnemar=mcnemar(*classes) if classes else None,
     )
 
 
@@ -225,23 +229,24 @@ def _failed(checks: Sequence[GateCheck]) -> set[str]:
 
 
 def _standing(candidate: Candidate, chosen: bool, resamples: Resamples, config: GateConfig) -> Standing:
-    scaled = apply_temperature(candidate.predictions, candidate.temperature)
+    classes = candidate.predictions if isinstance(candidate.predictions, ClassAnswers) else None
     return Standing(
         name=candidate.name,
         fused=candidate.fused,
         chosen=chosen,
         validation_score=_validation_score(candidate),
-        accuracy=resamples.interval(candidate.name, Measure.ACCURACY, config.confidence),
-        macro_f1=resamples.interval(candidate.name, Measure.MACRO_F1, config.confidence),
-        calibration_before=calibration_error(candidate.predictions),
-        calibration_after=calibration_error(scaled),
+        measure=candidate.predictions.measure,
+        worth=resamples.interval(candidate.name, Measure.WORTH, config.confidence),
+        macro_f1=resamples.interval(candidate.name, Measure.MACRO_F1, config.confidence) if classes else None,
+        calibration_before=calibration_error(classes) if classes else None,
+        calibration_after=calibration_error(apply_temperature(classes, candidate.temperature)) if classes else None,
         temperature=candidate.temperature,
     )
 
 
 def _sentence(verdict: Verdict, config: GateConfig) -> str:
-    gain = verdict.gain.accuracy
-    over = f"its accuracy over {verdict.gain.reference} is {signed(gain)} across {gain.num_groups} group(s)"
+    gain = verdict.gain.worth
+    over = f"its {verdict.measure} over {verdict.gain.reference} is {signed(gain)} across {gain.num_groups} group(s)"
     doubt = _doubt(verdict.evidence, gain.num_groups, config)
     if verdict.status is Status.CANDIDATE:
         return f"{verdict.judged} earned its release: {over}, and every check holds.{doubt}"

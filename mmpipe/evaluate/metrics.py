@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.answers.classes import ClassAnswers
 
 CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-12  # a float32 softmax underflows to 0, whose logarithm would outweigh everything else
@@ -61,7 +61,7 @@ class Metrics:
         return asdict(self)
 
 
-def measure(predictions: Predictions) -> Metrics:
+def measure(predictions: ClassAnswers) -> Metrics:
     """Measure predictions over the fixed list of their classes, also those that do not occur."""
     from sklearn.metrics import confusion_matrix
 
@@ -85,7 +85,7 @@ def measure(predictions: Predictions) -> Metrics:
     )
 
 
-def calibration_error(predictions: Predictions, bins: int = CALIBRATION_BINS) -> float:
+def calibration_error(predictions: ClassAnswers, bins: int = CALIBRATION_BINS) -> float:
     """Return the mean gap between confidence and accuracy over bins `(i/n, (i+1)/n]`, weighted by their clips."""
     confidence_N = predictions.probabilities_NK.max(axis=1)
     bin_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
@@ -93,13 +93,13 @@ def calibration_error(predictions: Predictions, bins: int = CALIBRATION_BINS) ->
     return float(np.abs(np.bincount(bin_N, weights=gap_N, minlength=bins)).sum() / len(gap_N))
 
 
-def negative_log_likelihood(predictions: Predictions) -> float:
+def negative_log_likelihood(predictions: ClassAnswers) -> float:
     """Return the mean negative logarithm of the true class's probability."""
     true_N = predictions.probabilities_NK[np.arange(len(predictions.labels_N)), predictions.labels_N]
     return float(-np.log(np.maximum(true_N, SMALLEST_PROBABILITY)).mean())
 
 
-def brier(predictions: Predictions) -> float:
+def brier(predictions: ClassAnswers) -> float:
     """Return the mean over clips of the squared distance between the probabilities and the truth (Brier 1950)."""
     truth_NK = np.eye(len(predictions.classes))[predictions.labels_N]
     return float(((predictions.probabilities_NK - truth_NK) ** 2).sum(axis=1).mean())
@@ -114,7 +114,7 @@ def _average(labels_N: np.ndarray, predicted_N: np.ndarray, classes: np.ndarray,
     return AverageMetrics(precision=float(precision), recall=float(recall), f1=float(f1))
 
 
-def _per_class(predictions: Predictions, classes: np.ndarray) -> tuple[ClassMetrics, ...]:
+def _per_class(predictions: ClassAnswers, classes: np.ndarray) -> tuple[ClassMetrics, ...]:
     from sklearn.metrics import precision_recall_fscore_support
 
     columns = precision_recall_fscore_support(

@@ -1,7 +1,7 @@
 """How a model fares when modalities are missing, when values are noisy, and on slices of the clips.
 
 A clip's answer does not depend on which other clips are asked, so what a share of missing clips does needs no random
-draw: the expected accuracy is a mix of what the model says with and without the modality, exact over all choices of
+draw: the expected worth is a mix of what the model says with and without the modality, exact over all choices of
 clips. Rates and levels: 0 is the clips as they are.
 """
 
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.answers.base import Answers
 from mmpipe.evaluate.contribution import Subset
-from mmpipe.evaluate.measures.statistic import Statistic, divided, intervals, mean_of, ratio_of
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.interval import Interval
+from mmpipe.evaluate.measures.statistic import Statistic, intervals, mean_of, ratio_of
 
 RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ANY = "any"  # every modality of every clip is missing with the rate, each on its own
@@ -26,19 +26,19 @@ SMALL_CLIPS, SMALL_GROUPS = 30, 5  # below, a slice's number says little, and th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """The accuracy at a rate of missing clips, or at a level of noise."""
+    """The worth (of classes: the accuracy) at a rate of missing clips, or at a level of noise."""
 
     at: float
-    accuracy: Interval
+    worth: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """What becomes of the accuracy as one thing gets worse."""
+    """What becomes of the worth as one thing gets worse."""
 
     what: str  # the modality, or "any"
     points: tuple[CurvePoint, ...]
-    area: Interval | None  # mean accuracy over all rates from 0 to 1; None for noise, whose levels have no end
+    area: Interval | None  # mean worth over all rates from 0 to 1; None for noise, whose levels have no end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class SliceScore:
     value: str
     num_clips: int
     num_groups: int
-    accuracy: Interval
-    over_rest: Interval | None  # accuracy less that of all other clips; None where there are none
+    worth: Interval
+    over_rest: Interval | None  # its worth less that of all other clips; None where there are none
     is_small: bool  # too few clips or groups to say much
 
 
@@ -59,6 +59,7 @@ class Robustness:
     """Where a model's worth bends."""
 
     model: str
+    measure: str  # what all of it is in: "accuracy", "R2"
     missing: tuple[Curve, ...]
     noise: tuple[Curve, ...]
     slices: tuple[SliceScore, ...]
@@ -70,27 +71,27 @@ class Robustness:
 
 
 def missing_curves(
-    answers: Mapping[Subset, Predictions], *, confidence: float = 0.95, draws: int = 1000, seed: int = 0
+    answers: Mapping[Subset, Answers], *, confidence: float = 0.95, draws: int = 1000, seed: int = 0
 ) -> tuple[Curve, ...]:
     """Return a curve per modality and, where all subsets are known, one of all modalities missing at random."""
     whole = max(answers, key=len)
     keys = answers[whole].keys
-    right = {kept: found.aligned_to(keys).correct_N.astype(float) for kept, found in answers.items()}
+    worths = {kept: found.aligned_to(keys).worth_N for kept, found in answers.items()}
     mixes: dict[str, dict[Subset, list[float]]] = {
         name: {whole: [1 - rate for rate in RATES] + [0.5], whole - {name}: [*RATES, 0.5]} for name in sorted(whole)
     }
-    if len(whole) > 1 and len(right) == 2 ** len(whole):
-        mixes[ANY] = {kept: _shares_at_random(len(whole), len(kept)) for kept in right}
+    if len(whole) > 1 and len(worths) == 2 ** len(whole):
+        mixes[ANY] = {kept: _shares_at_random(len(whole), len(kept)) for kept in worths}
     wanted: dict[str, Statistic] = {}
     for what, mix in mixes.items():
         for place in range(len(RATES) + 1):
-            mixed_N = np.sum([shares[place] * right[kept] for kept, shares in mix.items()], axis=0)
+            mixed_N = np.sum([shares[place] * worths[kept] for kept, shares in mix.items()], axis=0)
             wanted[f"{what} {place}"] = mean_of(mixed_N)
     found = intervals(wanted, answers[whole].groups, confidence=confidence, draws=draws, seed=seed)
     return tuple(
         Curve(
             what=what,
-            points=tuple(CurvePoint(at=rate, accuracy=found[f"{what} {n}"]) for n, rate in enumerate(RATES)),
+            points=tuple(CurvePoint(at=rate, worth=found[f"{what} {n}"]) for n, rate in enumerate(RATES)),
             area=found[f"{what} {len(RATES)}"],
         )
         for what in mixes
@@ -98,8 +99,8 @@ def missing_curves(
 
 
 def noise_curves(
-    clean: Predictions,
-    noisy: Mapping[str, Mapping[float, Predictions]],
+    clean: Answers,
+    noisy: Mapping[str, Mapping[float, Answers]],
     *,
     confidence: float = 0.95,
     draws: int = 1000,
@@ -108,17 +109,17 @@ def noise_curves(
     """Return a curve per modality from answers to values with noise of so many training-set deviations."""
     asked = {(what, level): found for what, levels in noisy.items() for level, found in levels.items()}
     wanted = {
-        f"{what} {level}": mean_of(found.aligned_to(clean.keys).correct_N) for (what, level), found in asked.items()
+        f"{what} {level}": mean_of(found.aligned_to(clean.keys).worth_N) for (what, level), found in asked.items()
     }
     found = intervals(
-        {"clean": mean_of(clean.correct_N), **wanted}, clean.groups, confidence=confidence, draws=draws, seed=seed
+        {"clean": mean_of(clean.worth_N), **wanted}, clean.groups, confidence=confidence, draws=draws, seed=seed
     )
     return tuple(
         Curve(
             what=what,
             points=(
-                CurvePoint(at=0.0, accuracy=found["clean"]),
-                *(CurvePoint(at=level, accuracy=found[f"{what} {level}"]) for level in sorted(levels)),
+                CurvePoint(at=0.0, worth=found["clean"]),
+                *(CurvePoint(at=level, worth=found[f"{what} {level}"]) for level in sorted(levels)),
             ),
             area=None,
         )
@@ -127,7 +128,7 @@ def noise_curves(
 
 
 def slice_scores(
-    predictions: Predictions,
+    predictions: Answers,
     columns: Mapping[str, Sequence[str]],
     *,
     most: int = 20,
@@ -135,7 +136,7 @@ def slice_scores(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[SliceScore, ...]:
-    """Return the accuracy per value of each column, the values with most clips first; "" is no value.
+    """Return the worth per value of each column, the values with most clips first; "" is no value.
 
     An interval resamples the groups of all clips, so that a slice of few groups is as uncertain as it is.
     """
@@ -150,14 +151,13 @@ def slice_scores(
 
 
 def _slice_score(
-    predictions: Predictions, column: str, value: str, inside_N: np.ndarray, *, confidence: float, draws: int, seed: int
+    predictions: Answers, column: str, value: str, inside_N: np.ndarray, *, confidence: float, draws: int, seed: int
 ) -> SliceScore:
-    right_N = predictions.correct_N
-    inside = ratio_of(right_N & inside_N, inside_N)
-    above_N, below_N = (right_N & ~inside_N).astype(float), (~inside_N).astype(float)
+    inside = _worth_among(predictions, inside_N)
+    outside = _worth_among(predictions, ~inside_N)
 
     def over_rest(weights_DN: np.ndarray) -> np.ndarray:
-        return inside(weights_DN) - divided(weights_DN @ above_N, weights_DN @ below_N)
+        return inside(weights_DN) - outside(weights_DN)
 
     found = intervals(
         {"in": inside, "over": over_rest}, predictions.groups, confidence=confidence, draws=draws, seed=seed
@@ -169,10 +169,19 @@ def _slice_score(
         value=value,
         num_clips=size,
         num_groups=len(groups),
-        accuracy=found["in"],
+        worth=found["in"],
         over_rest=found.get("over"),
         is_small=size < SMALL_CLIPS or len(groups) < SMALL_GROUPS,
     )
+
+
+def _worth_among(predictions: Answers, among_N: np.ndarray) -> Statistic:
+    """Return the worth of some clips as if there were no others."""
+    worth_N = np.zeros(len(among_N))
+    rows = np.flatnonzero(among_N)
+    if len(rows):
+        worth_N[rows] = predictions.take(rows).worth_N
+    return ratio_of(worth_N, among_N)
 
 
 def _shares_at_random(total: int, kept: int) -> list[float]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.classes import ClassAnswers
 
 EXACT_GROUPS = 16  # up to 2**16 sign patterns are all tried; beyond, patterns are drawn
 
@@ -33,7 +34,7 @@ class McNemar:
 
 
 def group_test(
-    first: Predictions, second: Predictions, *, margin: float = 0.0, draws: int = 10_000, seed: int = 0
+    first: Answers, second: Answers, *, margin: float = 0.0, draws: int = 10_000, seed: int = 0
 ) -> GroupTest:
     """Test `first - second > margin` over groups by flipping the signs of the groups' differences.
 
@@ -41,7 +42,7 @@ def group_test(
     """
     second = second.aligned_to(first.keys)
     _, group_N = np.unique(np.array(first.groups), return_inverse=True)
-    gain_N = first.correct_N.astype(float) - second.correct_N - margin
+    gain_N = first.worth_N - second.worth_N - margin
     gain_G = np.bincount(group_N, weights=gain_N)
     better, worse = int((gain_G > 1e-9).sum()), int((gain_G < -1e-9).sum())
     return GroupTest(
@@ -63,7 +64,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
-def mcnemar(first: Predictions, second: Predictions) -> McNemar:
+def mcnemar(first: ClassAnswers, second: ClassAnswers) -> McNemar:
     """Return the exact McNemar test of two models on the same clips."""
     second = second.aligned_to(first.keys)
     only_first = int((first.correct_N & ~second.correct_N).sum())

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmpipe.evaluate.answers.base import Answers, join
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.metrics import SMALLEST_PROBABILITY, calibration_error, negative_log_likelihood
-from mmpipe.evaluate.predictions import Predictions, join
 from mmpipe.types import digest_of
 
 COLDEST, HOTTEST = 0.05, 20.0
@@ -30,18 +31,28 @@ class TemperatureChoice:
     calibration_after: float
 
 
-def apply_temperature(predictions: Predictions, temperature: float) -> Predictions:
+def apply_temperature(predictions: ClassAnswers, temperature: float) -> ClassAnswers:
     """Return the predictions as if the logits had been divided by the temperature; no decision changes."""
+    return replace(predictions, probabilities_NK=at_temperature(predictions.probabilities_NK, temperature))
+
+
+def at_temperature(probabilities_NK: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities as if the logits had been divided by the temperature."""
     if not temperature > 0:
         raise ValueError(f"a temperature must be > 0, got {temperature}")
     if temperature == 1:
-        return predictions
-    logits_NK = np.log(np.maximum(predictions.probabilities_NK, SMALLEST_PROBABILITY)) / temperature
+        return probabilities_NK
+    logits_NK = np.log(np.maximum(probabilities_NK, SMALLEST_PROBABILITY)) / temperature
     scaled_NK = np.exp(logits_NK - logits_NK.max(axis=1, keepdims=True))
-    return replace(predictions, probabilities_NK=scaled_NK / scaled_NK.sum(axis=1, keepdims=True))
+    return scaled_NK / scaled_NK.sum(axis=1, keepdims=True)
 
 
-def fit_temperature(predictions: Predictions) -> float:
+def scaled(answers: Answers, temperature: float) -> Answers:
+    """Return answers at their temperature, which classes alone have."""
+    return apply_temperature(answers, temperature) if isinstance(answers, ClassAnswers) else answers
+
+
+def fit_temperature(predictions: ClassAnswers) -> float:
     """Return the temperature in [0.05, 20] under which the labels are most likely."""
 
     def cost(log_temperature: float) -> float:
@@ -53,7 +64,7 @@ def fit_temperature(predictions: Predictions) -> float:
     return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x))
 
 
-def choose_temperature(predictions: Predictions, *, folds: int = 5) -> TemperatureChoice:
+def choose_temperature(predictions: ClassAnswers, *, folds: int = 5) -> TemperatureChoice:
     """Fit a temperature on validation predictions; keep 1 unless it also helps groups that it was not fitted on."""
     fitted = fit_temperature(predictions)
     before = negative_log_likelihood(predictions), calibration_error(predictions)
@@ -76,7 +87,7 @@ def choose_temperature(predictions: Predictions, *, folds: int = 5) -> Temperatu
     )
 
 
-def _cross_fitted(predictions: Predictions, folds: int) -> Predictions | None:
+def _cross_fitted(predictions: ClassAnswers, folds: int) -> ClassAnswers | None:
     """Return every group scaled by the temperature of the other folds' groups; None for a single group."""
     groups = sorted(set(predictions.groups), key=lambda group: digest_of("temperature", group))
     folds = min(folds, len(groups))

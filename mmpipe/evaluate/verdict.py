@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.interval import Interval
 from mmpipe.evaluate.leaks import Leak
-from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.significance import GroupTest, McNemar
 
 NOTHING = "nothing"
@@ -36,16 +36,16 @@ class Candidate:
 
     name: str  # "early_weighted", or the one feature that it reads
     fused: bool  # False: it reads a single modality
-    validation_scores: tuple[float, ...]  # accuracy on the validation part, one per fold
-    predictions: Predictions  # out-of-fold or test, at temperature 1
-    temperature: float = 1.0  # fitted on validation
+    validation_scores: tuple[float, ...]  # what the goal is measured by, on the validation part, one per fold
+    predictions: Answers  # out-of-fold or test, at temperature 1
+    temperature: float = 1.0  # of classes, fitted on validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """How far the exported graph strays from the network it was exported from."""
 
-    max_difference: float  # largest absolute difference of a probability
+    max_difference: float  # largest absolute difference of an answer
     tolerance: float
 
 
@@ -68,10 +68,11 @@ class Standing:
     fused: bool
     chosen: bool  # the best of its kind by validation
     validation_score: float
-    accuracy: Interval
-    macro_f1: Interval
-    calibration_before: float
-    calibration_after: float
+    measure: str  # what `worth` is of; more is better
+    worth: Interval
+    macro_f1: Interval | None  # this and what follows: of classes alone
+    calibration_before: float | None
+    calibration_after: float | None
     temperature: float
 
 
@@ -80,10 +81,10 @@ class Gain:
     """What the judged model has over its reference on the same clips."""
 
     reference: str
-    accuracy: Interval
-    macro_f1: Interval
+    worth: Interval
+    macro_f1: Interval | None  # of classes alone
     groups: GroupTest
-    mcnemar: McNemar  # reported, never decides
+    mcnemar: McNemar | None  # of classes alone: reported, never decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ class Tested:
     """One of several fused models that were put to the gate together."""
 
     name: str
-    gain: Interval  # in accuracy over the best single modality
+    gain: Interval  # over the best single modality
     p: float  # of the gain over groups, two-sided
     corrected_p: float  # by Holm, for all of them
     passed: bool
@@ -114,6 +115,7 @@ class Verdict:
     leaks: tuple[Leak, ...]
     tested: tuple[Tested, ...] = ()  # where `gate.judge` is "all"
     notes: tuple[str, ...] = ()  # what was looked at and decides nothing
+    measure: str = "accuracy"  # what `worth` is of; more is better
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict as plain JSON values."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.measures.statistic import Statistic, divided, mean_of
 from mmpipe.evaluate.metrics import CALIBRATION_BINS, SMALLEST_PROBABILITY
-from mmpipe.evaluate.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class RiskPoint:
     risk: float
 
 
-def calibration(predictions: Predictions) -> dict[str, Statistic]:
+def calibration(predictions: ClassAnswers) -> dict[str, Statistic]:
     """Return the calibration measures: ECE of 15 equal-width and of 15 equally filled bins, Brier, NLL, AURC."""
     truth_NK = np.eye(len(predictions.classes))[predictions.labels_N]
     true_N = predictions.probabilities_NK[np.arange(len(truth_NK)), predictions.labels_N]
@@ -43,7 +43,7 @@ def calibration(predictions: Predictions) -> dict[str, Statistic]:
     }
 
 
-def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
+def reliability(predictions: ClassAnswers) -> tuple[ReliabilityBin, ...]:
     """Return the table behind a reliability diagram: 15 bins of equal width over the confidence."""
     bin_N, confidence_N = _equal_width(predictions), predictions.probabilities_NK.max(axis=1)
     counts = np.bincount(bin_N, minlength=CALIBRATION_BINS)
@@ -62,7 +62,7 @@ def reliability(predictions: Predictions) -> tuple[ReliabilityBin, ...]:
 
 
 def risk_coverage(
-    predictions: Predictions, coverages: tuple[float, ...] = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1)
+    predictions: ClassAnswers, coverages: tuple[float, ...] = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1)
 ) -> tuple[RiskPoint, ...]:
     """Return the share of wrong answers among the most confident clips; equal confidences stand or fall together."""
     confidence_N = predictions.probabilities_NK.max(axis=1)
@@ -75,7 +75,7 @@ def risk_coverage(
     return tuple(points)
 
 
-def area_under_risk(predictions: Predictions) -> Statistic:
+def area_under_risk(predictions: ClassAnswers) -> Statistic:
     """Return the area under the risk-coverage curve: mean risk over all coverages (Geifman and El-Yaniv 2017).
 
     Clips of equal confidence share the mean error of their step, so their order says nothing.
@@ -97,19 +97,19 @@ def area_under_risk(predictions: Predictions) -> Statistic:
     return measure
 
 
-def _binned_gap(predictions: Predictions, bin_N: np.ndarray) -> Statistic:
+def _binned_gap(predictions: ClassAnswers, bin_N: np.ndarray) -> Statistic:
     gap_N = predictions.probabilities_NK.max(axis=1) - predictions.correct_N
     gaps_NB = np.zeros((len(gap_N), int(bin_N.max()) + 1))
     gaps_NB[np.arange(len(gap_N)), bin_N] = gap_N
     return lambda weights_DN: divided(np.abs(weights_DN @ gaps_NB).sum(axis=1), weights_DN.sum(axis=1))
 
 
-def _equal_width(predictions: Predictions) -> np.ndarray:
+def _equal_width(predictions: ClassAnswers) -> np.ndarray:
     confidence_N = predictions.probabilities_NK.max(axis=1)
     return np.clip(np.ceil(confidence_N * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
 
 
-def _equally_filled(predictions: Predictions) -> np.ndarray:
+def _equally_filled(predictions: ClassAnswers) -> np.ndarray:
     """Return a bin per clip so that each holds as many, but that equal confidences are never parted."""
     confidence_N = predictions.probabilities_NK.max(axis=1)
     edges = np.quantile(confidence_N, np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS)

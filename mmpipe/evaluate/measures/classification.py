@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.measures.calibration import calibration
 from mmpipe.evaluate.measures.separation import auprc, auroc
 from mmpipe.evaluate.measures.statistic import Statistic, divided, mean_of, mean_over
-from mmpipe.evaluate.predictions import Predictions
 
 KINDS = ("precision", "recall", "f1")
 
 
-def classification(predictions: Predictions) -> dict[str, Statistic]:
+def classification(predictions: ClassAnswers) -> dict[str, Statistic]:
     """Return the measures of a classifier over all classes."""
     counts = _Counts(predictions)
     return {
@@ -28,7 +28,7 @@ def classification(predictions: Predictions) -> dict[str, Statistic]:
     }
 
 
-def separation(predictions: Predictions) -> dict[str, Statistic]:
+def separation(predictions: ClassAnswers) -> dict[str, Statistic]:
     """Return AUROC and AUPRC: of two classes of the second one, of more as the mean of each against the rest."""
     chosen = [1] if len(predictions.classes) == 2 else range(len(predictions.classes))
     columns = [(predictions.probabilities_NK[:, k], predictions.labels_N == k) for k in chosen]
@@ -38,7 +38,7 @@ def separation(predictions: Predictions) -> dict[str, Statistic]:
     }
 
 
-def per_class(predictions: Predictions) -> dict[str, dict[str, Statistic]]:
+def per_class(predictions: ClassAnswers) -> dict[str, dict[str, Statistic]]:
     """Return precision, recall and F1 of each class; not defined where neither truth nor answer names it."""
     counts = _Counts(predictions)
     return {
@@ -47,7 +47,7 @@ def per_class(predictions: Predictions) -> dict[str, dict[str, Statistic]]:
     }
 
 
-def absent_classes(predictions: Predictions) -> tuple[str, ...]:
+def absent_classes(predictions: ClassAnswers) -> tuple[str, ...]:
     """Return the classes of the schema that no clip here has."""
     present = set(predictions.labels_N.tolist())
     return tuple(name for number, name in enumerate(predictions.classes) if number not in present)
@@ -56,7 +56,7 @@ def absent_classes(predictions: Predictions) -> tuple[str, ...]:
 class _Counts:
     """Clips per class under weights: of it, called it, and both. Counted once for all who ask with the same weights."""
 
-    def __init__(self, predictions: Predictions) -> None:
+    def __init__(self, predictions: ClassAnswers) -> None:
         one_KK = np.eye(len(predictions.classes))
         self._true_NK, self._called_NK = one_KK[predictions.labels_N], one_KK[predictions.predicted_N]
         self._weights_DN = np.zeros((0, 0))

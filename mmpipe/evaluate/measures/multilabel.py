@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmpipe.evaluate.measures.separation import auprc, auroc
-from mmpipe.evaluate.measures.statistic import Statistic, divided, mean_of, mean_over
+from mmpipe.evaluate.measures.statistic import Statistic, divided, mean_of, mean_over, ratio_of
 
 
 def multilabel(truth_NK: np.ndarray, scores_NK: np.ndarray, threshold: float = 0.5) -> dict[str, Statistic]:
@@ -29,6 +29,18 @@ def multilabel(truth_NK: np.ndarray, scores_NK: np.ndarray, threshold: float = 0
         "samples_f1": mean_of(np.nan_to_num(divided(2.0 * hits_N, both_N))),
         "auroc": mean_over([auroc(scores_NK[:, k], truth_NK[:, k]) for k in labels]),
         "auprc": mean_over([auprc(scores_NK[:, k], truth_NK[:, k]) for k in labels]),
+    }
+
+
+def one_label(truth_N: np.ndarray, scores_N: np.ndarray, threshold: float = 0.5) -> dict[str, Statistic]:
+    """Return precision, recall, F1 and areas of one label; what a draw has no clip for is not defined there."""
+    truth_N, given_N = truth_N.astype(bool), scores_N >= threshold
+    return {
+        "precision": ratio_of(truth_N & given_N, given_N),
+        "recall": ratio_of(truth_N & given_N, truth_N),
+        "f1": _label_f1(truth_N, given_N),
+        "auroc": auroc(scores_N, truth_N),
+        "auprc": auprc(scores_N, truth_N),
     }
 
 

@@ -36,6 +36,14 @@ def regression(truth_N: np.ndarray, answer_N: np.ndarray, variance_N: np.ndarray
     }
 
 
+def joint_likelihood(truth_NQ: np.ndarray, mean_NQ: np.ndarray, covariance_NQQ: np.ndarray) -> np.ndarray:
+    """Return -log N(t; mu, Sigma) of all quantities together, per clip, in nats."""
+    error_NQ = truth_NQ - mean_NQ
+    white_NQ = np.linalg.solve(covariance_NQQ, error_NQ[:, :, None])[:, :, 0]
+    log_det_N = np.linalg.slogdet(covariance_NQQ).logabsdet
+    return 0.5 * ((error_NQ * white_NQ).sum(axis=1) + log_det_N + truth_NQ.shape[1] * np.log(2 * np.pi))
+
+
 def sentiment(truth_N: np.ndarray, answer_N: np.ndarray) -> dict[str, Statistic]:
     """Return the accuracies of sentiment in [-3, 3] as CMU-MOSI work reports them (MMSA: utils/metricsTop.py).
 

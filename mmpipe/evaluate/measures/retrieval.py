@@ -69,24 +69,70 @@ def average_precisions(similarity_QC: np.ndarray, judged: Judged) -> np.ndarray:
 
 
 def retrieval(similarity_QC: np.ndarray, judged: Judged) -> dict[str, Statistic]:
-    """Return R@1, R@5, R@10, the median rank and the mean average precision over queries."""
-    ranks_Q = first_ranks(similarity_QC, judged)
+    """Return R@1, R@5, R@10, the mean reciprocal rank, the median rank and the mean average precision over queries."""
+    return of_ranks(first_ranks(similarity_QC, judged), average_precisions(similarity_QC, judged))
+
+
+def of_ranks(ranks_Q: np.ndarray, precisions_Q: np.ndarray) -> dict[str, Statistic]:
+    """Return the same of places and average precisions that are known already; NaN is a query without a right one.
+
+    Queries are what is resampled; the lists that they were found in stay as they are.
+    """
     hits = {f"r@{k}": mean_of(np.where(np.isfinite(ranks_Q), ranks_Q <= k, np.nan)) for k in CUTOFFS}
     return hits | {
+        "mrr": mean_of(1 / ranks_Q),
         "median_rank": by_rows(lambda rows: _median(ranks_Q[rows])),
-        "map": mean_of(average_precisions(similarity_QC, judged)),
+        "map": mean_of(precisions_Q),
     }
 
 
 def chance_recall(judged: Judged, cutoff: int) -> float:
     """Return the expected R@k of random lists: no right candidate among the first k is hypergeometric."""
-    right_Q = judged.right_QC.sum(axis=1)
-    size_Q = (~judged.left_out_QC).sum(axis=1)
+    right_Q, size_Q = _counts(judged)
+    return float(chance_hits(right_Q, size_Q, cutoff)[right_Q > 0].mean())
+
+
+def chance_hits(right_Q: np.ndarray, size_Q: np.ndarray, cutoff: int) -> np.ndarray:
+    """Return how likely [Q] a right candidate is among the first k of a random list, by right ones and its length."""
     missed_Q = np.ones(len(right_Q))
     for place in range(cutoff):
         left_Q = np.maximum(size_Q - place, 0)
         missed_Q *= np.where(left_Q > 0, np.maximum(left_Q - right_Q, 0) / np.maximum(left_Q, 1), 1.0)
-    return float((1 - missed_Q)[right_Q > 0].mean())
+    return 1 - missed_Q
+
+
+def chance_reciprocal_ranks(right_Q: np.ndarray, size_Q: np.ndarray) -> np.ndarray:
+    """Return the expected 1 / rank [Q] of the first of r right ones in a random list of n.
+
+    P(rank = 1) = r / n, and P(rank = k + 1) = P(rank = k) (n - k - r + 1) / (n - k); NaN where r is 0.
+    """
+    found = {(right, size): _expected_reciprocal(right, size) for right, size in zip(right_Q, size_Q, strict=True)}
+    return np.array([found[right, size] for right, size in zip(right_Q, size_Q, strict=True)])
+
+
+def chance_precisions(right_Q: np.ndarray, size_Q: np.ndarray) -> np.ndarray:
+    """Return the expected average precision [Q] of a random list: (H_n + (r - 1) / (n - 1) (n - H_n)) / n.
+
+    Bestgen 2015; H_n is the n-th harmonic number; NaN where there is no right candidate.
+    """
+    harmonic_Q = np.array([(1 / np.arange(1, size + 1)).sum() for size in size_Q])
+    others_Q = (right_Q - 1) / np.maximum(size_Q - 1, 1) * (size_Q - harmonic_Q)
+    return np.where(right_Q > 0, (harmonic_Q + others_Q) / np.maximum(size_Q, 1), np.nan)
+
+
+def _counts(judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many candidates of each query are right, and how many it has."""
+    return judged.right_QC.sum(axis=1), (~judged.left_out_QC).sum(axis=1)
+
+
+def _expected_reciprocal(right: int, size: int) -> float:
+    if not right:
+        return np.nan
+    expected, chance = 0.0, right / size
+    for place in range(1, size - right + 2):
+        expected += chance / place
+        chance *= (size - place - right + 1) / max(size - place, 1)
+    return float(expected)
 
 
 def _median(ranks: np.ndarray) -> float:

@@ -40,6 +40,22 @@ def auroc(scores_N: np.ndarray, positive_N: np.ndarray) -> Statistic:
     return measure
 
 
+def placements(scores_N: np.ndarray, positive_N: np.ndarray) -> np.ndarray:
+    """Return, of a positive, the share of negatives that score below it, of a negative that of positives above it.
+
+    A tie counts half. Their mean over the positives, and that over the negatives, is the AUROC. NaN where there are
+    none of the other kind.
+    """
+    found_N = np.full(len(scores_N), np.nan)
+    high, low = np.sort(scores_N[positive_N]), np.sort(scores_N[~positive_N])
+    if len(high) and len(low):
+        left, right = (np.searchsorted(low, scores_N[positive_N], side=side) for side in ("left", "right"))
+        found_N[positive_N] = (left + right) / 2 / len(low)
+        left, right = (np.searchsorted(high, scores_N[~positive_N], side=side) for side in ("left", "right"))
+        found_N[~positive_N] = 1 - (left + right) / 2 / len(high)
+    return found_N
+
+
 def auprc(scores_N: np.ndarray, positive_N: np.ndarray) -> Statistic:
     """Return the average precision: precision at every threshold, weighted by the recall that it adds."""
     steps = _steps(scores_N, positive_N)

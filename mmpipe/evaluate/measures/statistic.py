@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mmpipe.evaluate.bootstrap import CHUNK_CELLS, Interval, draw_weights
+from mmpipe.evaluate.interval import CHUNK_CELLS, Interval, draw_weights
 
 # Weights of clips [D, N] -> the measure under each row [D]; NaN where it is not defined there.
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -67,6 +67,16 @@ def ratio_of(above_N: np.ndarray, below_N: np.ndarray) -> Statistic:
     """Return the weighted sum of one value over that of another."""
     above_N, below_N = above_N.astype(float), below_N.astype(float)
     return lambda weights_DN: divided(weights_DN @ above_N, weights_DN @ below_N)
+
+
+def linear_ratio(above_N: np.ndarray, below_N: np.ndarray) -> np.ndarray:
+    """Return, per clip, the ratio of sums R plus the clip's influence on it: R + (above - R below) / mean(below).
+
+    Its mean is R itself, and its spread over resamples is that of the delta method (Cochran 1977, chapter 6).
+    """
+    below = float(np.mean(below_N))
+    ratio = float(np.mean(above_N)) / below if below else 0.0
+    return ratio + (above_N - ratio * below_N) / (below or 1.0)
 
 
 def by_rows(function: Callable[[np.ndarray], float]) -> Statistic:
