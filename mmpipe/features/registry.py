@@ -27,6 +27,7 @@ from mmpipe.features.image_hogdct import ImageHogDct
 from mmpipe.features.pixels import ImagePixels, VideoPixels
 from mmpipe.features.released import Released
 from mmpipe.features.text_ngrams import TextNgrams
+from mmpipe.features.text_words import TextWords
 from mmpipe.features.video_hogdct import VideoHogDct
 
 ENTRY_POINT_GROUP = "mmpipe.extractors"
@@ -59,6 +60,7 @@ _BY_NAME_ONLY: Mapping[str, ExtractorClass] = {
         TextBert,
         TextHf,
         TextTokens,
+        TextWords,
         VideoHf,
         VideoPixels,
         VideoResNet50,

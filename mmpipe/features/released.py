@@ -6,14 +6,15 @@ table `release` beside it: a folder of this machine, and what the network reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, JsonValue
 
-from mmpipe.config import Table
+from mmpipe.config import Goal, Table
+from mmpipe.config.retrieving import RetrieveOptions
 from mmpipe.errors import ConfigError, StoreError
 from mmpipe.features.encoders.device import TorchDevice
 from mmpipe.features.extractor import Extractor, fingerprint, micro_batch_of, units_of, uses_device
@@ -80,7 +81,7 @@ class Released:
             raise ConfigError(
                 f"{release.name} is a fused model: it has one embedding per clip, and pool must be 'mean'"
             )
-        dim = int(config["spec"]["encoder"]["width"]) if self.is_fused else spec_from_json(config).width
+        dim = _fused_dim(config["spec"]) if self.is_fused else spec_from_json(config).width
         made = f"{'the' if self.is_fused else 'experimental'} {self.modality} embedding of {release.name}"
         self.schema = FeatureSchema(
             feature=f"{self.name}@{self.version}",
@@ -143,6 +144,13 @@ def _base_of(release: ReleaseFolder) -> Extractor:
             "parameters, version or dtype differ. Use the mmpipe and the models that trained it, or train it again."
         )
     return base
+
+
+def _fused_dim(spec: Mapping[str, Any]) -> int:
+    """Return the size of what a fused model embeds of one modality: an encoder's, or that of its shared space."""
+    if spec.get("goal") == Goal.RETRIEVE:
+        return RetrieveOptions(**spec.get("goal_options", {})).dim
+    return int(spec["encoder"]["width"])
 
 
 def _encoder(folder: Path) -> Embed:

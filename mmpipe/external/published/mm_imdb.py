@@ -23,7 +23,7 @@ from mmpipe.types import Modality, Split
 
 _GENRES = 23  # the most frequent ones are the task
 _MULTIBENCH = {25_959: (15_552, 18_160)}  # rows in all: where val and test begin
-_NOTE = "`genres` lists all; per genre there is a column `genre_NAME`, yes or no: the target is one of them"
+_NOTE = '`genres` lists all genres of a film: goal = "multilabel"; per genre there is a column `genre_NAME`, yes or no'
 
 
 def read_mm_imdb(name: str, path: Path) -> Published:
@@ -44,10 +44,11 @@ def _raw(path: Path) -> Published:
     genres = _most_frequent(one["genres"] for one in told.values() if isinstance(one, dict))
     described = Described(
         group="id",
-        target=f"genre_{genres[0]}" if genres else "genres",
+        target="genres",
         inputs=("image-hogdct", "text-ngrams"),
         features={},
-        fusions=("concat", "late_weighted", "gmu"),
+        fusions=("concat", "late_logits", "gmu"),
+        model_lines=('goal = "multilabel"',),
         root=(path / "dataset").resolve(),
         own_features=("image-hogdct", "text-ngrams"),
         corpus_lines=(  # a film's JSON beside its poster is no text: the table says what belongs together
@@ -134,10 +135,11 @@ def tell_hdf5(path: Path, file: Any) -> Published:
     features = {"mm-imdb-words": Modality.TEXT, "mm-imdb-vgg": Modality.IMAGE}
     described = Described(
         group="id",
-        target=f"genre_{names[0]}",
+        target="genres",
         inputs=tuple(features),
         features=features,
-        fusions=("concat", "late_weighted", "gmu"),
+        fusions=("concat", "late_logits", "gmu"),
+        model_lines=('goal = "multilabel"',),
         notes=(_NOTE, "its plots are ids of a vocabulary that is not in the file: there is no text to read"),
     )
     return Published(described=described, rows=_hdf5_rows(file, names, _split_starts(path, file, count)))

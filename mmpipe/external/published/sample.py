@@ -18,17 +18,27 @@ SPLITS = {"train": Split.TRAIN, "valid": Split.VAL, "val": Split.VAL, "dev": Spl
 _PART = re.compile(r"[\w-][\w.-]{0,199}", re.ASCII)  # of a name that becomes a file: nothing hidden, nothing above
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a person says of a data set whose files do not say it; 0: as its files look."""
+
+    images: Path | None = None  # folder of the pictures that its sentences name
+    words: int = 0  # column, from 1, or from the end as -1
+    tags: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
     """One row of a data set; `id` is its name below the corpus folder, without a suffix."""
 
     id: str
-    split: Split
+    split: Split | None  # None: the corpus draws it
     labels: Mapping[str, str | float | list[str]]
     features: Mapping[str, np.ndarray] = field(default_factory=dict)  # float32 [D] or [T, D], all finite
     text: str = ""  # becomes ID.txt
     array: np.ndarray | None = None  # becomes ID.npy
     picture_HWC: np.ndarray | None = None  # uint8, two or three axes; becomes ID.png
+    picture_file: Path | None = None  # copied, under its own suffix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +62,10 @@ class Described:
     root: Path | None = None  # where their media stay; None: files are written beside the labels
     own_features: tuple[str, ...] = ()  # those that mmpipe makes from the files
     corpus_lines: tuple[str, ...] = ()  # further lines of [corpora.NAME]
+    model_lines: tuple[str, ...] = ()  # further lines of [models.NAME]
     tables: tuple[str, ...] = ()  # further tables, whole
     notes: tuple[str, ...] = ()  # what a reader of its figures must know
+    has_splits: bool = True  # False: its files say none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from mmpipe.errors import ConfigError
 from mmpipe.external.published.av_mnist import read_av_mnist
+from mmpipe.external.published.conll import read_conll
 from mmpipe.external.published.meld import read_meld
 from mmpipe.external.published.mm_imdb import read_mm_imdb
-from mmpipe.external.published.sample import Published
+from mmpipe.external.published.sample import Choices, Published
 from mmpipe.external.published.sentiment import read_sentiment
 
 
@@ -22,6 +23,7 @@ class DataSet(StrEnum):
     MELD = "meld"
     AV_MNIST = "av-mnist"
     MM_IMDB = "mm-imdb"
+    CONLL = "conll"  # any set of tagged sentences
 
 
 _READERS: dict[DataSet, Callable[[str, Path], Published]] = {
@@ -33,8 +35,12 @@ _READERS: dict[DataSet, Callable[[str, Path], Published]] = {
 }
 
 
-def read_published(data_set: DataSet, path: Path) -> Published:
+def read_published(data_set: DataSet, path: Path, choices: Choices | None = None) -> Published:
     """Return a data set from its authors' files at a local path; ConfigError where they are not there, or not whole."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist. Nothing is downloaded: name with --from where the files lie.")
+    if data_set is DataSet.CONLL:
+        return read_conll(path, choices or Choices())
+    if choices not in (None, Choices()):
+        raise ConfigError(f"--images, --words and --tags are of conll: the files of {data_set} say it themselves")
     return _READERS[data_set](str(data_set), path)

@@ -16,6 +16,7 @@ from mmpipe.features.encoders.half_check import Tried, require_right_half
 from mmpipe.features.encoders.params import WeightsParams, resolved
 from mmpipe.features.encoders.text_input import require_text
 from mmpipe.features.encoders.text_model import OwnPooling, read_text_model
+from mmpipe.features.encoders.text_word_rows import token_words, word_rows
 from mmpipe.features.extractor import MicroBatch, expect_media
 from mmpipe.types import ClipMedia, FeatureKind, FeatureSchema, FeatureValue, Modality, TextClip, TextNeeds
 from mmpipe.weights.loading import CLOSED, load_transformers, quiet_transformers
@@ -31,17 +32,18 @@ class TextHfParams(WeightsParams):
     """Which text encoder, and what is kept of it."""
 
     # What "auto" means is decided before the fingerprint: "mean", as it was, but for models with a space of their own.
-    pool: Literal["auto", "model", "mean", "cls", "none"] = Field(
+    pool: Literal["auto", "model", "mean", "cls", "none", "words"] = Field(
         "auto",
-        description="mean over tokens, cls: the first one, the model's own pooling, or none: every token; auto: model "
-        "for CLIP, SigLIP and CLAP (the space that pictures or sounds share), mean for all others",
+        description="mean over tokens, cls: the first one, the model's own pooling, none: every token, or words: the "
+        "mean of each word's tokens; auto: model for CLIP, SigLIP and CLAP (the space that pictures or sounds share), "
+        "mean for all others",
     )
     layer: int | None = Field(None, description="of hidden_states: 0 the embeddings, -1 the last; none: the output")
     max_tokens: int = Field(0, ge=0, le=131_072, description="longer texts are cut; 0: what the model can hold")
 
 
 class TextHf:
-    """Embeddings of a text: [W], or [T, W] with pool = "none", where the time of a token is its place: 0, 1, 2, ...
+    """Embeddings of a text: [W], or [T, W] with pool = "none" or "words", where the time of a row is its place.
 
     A value differs by less than 1e-5 (float32) or 2e-2 (bf16) of its norm with the texts that run beside it.
     """
@@ -65,11 +67,11 @@ class TextHf:
         self.params = resolved(params)
         own = self._pooling()
         pooled_dim = self._model.pooled_dim if own and own.how == "output" else self._model.hidden_dim
-        kept = "every token" if params.pool == "none" else f"pooled by {params.pool!r}"
+        kept = {"none": "every token", "words": "every word"}.get(params.pool, f"pooled by {params.pool!r}")
         self.schema = FeatureSchema(
             feature=f"{self.name}@{self.version}",
             modality=self.modality,
-            kind=FeatureKind.SEQUENCE if params.pool == "none" else FeatureKind.VECTOR,
+            kind=FeatureKind.SEQUENCE if self._is_sequence else FeatureKind.VECTOR,
             dim=pooled_dim,
             dtype=params.values,
             description=f"text embeddings of {self._folder.name}, {kept}",
@@ -119,8 +121,19 @@ class TextHf:
         """Return a value per text; raise SampleError for a text without a character."""
         texts = [require_text(expect_media(media, TextClip, self.name).text) for media in batch]
         assert self._loaded, "setup comes first"
-        loaded = self._loaded
-        ids = loaded.token_ids(texts, self._most_tokens(loaded.tokenizer))
+        loaded, most = self._loaded, self._most_tokens(self._loaded.tokenizer)
+        if self.params.pool == "words":
+            texts = [" ".join(text.split()) for text in texts]
+            ids, words = token_words(loaded.tokenizer, texts, most, f"features.{self.name}")
+            arrays = self._arrays(loaded, [found or [loaded.pad_id] for found in ids])
+            return [
+                self._value(word_rows(array, of, len(text.split()), is_cut=len(of) >= most))
+                for array, of, text in zip(arrays, words, texts, strict=True)
+            ]
+        return [self._value(array) for array in self._arrays(loaded, loaded.token_ids(texts, most))]
+
+    def _arrays(self, loaded: _Loaded, ids: list[list[int]]) -> list[np.ndarray]:
+        """Return a pooled row, or the tokens' rows, of every text."""
         fixed = self._model.fixed_length
         lengths = [fixed or len(found) for found in ids]
 
@@ -133,7 +146,7 @@ class TextHf:
         if fixed:
             filled = sum(lengths) - sum(len(found) for found in ids)
             self._runner.units += Units(used=-filled, padded=filled)
-        return [self._value(array) for array in arrays]
+        return arrays
 
     def _started(self, loaded: _Loaded, ids_BT: np.ndarray, mask_BT: np.ndarray) -> Callable[[], list[np.ndarray]]:
         """Start a batch; return what waits for a pooled row or the tokens of every text."""
@@ -151,10 +164,14 @@ class TextHf:
                 )
             return _rows(on.download(pooled))
         hidden = found.last_hidden_state if self.params.layer is None else found.hidden_states[self.params.layer]
-        if self.params.pool == "none":
+        if self._is_sequence:
             return _token_rows(on.download(hidden), mask_BT.sum(axis=1))
         how = own.how if own else self.params.pool
         return _rows(on.download(pool_tokens(hidden, mask, how, unit_length=bool(own and own.unit_length))))
+
+    @property
+    def _is_sequence(self) -> bool:
+        return self.params.pool in ("none", "words")
 
     def _pooling(self) -> OwnPooling | None:
         """Return the model's own pooling where that is asked for."""
@@ -173,7 +190,7 @@ class TextHf:
 
     def _value(self, array: np.ndarray) -> FeatureValue:
         array = array.astype(self.params.values, copy=False)
-        if self.params.pool == "none":
+        if self._is_sequence:
             return FeatureValue(array=array, times_ns=np.arange(len(array), dtype=np.int64))
         return FeatureValue(array=array)
 
