@@ -1,0 +1,1 @@
+"""From the tokens of a clip to a text: vocabulary, decoder, search."""
