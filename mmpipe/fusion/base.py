@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from mmpipe.config import Table, explain_validation
+from mmpipe.config import Goal, Table, explain_validation
 from mmpipe.errors import ConfigError
 from mmpipe.fusion.output import FusionOutput
 from mmpipe.fusion.spec import ModelSpec
@@ -31,6 +31,15 @@ class Embedded:
     def vectors_BMD(self) -> Tensor:
         """Return one vector per modality, as its encoder sums it up."""
         return torch.stack([self.vectors.get(name, x_BSD.mean(1)) for name, x_BSD in self.tokens.items()], 1)
+
+    def only(self, names: Sequence[str]) -> Embedded:
+        """Return some of the modalities, in the order of the spec's inputs."""
+        return Embedded(
+            **{
+                part: {name: value for name, value in getattr(self, part).items() if name in names}
+                for part in ("tokens", "present", "logits", "vectors", "masks")
+            }
+        )
 
     def mask_BS(self, name: str) -> Tensor:
         """Return which tokens of a modality are real."""
@@ -74,6 +83,9 @@ class Fusion(nn.Module):
 
     reads_tokens: ClassVar[bool] = False  # True: S ordered tokens per sequence; False: one vector per modality
     decides: ClassVar[bool] = False  # True: fills `logits_BK`; False: a linear head on z decides
+    # Of those that decide: the goals whose answers they may mix. Others leave the decision to the goal's own head.
+    goals: ClassVar[frozenset[Goal]] = frozenset({Goal.CLASSIFY})
+    experts: ClassVar[bool] = False  # True: each modality learns as if alone, so each keeps its own best epoch
     mixing: tuple[str, ...] = ()  # parameters that weigh modalities, 0 = all equal: fitted on validation clips
     Options: ClassVar[type[Table]] = NoOptions
     z_dim: int

@@ -12,15 +12,15 @@ class ByFeature(nn.ModuleDict):
 
     def __setitem__(self, feature: str, module: nn.Module) -> None:
         """Hold a part."""
-        super().__setitem__(_held(feature), module)
+        super().__setitem__(held_name(feature), module)
 
     def __getitem__(self, feature: str) -> nn.Module:
         """Return a part."""
-        return super().__getitem__(_held(feature))
+        return super().__getitem__(held_name(feature))
 
     def __contains__(self, feature: str) -> bool:
         """Say whether there is such a part."""
-        return super().__contains__(_held(feature))
+        return super().__contains__(held_name(feature))
 
     def __iter__(self) -> Iterator[str]:
         """Yield the features."""
@@ -38,5 +38,6 @@ class ByFeature(nn.ModuleDict):
         return {name.replace(":", "."): module for name, module in super().items()}
 
 
-def _held(feature: str) -> str:
+def held_name(feature: str) -> str:
+    """Return the name under which torch holds the part of a feature."""
     return feature.replace(".", ":")

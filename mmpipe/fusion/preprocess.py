@@ -130,10 +130,12 @@ def choose_steps(x_BTD: Tensor, mask_BT: Tensor, steps: int, *, evenly: bool) ->
     num_kept_B1 = num_real_B1.clamp(max=steps)
     places_S = torch.arange(steps, device=x_BTD.device)
     middles_BS = (2 * places_S + 1) * num_real_B1 // (2 * num_kept_B1.clamp(min=1))
-    wanted_BS = middles_BS if evenly else places_S.expand(len(x_BTD), -1)
+    wanted_BS = middles_BS if evenly else places_S.expand(x_BTD.shape[0], -1)
     mask_BS = places_S < num_kept_B1
-    # Real frames come first or not: the n-th real one lies where the count of real ones first passes n.
-    order_BT = torch.argsort((~mask_BT).to(torch.uint8), dim=1, stable=True)
+    # Real frames come first or not: in the order in which they do, each has one place. ONNX knows no stable sort.
+    frames_BT = torch.arange(mask_BT.shape[1], device=x_BTD.device).expand(x_BTD.shape[0], -1)
+    places_BT = torch.where(mask_BT, mask_BT.cumsum(1), num_real_B1 + (~mask_BT).cumsum(1)) - 1
+    order_BT = torch.zeros_like(places_BT).scatter(1, places_BT, frames_BT)
     frames_BS = order_BT.gather(1, torch.where(mask_BS, wanted_BS, 0))
     rows_BSD = x_BTD.gather(1, frames_BS[:, :, None].expand(-1, -1, x_BTD.shape[2]))
     return torch.where(mask_BS[:, :, None], rows_BSD, 0.0).float(), mask_BS

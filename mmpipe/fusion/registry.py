@@ -36,16 +36,30 @@ def register_fusion(name: str) -> Callable[[_FusionClass], _FusionClass]:
 def make_fusion(spec: ModelSpec) -> Fusion:
     """Build the fusion that a spec names; raise ConfigError that lists the valid names."""
     kind = fusion_class(spec.fusion)
+    _require_goal(kind, spec)
     kind.read_options(spec)  # also where a fusion has nothing to choose, and would not look
     return kind(spec)
+
+
+def _require_goal(kind: type[Fusion], spec: ModelSpec) -> None:
+    """Refuse a fusion that mixes answers which cannot be mixed as it does."""
+    is_sure = spec.goal_options.get("likelihood", "point") != "point"
+    if kind.decides and (spec.goal not in kind.goals or is_sure):
+        what = f"{spec.goal.value!r}" + (f" with likelihood = {spec.goal_options['likelihood']!r}" if is_sure else "")
+        raise ConfigError(
+            f"the fusion {spec.fusion!r} mixes the decisions of its modalities, which it cannot do for goal = {what}: "
+            "choose one that joins embeddings, such as 'concat', 'early_weighted' or 'transformer'"
+        )
 
 
 def check_fusion(spec: ModelSpec) -> None:
     """Raise the ConfigError that `make_fusion` would, without taking memory or drawing random numbers."""
     import torch
 
+    from mmpipe.fusion.goals.registry import goal_part  # whose parts know fusions, and so this file
+
     with torch.device("meta"):
-        make_fusion(spec)
+        make_fusion(goal_part(spec.goal).fused_spec(spec))
 
 
 def fusion_class(name: str) -> type[Fusion]:

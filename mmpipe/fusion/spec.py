@@ -9,9 +9,12 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from mmpipe.config import EncoderConfig, FusionOptions, HeadKind, explain_validation
+from mmpipe.config import EncoderConfig, FusionOptions, Goal, GoalOptions, HeadKind, Weighting, explain_validation
 from mmpipe.errors import ConfigError
+from mmpipe.fusion.imputers.spec import ImputerSpec
 from mmpipe.types import FeatureKind
+
+_FEWEST_NAMES = {Goal.CLASSIFY: 2, Goal.TAG: 2, Goal.RETRIEVE: 0, Goal.ANOMALY: 0, Goal.GENERATE: 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,26 +33,60 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlsoSpec:
+    """One more answer of a network, on its joint embedding."""
+
+    goal: Goal
+    classes: tuple[str, ...]
+    goal_options: GoalOptions = field(default_factory=dict)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "goal_options", _as_json_has_it(self.goal_options))
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers a clip's target is, packed beside others: of classes their index."""
+        return 1 if self.goal is Goal.CLASSIFY else len(self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "goal": self.goal.value,
+            "classes": list(self.classes),
+            "goal_options": self.goal_options,
+            "weight": self.weight,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A network but for its weights. Inputs are kept sorted by name: the order they came in never matters."""
 
     fusion: str
     inputs: tuple[InputSpec, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # the names along an answer: of classes, labels, quantities, tags, words
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     encoders: Mapping[str, EncoderConfig] = field(default_factory=dict)  # of single features, instead of `encoder`
+    goal: Goal = Goal.CLASSIFY
+    goal_options: GoalOptions = field(default_factory=dict)
+    also: Mapping[str, AlsoSpec] = field(default_factory=dict)  # more answers by name, learnt together with this
+    weighting: Weighting = Weighting.FIXED
     head: HeadKind = HeadKind.SOFTMAX
     dropout: float = 0.0
     modality_dropout: float = 0.0  # chance to hide a modality of a training clip
     options: FusionOptions = field(default_factory=dict)  # of the fusion; what is not named has its default
+    imputer: ImputerSpec | None = None  # what stands in for a missing modality; its numbers are fitted before training
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", tuple(sorted(self.inputs, key=lambda entry: entry.feature)))
         object.__setattr__(self, "options", _as_json_has_it(self.options))
+        object.__setattr__(self, "goal_options", _as_json_has_it(self.goal_options))
         if not self.inputs or len(set(self.features)) != len(self.inputs):
             raise ConfigError(f"a model needs at least one input, each once, got {list(self.features)}")
-        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
-            raise ConfigError(f"a model needs at least two different classes, got {list(self.classes)}")
+        least = _FEWEST_NAMES.get(self.goal, 1)
+        if len(self.classes) < least or len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f"a model needs at least {least} different classes, got {list(self.classes)}")
         if self.head is HeadKind.SIGMOID and len(self.classes) != 2:
             raise ConfigError(f"head = 'sigmoid' is one logit for two classes, the target has {len(self.classes)}")
         for name in ("dropout", "modality_dropout"):
@@ -83,17 +120,28 @@ class ModelSpec:
             **options,
             **({"encoders": encoders} if encoders else {}),
             **({"head": self.head.value} if self.head is not HeadKind.SOFTMAX else {}),
+            **({"goal": self.goal.value} if self.goal is not Goal.CLASSIFY else {}),
+            **({"goal_options": self.goal_options} if self.goal_options else {}),
+            **({"also": {name: one.to_json() for name, one in self.also.items()}} if self.also else {}),
+            **({"weighting": self.weighting.value} if self.weighting is not Weighting.FIXED else {}),
+            **({"imputer": self.imputer.to_json()} if self.imputer else {}),
         }
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Self:
         """Return the spec that `to_json` wrote; raise ConfigError where a key is missing, unknown or wrong."""
         known = {"fusion", "inputs", "classes", "encoder", "dropout", "modality_dropout"}
-        if set(table) - {"options", "encoders", "head"} != known:
+        came_later = {"options", "encoders", "head", "goal", "goal_options", "also", "weighting", "imputer"}
+        if set(table) - came_later != known:
             raise ConfigError(f"a model spec needs the keys {sorted(known)}, got {sorted(table)}")
         try:
             inputs = tuple(InputSpec(**{**entry, "kind": FeatureKind(entry["kind"])}) for entry in table["inputs"])
             encoder, head = EncoderConfig(**table["encoder"]), HeadKind(table.get("head", HeadKind.SOFTMAX))
+            goal, weighting = Goal(table.get("goal", Goal.CLASSIFY)), Weighting(table.get("weighting", Weighting.FIXED))
+            also = {
+                name: AlsoSpec(**{**entry, "goal": Goal(entry["goal"]), "classes": tuple(entry["classes"])})
+                for name, entry in table.get("also", {}).items()
+            }
             encoders = {name: EncoderConfig(**entry) for name, entry in table.get("encoders", {}).items()}
         except ValidationError as error:
             raise ConfigError(explain_validation(error, "model spec", EncoderConfig)) from error
@@ -107,16 +155,20 @@ class ModelSpec:
                 "encoder": encoder,
                 "encoders": encoders,
                 "head": head,
+                "goal": goal,
+                "also": also,
+                "weighting": weighting,
+                "imputer": ImputerSpec.from_json(table["imputer"]) if "imputer" in table else None,
             }
         )
 
 
-def _as_json_has_it(options: FusionOptions) -> dict[str, Any]:
+def _as_json_has_it(options: FusionOptions | GoalOptions) -> dict[str, Any]:
     """Return plain JSON values in a fixed order: a spec that was saved equals the one that is read back."""
     try:
         table = json.loads(json.dumps(dict(options), sort_keys=True, allow_nan=False, default=dict))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"the options of a fusion must be a table of plain values, got {options!r}") from error
+        raise ConfigError(f"options must be a table of plain values, got {options!r}") from error
     return dict(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmpipe.config import Goal
 from mmpipe.fusion.base import Embedded, Fusion, require_fused, weights_by_feature
 from mmpipe.fusion.output import FusionOutput
 from mmpipe.fusion.registry import register_fusion
@@ -19,6 +20,7 @@ class LateLogits(Fusion):
     """
 
     decides = True
+    goals = frozenset({Goal.CLASSIFY, Goal.MULTILABEL, Goal.REGRESS, Goal.RANK})
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

@@ -33,7 +33,8 @@ class Reliability(Fusion):
     and scaled to a few units. The weights are the chances that m spoke, given all that was said, made to add up to 1.
 
     The experts learn each from its own cross-entropy, as if alone: log p passes gradients on to l_m as the plain
-    product does, softmax(log p) - y, and the extra loss adds softmax(l_m) - softmax(log p).
+    product does, softmax(log p) - y, and the extra loss adds softmax(l_m) - softmax(log p). So each also keeps its own
+    best epoch: the one in which the fusion, with the others missing, has the lowest loss on validation clips.
 
     A product of experts (Hinton 2002) with the stream weighting of audio-visual speech recognition: entropy as
     reliability (Gurban, Thiran 2009), energy (Zhang et al. 2023, QMF), weights fitted on held-out clips (Heckmann,
@@ -44,6 +45,7 @@ class Reliability(Fusion):
     """
 
     decides = True
+    experts = True
     mixing = ("log_temperature_M", "trust_M", "evidence_ME")
 
     def __init__(self, spec: ModelSpec) -> None:
