@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from mmpipe.config import TrainConfig
 from mmpipe.errors import ConfigError
@@ -96,19 +95,16 @@ def _spans(sizes_B: Tensor, places: int, longest: int) -> Tensor:
     return (at >= start_B1) & (at < start_B1 + width_B1)
 
 
-def mix_pairs(
-    prepared: Mapping[str, Prepared], labels_B: Tensor, num_classes: int, alpha: float
-) -> tuple[Mapping[str, Prepared], Tensor]:
-    """Mix every clip with another of the batch: mixup (Zhang et al. 2018); return soft labels [B, K] with it.
+def mix_pairs(prepared: Mapping[str, Prepared], target: Tensor, alpha: float) -> tuple[Mapping[str, Prepared], Tensor]:
+    """Mix every clip with another of the batch: mixup (Zhang et al. 2018); its targets with it.
 
-    x = s x_i + (1 - s) x_j and the same for the labels, with one share s ~ Beta(alpha, alpha) per batch. Where one of
-    the two lacks a modality, or a step, the other's values stand for both: zeros would be no clip's.
+    x = s x_i + (1 - s) x_j and the same for targets [B, ...], with one share s ~ Beta(alpha, alpha) per batch. Where
+    one of the two lacks a modality, or a step, the other's values stand for both: zeros would be no clip's.
     """
     share = float(torch.distributions.Beta(alpha, alpha).sample())
-    partner_B = torch.randperm(len(labels_B))
-    first_BK, second_BK = (one_hot(labels, num_classes).float() for labels in (labels_B, labels_B[partner_B]))
+    partner_B = torch.randperm(len(target))
     mixed = {name: _mix(part, part.take(partner_B), share) for name, part in prepared.items()}
-    return mixed, share * first_BK + (1 - share) * second_BK
+    return mixed, share * target + (1 - share) * target[partner_B]
 
 
 def _mix(first: Prepared, second: Prepared, share: float) -> Prepared:

@@ -28,6 +28,7 @@ from mmpipe.words import counted
 
 _HEAD = "checkpoint.json"
 _FORMAT = 2
+_RENAMED = {"val_accuracy": "val_score", "unimodal_val_accuracy": "unimodal_val_score"}  # as runs of before had it
 _READABLE = (1, 2)  # 1 had no cursor, no mean of weights and no determinism
 
 
@@ -38,19 +39,23 @@ class EpochRecord:
     epoch: int  # from 1
     train_loss: float  # mean over the epoch, with dropout, smoothing and the unimodal losses
     gradient_norm: float  # mean over the steps, before clipping
-    val_loss: float | None = None  # plain cross-entropy
-    val_accuracy: float | None = None
-    unimodal_val_accuracy: Mapping[str, float] = field(default_factory=dict)
+    val_loss: float | None = None  # without smoothing and class weights
+    val_score: float | None = None  # in `measure`; more is better
+    unimodal_val_score: Mapping[str, float] = field(default_factory=dict)
+    unimodal_val_loss: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of experts: of the fusion, the others missing
     encoder_gradient_norms: Mapping[str, float] = field(default_factory=dict)  # of the last step, after clipping
     learning_rate: float | None = None  # of the last step
     skipped_steps: int = 0  # whose gradient was not finite
     skipped_clips: Sequence[str] = ()  # keys of some clips in them
+    measure: str = "accuracy"
 
     def told(self, epochs: int) -> str:
         """Return the epoch in words, of so many at most."""
         said = f"epoch {self.epoch} of {epochs}, loss {self.train_loss:.3f}"
-        if self.val_loss is not None and self.val_accuracy is not None:
-            said += f", validation {self.val_loss:.3f}, {100 * self.val_accuracy:.1f} % right"
+        if self.val_loss is not None and self.val_score is not None:
+            said += f", validation {self.val_loss:.3f}, {self.measure} {self.val_score:.3f}"
         return f"{said}, {counted(self.skipped_steps, 'step')} skipped" if self.skipped_steps else said
 
 
@@ -156,7 +161,8 @@ def _cursor(table: Mapping[str, Any]) -> Cursor:
 
 
 def _history(rows: Sequence[Mapping[str, Any]]) -> tuple[EpochRecord, ...]:
-    return tuple(EpochRecord(**{**row, "skipped_clips": tuple(row.get("skipped_clips", ()))}) for row in rows)
+    named = [{_RENAMED.get(name, name): value for name, value in row.items()} for row in rows]
+    return tuple(EpochRecord(**{**row, "skipped_clips": tuple(row.get("skipped_clips", ()))}) for row in named)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ Every clip is named by its row in the source. A row's values never depend on whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -91,9 +91,10 @@ def prepare_data(
     return (InMemory if clip_bytes * len(rows) <= memory_bytes else OnDemand)(model, source, rows)
 
 
-def fit_preprocess(model: FusionModel, source: ClipSource, train_rows: np.ndarray) -> None:
-    """Fit the model's preprocessing on the training rows, in one pass over them."""
-    fits = {name: PreprocessFit(part, len(train_rows)) for name, part in model.preprocessors.items()}
+def fit_preprocess(model: FusionModel, source: ClipSource, train_rows: np.ndarray, kept: Collection[str] = ()) -> None:
+    """Fit the model's preprocessing on the training rows, in one pass over them; that of `kept` features stays."""
+    parts = model.preprocessors.items()
+    fits = {name: PreprocessFit(part, len(train_rows)) for name, part in parts if name not in kept}
     for batch in chunks(source, train_rows):
         features = tensors_of(batch, model.spec.features)
         model.check_stored(features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,11 @@ Features = Mapping[str, tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """Parity of an exported graph: the largest absolute difference of probabilities and z, per unseen shape."""
+    """Parity of an exported graph: the largest difference of answers and z, per unseen shape.
+
+    A probability's is absolute; quantities in the thousands differ by more in their last bit, so that of a number
+    beyond 1 is a share of it.
+    """
 
     file: Path
     nbytes: int
@@ -41,7 +45,7 @@ class ExportReport:
 
 
 class ExportedForward(nn.Module):
-    """What the graph computes: features -> (probabilities [B, K], z [B, D]).
+    """What the graph computes: features -> (answers [B, ...], of classes their probabilities [B, K], and z [B, D]).
 
     Every feature is an argument, (x [B, T, D] float32, mask [B, T] bool); a missing one has an all-False mask.
     """
@@ -53,13 +57,26 @@ class ExportedForward(nn.Module):
     def forward(self, features: Features) -> tuple[Tensor, Tensor]:
         """Run the network."""
         out = self.model(features)
-        return out.logits_BK.softmax(1), out.z_BD
+        return self.model.answers(out), out.z_BD
 
 
 def export_model(model: FusionModel, directory: Path) -> ExportReport:
     """Write `model.pt2` (torch.export; any number of clips and frames), read it back, and compare."""
     started = time.perf_counter()
-    eager = ExportedForward(model.eval())
+    program = capture_graph(model)
+    target = io.make_directory(directory) / GRAPH_NAME
+    _save(program, target)
+    graph = torch.export.load(target).module()
+    return ExportReport(
+        file=target,
+        nbytes=target.stat().st_size,
+        differences=measure_differences(model, graph),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def capture_graph(model: FusionModel) -> torch.export.ExportedProgram:
+    """Return the network as a graph whose numbers of clips and frames are free."""
     batch = torch.export.Dim("clips", min=1)
     shapes = {
         entry.feature: ({0: batch, **({1: torch.export.Dim.DYNAMIC} if entry.kind is FeatureKind.SEQUENCE else {})},)
@@ -69,15 +86,15 @@ def export_model(model: FusionModel, directory: Path) -> ExportReport:
     with warnings.catch_warnings():
         # Recurrent layers hold their weights a second time, as plain views: torch asks to register those.
         warnings.filterwarnings("ignore", message=".*_flat_weights")
-        program = torch.export.export(eager, (example_features(model, *EXAMPLE_SHAPE),), dynamic_shapes=(shapes,))
-    target = io.make_directory(directory) / GRAPH_NAME
-    _save(program, target)
-    with on_threads(1):
-        graph = torch.export.load(target).module()
-        differences = tuple(_difference(eager, graph, example_features(model, *shape)) for shape in UNSEEN_SHAPES)
-    return ExportReport(
-        file=target, nbytes=target.stat().st_size, differences=differences, seconds=time.perf_counter() - started
-    )
+        features = (example_features(model, *EXAMPLE_SHAPE),)
+        return torch.export.export(ExportedForward(model.eval()), features, dynamic_shapes=(shapes,))
+
+
+def measure_differences(model: FusionModel, graph: Callable[[Features], tuple[Tensor, Tensor]]) -> tuple[float, ...]:
+    """Return how far a graph is from its network on each of UNSEEN_SHAPES, as `ExportReport` has it."""
+    eager = ExportedForward(model.eval())
+    with on_threads(1), torch.no_grad():
+        return tuple(_difference(eager, graph, example_features(model, *shape)) for shape in UNSEEN_SHAPES)
 
 
 def example_features(model: FusionModel, num_clips: int, num_frames: int) -> dict[str, tuple[Tensor, Tensor]]:
@@ -106,7 +123,9 @@ def _save(program: torch.export.ExportedProgram, target: Path) -> None:
     io.sync_directory(target.parent)
 
 
-def _difference(eager: nn.Module, graph: nn.Module, features: Features) -> float:
-    with torch.no_grad():
-        pairs = zip(eager(features), graph(features), strict=True)
-        return max(float((left - right).abs().max()) for left, right in pairs)
+def _difference(eager: nn.Module, graph: Callable[[Features], tuple[Tensor, Tensor]], features: Features) -> float:
+    """Return the largest difference, as a share of numbers beyond 1; one that is not a number is the largest of all."""
+    largest = torch.finfo(torch.float32).max
+    pairs = [(left.double(), right.double()) for left, right in zip(eager(features), graph(features), strict=True)]
+    shares = ((left - right).abs() / left.abs().clamp(min=1) for left, right in pairs)
+    return max(float(share.nan_to_num(largest, largest).max()) for share in shares)

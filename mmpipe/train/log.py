@@ -47,11 +47,11 @@ def scalars_of(record: EpochRecord) -> dict[str, float]:
     figures = {
         "loss/train": record.train_loss,
         "loss/validation": record.val_loss,
-        "accuracy/validation": record.val_accuracy,
+        f"{record.measure}/validation": record.val_score,
         "gradient_norm/all": record.gradient_norm,
         "learning_rate": record.learning_rate,
         "skipped_steps": record.skipped_steps,
-        **{f"accuracy/{name} alone": value for name, value in record.unimodal_val_accuracy.items()},
+        **{f"{record.measure}/{name} alone": value for name, value in record.unimodal_val_score.items()},
         **{f"gradient_norm/{name}": value for name, value in record.encoder_gradient_norms.items()},
     }
     return {tag: value for tag, value in figures.items() if value is not None}

@@ -18,9 +18,15 @@ from mmpipe.config import Determinism, TrainConfig, TrainDevice
 from mmpipe.errors import ConfigError
 from mmpipe.fusion.model import FusionModel
 from mmpipe.fusion.spec import ModelSpec
+from mmpipe.train.begin import Finetuning, begin_network
 from mmpipe.train.checkpoint import EpochRecord
 from mmpipe.train.data import ClipSource, fit_preprocess, prepare_data
 from mmpipe.train.deterministic import deterministic, reseed
+from mmpipe.train.freeze import Freezer
+from mmpipe.train.goals.joint import fit_goals
+from mmpipe.train.goals.registry import check_targets
+from mmpipe.train.imputation.network import ImputerFits
+from mmpipe.train.imputation.report import ImputationReport
 from mmpipe.train.keeper import Keeper
 from mmpipe.train.log import EpochLog
 from mmpipe.train.ranks import ALONE, Ranks
@@ -36,16 +42,18 @@ class Trained:
     """A trained network: the state of its best epoch by validation loss, of the last without validation clips."""
 
     model: FusionModel
+    chooser: FusionModel  # which has not learnt the validation clips; the same but after `refit`
     history: tuple[EpochRecord, ...]
-    best_epoch: int
+    best_epoch: int  # 0: the network that it began from, which no epoch bettered
     val_loss: float | None
     seconds: float
+    imputation: ImputationReport | None = None  # None: none was asked for, or there is a single modality
 
 
 def train_network(
     spec: ModelSpec,
     source: ClipSource,
-    labels_N: np.ndarray,
+    targets_N: np.ndarray,
     train_rows: np.ndarray,
     val_rows: np.ndarray,
     config: TrainConfig,
@@ -56,15 +64,19 @@ def train_network(
     on_step: OnStep | None = None,
     log: EpochLog | None = None,
     ranks: Ranks = ALONE,
+    finetuning: Finetuning | None = None,
+    imputers: ImputerFits | None = None,
 ) -> Trained:
     """Train a network; with a checkpoint folder, go on from where the same run was killed.
 
-    `labels_N` holds the class index of every row of the source. Of several `ranks` each is called with the same
-    arguments, and has the same network in the end. Raise ConfigError for rows without a label or a checkpoint of
-    another run, StoreError for features that are not finite, MmpipeError if the training diverges.
+    With `finetuning` it begins from another's weights, or learns in parts; what comes out is a plain network.
+    `targets_N` holds what is true of every row of the source, as the goal has it: of classes their index. Of several
+    `ranks` each is called with the same arguments, and has the same network in the end. Raise ConfigError for rows
+    without a target or a checkpoint of another run, StoreError for features that are not finite, MmpipeError if the
+    training diverges.
     """
     started = time.perf_counter()
-    _check(spec, labels_N, train_rows, val_rows, config)
+    _check(spec, targets_N, train_rows, val_rows, config)
     device = _device(config, ranks)
     cuda, strict = device.type == "cuda", config.determinism is Determinism.STRICT
     cores = len(os.sched_getaffinity(0)) // ranks.size
@@ -72,24 +84,71 @@ def train_network(
         reseed(seed, "initialise")
         model = FusionModel(spec)
         model.load_backbones()
-        fit_preprocess(model, source, train_rows)
+        begun = begin_network(model, finetuning) if finetuning else None
+        fit_preprocess(model, source, train_rows, begun.kept if begun else ())
+        fit_goals(model, targets_N[train_rows], keeps_own=bool(begun and begun.keeps_goal))
+        imputation = (imputers or ImputerFits()).give(model, source, train_rows, val_rows, config.impute)
         rows = np.concatenate([train_rows, val_rows])
         data = prepare_data(copy.deepcopy(model) if cuda else model, source, rows)
         fitted = _fitted_digest(model)
-        run = Run(model, data, labels_N[rows], len(train_rows), config, seed, ranks, device)
-        keeper = Keeper(checkpoint_dir, _config_digest(run, rows, fitted), config, ranks)
+        freezer = Freezer(model, finetuning.config, begun) if finetuning and begun else None
+        run = Run(model, data, targets_N[rows], len(train_rows), config, seed, ranks, device, freezer)
+        keeper = Keeper(checkpoint_dir, _config_digest(run, rows, fitted, finetuning), config, ranks)
+        if finetuning and finetuning.counts_start:
+            run.count_start()
         keeper.restore(run)
         if log:
             log.begin(run.history)
         _train(run, keeper, on_epoch, on_step, log)
         val_loss = run.finish()
+        if freezer:
+            freezer.merge()
+        model.eval()
+        again = model
+        if config.refit and len(val_rows):
+            kept_in = checkpoint_dir / "refit" if checkpoint_dir else None
+            again = _refit(run, source, targets_N, rows, kept_in, on_epoch, on_step)
     return Trained(
-        model=model.eval(),
+        model=again,
+        chooser=model,
         history=tuple(run.history),
         best_epoch=run.best_epoch,
         val_loss=val_loss,
         seconds=time.perf_counter() - started,
+        imputation=imputation,
     )
+
+
+def _refit(
+    run: Run,
+    source: ClipSource,
+    targets_N: np.ndarray,
+    rows: np.ndarray,
+    checkpoint_dir: Path | None,
+    on_epoch: OnEpoch | None,
+    on_step: OnStep | None,
+) -> FusionModel:
+    """Train the same network anew on all clips of a finished run, each part for as long as that run's best had been.
+
+    What was fitted on validation clips (the weights of modalities) is taken over: there are none to fit it on.
+    """
+    reseed(run.seed, "initialise")
+    model = FusionModel(run.model.spec)
+    model.load_backbones()
+    fit_preprocess(model, source, rows)
+    fit_goals(model, targets_N[rows])
+    stops = run.chosen_epochs()
+    data = prepare_data(copy.deepcopy(model) if run.device.type == "cuda" else model, source, rows)
+    fitted = digest_of(_fitted_digest(model), *(f"{name} {epoch}" for name, epoch in sorted(stops.items())))
+    again = Run(model, data, targets_N[rows], len(rows), run.config, run.seed, run.ranks, run.device, stops=stops)
+    keeper = Keeper(checkpoint_dir, _config_digest(again, rows, fitted, None), run.config, run.ranks)
+    keeper.restore(again)
+    _train(again, keeper, on_epoch, on_step, None)
+    again.finish()
+    with torch.no_grad():
+        for name in model.fusion.mixing:
+            getattr(model.fusion, name).copy_(getattr(run.model.fusion, name))
+    return model.eval()
 
 
 def _train(run: Run, keeper: Keeper, on_epoch: OnEpoch | None, on_step: OnStep | None, log: EpochLog | None) -> None:
@@ -119,16 +178,13 @@ def _device(config: TrainConfig, ranks: Ranks) -> torch.device:
 
 
 def _check(
-    spec: ModelSpec, labels_N: np.ndarray, train_rows: np.ndarray, val_rows: np.ndarray, config: TrainConfig
+    spec: ModelSpec, targets_N: np.ndarray, train_rows: np.ndarray, val_rows: np.ndarray, config: TrainConfig
 ) -> None:
     if not len(train_rows):
         raise ConfigError("there are no training clips: no row has the split `train` and a label")
     if len(np.intersect1d(train_rows, val_rows)):
         raise ConfigError(f"{len(np.intersect1d(train_rows, val_rows))} rows are in both train and validation")
-    labels = labels_N[np.concatenate([train_rows, val_rows])]
-    bad = int(((labels < 0) | (labels >= len(spec.classes))).sum())
-    if bad:
-        raise ConfigError(f"{bad} of {len(labels)} rows have no label among {list(spec.classes)}; leave them out")
+    check_targets(spec, targets_N[np.concatenate([train_rows, val_rows])])
     for name in ("dropout", "modality_dropout"):
         if getattr(spec, name) != getattr(config, name):
             raise ConfigError(
@@ -144,7 +200,7 @@ def _fitted_digest(model: FusionModel) -> str:
     return fitted.hexdigest()
 
 
-def _config_digest(run: Run, rows: np.ndarray, fitted: str) -> str:
+def _config_digest(run: Run, rows: np.ndarray, fitted: str, finetuning: Finetuning | None) -> str:
     """Return a digest over all that decides the result: spec, config, seed, clips, labels, fitted preprocessing.
 
     The number of processes counts where there are several: sums are split by process.
@@ -152,6 +208,7 @@ def _config_digest(run: Run, rows: np.ndarray, fitted: str) -> str:
     unseen = {**run.config.left_out(), "seeds": True, "checkpoint_every_epochs": True}
     config = run.config.model_dump(mode="json", exclude=unseen)
     scalars = io.canonical_json({"spec": run.model.spec.to_json(), "config": config, "seed": run.seed})
-    labels = run.labels_P.numpy().tobytes()
+    targets = run.targets_P.numpy().tobytes()
     ranks = (run.ranks.size,) if run.ranks.size > 1 else ()
-    return digest_of(scalars, run.num_train, rows.astype(np.int64).tobytes(), labels, fitted, *ranks)
+    begun = (finetuning.digest,) if finetuning else ()
+    return digest_of(scalars, run.num_train, rows.astype(np.int64).tobytes(), targets, fitted, *ranks, *begun)

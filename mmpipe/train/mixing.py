@@ -10,19 +10,21 @@ import torch
 
 from mmpipe.fusion.model import FusionModel
 from mmpipe.train.data import PreparedData
-from mmpipe.train.losses import fused_loss
+from mmpipe.train.goals.base import Objective
 
 PRIOR_DEVIATION = 1.0  # of a score or log temperature: a share up to e times another is no surprise
 MAX_ITERATIONS = 50
 
 
-def fit_mixing(model: FusionModel, data: PreparedData, positions: np.ndarray, labels_B: torch.Tensor) -> None:
+def fit_mixing(
+    model: FusionModel, data: PreparedData, positions: np.ndarray, target: torch.Tensor, objective: Objective
+) -> None:
     """Set the fusion's `mixing` parameters to their most probable values given the validation clips.
 
-    Minimises the summed cross-entropy plus the negative log of a normal prior around equal weights, so that few
-    clips move them little. Everything else of the network stays as it is.
+    Minimises the summed loss plus the negative log of a normal prior around equal weights, so that few
+    clips move them little. Everything else of the network stays as it is, and so do they where they are frozen.
     """
-    parameters = [getattr(model.fusion, name) for name in model.fusion.mixing]
+    parameters = [found for name in model.fusion.mixing if (found := getattr(model.fusion, name)).requires_grad]
     if not parameters or not len(positions):
         return
     model.eval()
@@ -34,9 +36,9 @@ def fit_mixing(model: FusionModel, data: PreparedData, positions: np.ndarray, la
 
     def closure() -> float:
         prior = sum(parameter.square().sum() for parameter in parameters) / (2 * PRIOR_DEVIATION**2)
-        objective = fused_loss(model.forward_prepared(prepared), labels_B).sum() + prior
-        for parameter, gradient in zip(parameters, torch.autograd.grad(objective, parameters), strict=True):
+        total = objective.plain_losses(model, model.forward_prepared(prepared), target).sum() + prior
+        for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
             parameter.grad = gradient
-        return objective.item()
+        return total.item()
 
     optimizer.step(closure)

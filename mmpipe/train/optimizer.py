@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +13,29 @@ from mmpipe.config import OptimizerName, TrainConfig
 _PREFIX = "optimizer"
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Build the optimiser; biases, norms and scalar weights (all of one axis) are not decayed."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def make_optimizer(model: nn.Module, config: TrainConfig, rates: Mapping[str, float] = {}) -> torch.optim.Optimizer:
+    """Build the optimiser; biases, norms and scalar weights (all of one axis) are not decayed.
+
+    `rates` multiplies the learning rate of parameters by their names. The two groups of all others come first, so
+    that their rate is the one that is told, and a state is found again under the same numbers.
+    """
+    groups = _groups(model, config, rates)
     if config.optimizer is OptimizerName.SGD:
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     if config.optimizer is OptimizerName.ADAM:
         return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def _groups(model: nn.Module, config: TrainConfig, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    groups = []
+    for rate in (1.0, *sorted({*rates.values()} - {1.0})):
+        mine = [p for name, p in model.named_parameters() if rates.get(name, 1.0) == rate]
+        groups += [
+            {"params": [p for p in mine if p.ndim > 1], "weight_decay": config.weight_decay, "rate": rate},
+            {"params": [p for p in mine if p.ndim <= 1], "weight_decay": 0.0, "rate": rate},
+        ]
+    return groups
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

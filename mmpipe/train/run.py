@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 
 import numpy as np
@@ -19,6 +19,8 @@ from mmpipe.train.cursor import Cursor
 from mmpipe.train.data import PreparedData
 from mmpipe.train.deterministic import epoch_order, random_state, reseed, restore_random_state
 from mmpipe.train.ema import WeightMean, learned
+from mmpipe.train.freeze import Freezer
+from mmpipe.train.goals.registry import make_objective
 from mmpipe.train.mixing import fit_mixing
 from mmpipe.train.optimizer import make_optimizer, optimizer_tensors, restore_optimizer
 from mmpipe.train.ranks import Ranks
@@ -34,33 +36,47 @@ class Run:
         self,
         model: FusionModel,
         data: PreparedData,
-        labels_P: np.ndarray,
+        targets_P: np.ndarray,
         num_train: int,
         config: TrainConfig,
         seed: int,
         ranks: Ranks,
         device: torch.device,
+        freezer: Freezer | None = None,
+        stops: Mapping[str, int] | None = None,
     ) -> None:
+        self.stops = stops  # the epochs that another run chose, by expert; None: validation chooses
         self.model, self.data, self.config, self.seed = model.to(device), data, config, seed
-        self.ranks, self.device = ranks, device
-        self.labels_P = torch.from_numpy(labels_P.astype(np.int64))  # by position: training clips, then validation
+        self.ranks, self.device, self.freezer = ranks, device, freezer
+        self.targets_P = torch.from_numpy(targets_P)  # by position: training clips, then validation
         self.num_train = num_train
-        self.gradients = GradientMaker(model, data, self.labels_P, num_train, config, seed, ranks, device)
-        self.optimizer = make_optimizer(model, config)
+        self.objective = make_objective(model.spec, config, targets_P[:num_train], device)
+        self.gradients = GradientMaker(model, data, self.targets_P, self.objective, config, seed, ranks, device)
+        self.optimizer = make_optimizer(model, config, freezer.schedule.rates if freezer else {})
         self.mean = WeightMean(model, config.ema_decay) if config.ema_decay else None
         self.step_clips = config.batch_clips * config.accumulate_steps
         self.steps_per_epoch = -(-num_train // self.step_clips)
         self.history: list[EpochRecord] = []
         self.cursor = Cursor()
-        self.best_epoch = 0
+        self.best_epoch = 0  # of a network that it begins from, where that counts and none was better
         self.best: dict[str, Tensor] = {}
+        self.start: EpochRecord | None = None
 
     @property
     def finished(self) -> bool:
         """Return whether the last epoch is done, or patience has run out."""
         epoch = len(self.history)
-        waited = epoch - self.best_epoch if self.best_epoch else 0
+        if self.stops:
+            return epoch >= max(self.stops.values())
+        waited = epoch - self.best_epoch if self.best_epoch or self.start else 0
         return epoch >= self.config.epochs or waited >= self.config.patience_epochs
+
+    def count_start(self) -> None:
+        """Let the network that it begins from count as epoch 0: it is gone on from only where that betters it."""
+        start = self._validated(EpochRecord(epoch=0, train_loss=math.nan, gradient_norm=0.0))
+        if start.val_loss is not None:
+            self.start = start
+            self.best = {name: value.detach().clone() for name, value in learned(self.model).items()}
 
     def train_epoch(self, after_step: Callable[[], None]) -> EpochRecord:
         """Train one epoch, or what is left of it, look at the validation clips, remember the best.
@@ -71,6 +87,8 @@ class Run:
         if not self.cursor.step:
             reseed(self.seed, "epoch", epoch)
         self.model.train()
+        if self.freezer:
+            self.freezer.apply(epoch)
         order = self._order(epoch)
         while True:
             start = self.cursor.step * self.step_clips
@@ -88,10 +106,29 @@ class Run:
     def finish(self) -> float | None:
         """Go back to the best epoch, weigh the modalities on the validation clips; return the loss there."""
         self.model.cpu().load_state_dict(self.best, strict=False)  # the fitted preprocessing is in the model already
-        positions = np.arange(self.num_train, len(self.labels_P))
-        fit_mixing(self.model, self.data, positions, self.labels_P[positions])
-        record = self.history[self.best_epoch - 1]
-        return validate(self.model, self.data, self.labels_P, self.num_train, record).val_loss
+        positions = np.arange(self.num_train, len(self.targets_P))
+        if self.freezer:
+            self.freezer.apply(len(self.history))
+        fit_mixing(self.model, self.data, positions, self.targets_P[positions], self.objective)
+        record = self.history[self.best_epoch - 1] if self.best_epoch else self.start
+        assert record, "without a network that counts as epoch 0 the first epoch is the best so far"
+        return validate(self.model, self.data, self.targets_P, self.num_train, record, self.objective).val_loss
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Return what has a best epoch of its own: modalities, or ("") the whole."""
+        return self.model.spec.features if self.model.fusion.experts else ("",)
+
+    def chosen_epochs(self) -> dict[str, int]:
+        """Return the best epoch of each expert, the first of equals; of one without a validation loss the last."""
+        losses = {
+            name: [record.unimodal_val_loss.get(name) if name else record.val_loss for record in self.history]
+            for name in self.experts
+        }
+        return {
+            name: min(range(len(of)), key=lambda n, of=of: of[n]) + 1 if all(v is not None for v in of) else len(of)  # type: ignore[misc]
+            for name, of in losses.items()
+        }
 
     def restore(self, saved: Checkpoint) -> None:
         """Go on from a checkpoint of this run."""
@@ -125,7 +162,7 @@ class Run:
     def _order(self, epoch: int) -> np.ndarray:
         """Return the positions of an epoch, in order."""
         if self.config.class_balance is ClassBalance.SAMPLING:
-            return balanced_order(self.labels_P[: self.num_train].numpy(), self.seed, epoch)
+            return balanced_order(self.targets_P[: self.num_train].numpy(), self.seed, epoch)
         return epoch_order(self.num_train, self.seed, epoch)
 
     def _step(self, positions: np.ndarray, epoch: int) -> None:
@@ -165,15 +202,32 @@ class Run:
 
     def _validated(self, record: EpochRecord) -> EpochRecord:
         try:
-            return validate(self.model, self.data, self.labels_P, self.num_train, record, self.ranks)
+            return validate(self.model, self.data, self.targets_P, self.num_train, record, self.objective, self.ranks)
         except NotFinite as error:
             raise self._diverged(record.epoch, error.positions) from error
 
     def _remember_best(self) -> None:
-        record, best = self.history[-1], self.history[self.best_epoch - 1]
-        if not self.best_epoch or record.val_loss is None or record.val_loss < (best.val_loss or math.inf):
-            self.best_epoch = record.epoch
-            self.best = {name: value.detach().clone() for name, value in learned(self.model).items()}
+        """Keep the network where its validation loss is the lowest so far; of experts, each one's part by its own.
+
+        A modality that overfits early would else stop the others long before they are done. What belongs to no
+        expert alone is kept with whichever came last, and so is `best_epoch`.
+        """
+        worse = [name for name in self.experts if not self._is_best(name)]
+        if len(worse) == len(self.experts):
+            return
+        self.best_epoch = len(self.history)
+        passed_over = tuple(prefix for name in worse for prefix in self.model.prefixes_of(name))
+        kept = {name: value for name, value in learned(self.model).items() if not name.startswith(passed_over)}
+        self.best |= {name: value.detach().clone() for name, value in kept.items()}
+
+    def _is_best(self, expert: str) -> bool:
+        """Say whether the last epoch has the lowest loss so far, of one modality alone or ("") of the whole."""
+        if self.stops:
+            return len(self.history) == self.stops[expert]
+        records = [*([self.start] if self.start else ()), *self.history]
+        losses = [record.unimodal_val_loss.get(expert) if expert else record.val_loss for record in records]
+        last, before = losses[-1], [loss for loss in losses[:-1] if loss is not None]
+        return last is None or last < min(before, default=math.inf)
 
     def _encoder_gradient_norms(self) -> dict[str, float]:
         return {

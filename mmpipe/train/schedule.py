@@ -31,6 +31,6 @@ def rate_share(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of the optimiser this learning rate."""
+    """Give every group of the optimiser this learning rate, times its own share where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate", 1.0)

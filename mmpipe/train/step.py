@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmpipe.config import ClassBalance, Precision, TrainConfig
+from mmpipe.config import Precision, TrainConfig
 from mmpipe.fusion.model import FusionModel
 from mmpipe.fusion.preprocess import Prepared
 from mmpipe.train.augment import hide_modalities, hide_spans, mix_pairs, span_masks
-from mmpipe.train.class_balance import class_weights
+from mmpipe.train.augment_pictures import change_pictures, picture_inputs
 from mmpipe.train.data import PreparedData
 from mmpipe.train.deterministic import reseed
-from mmpipe.train.losses import StepTotals, training_loss
+from mmpipe.train.goals.base import Objective
 from mmpipe.train.modality_balance import balance_gradients, leading_coefficients, true_class_chances
 from mmpipe.train.ranks import Ranks
+from mmpipe.train.totals import StepTotals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,28 +38,24 @@ _NONE = np.empty(0, np.int64)
 
 
 class GradientMaker:
-    """Makes gradients of a network on preprocessed clips; labels are by position, training clips first."""
+    """Makes gradients of a network on preprocessed clips; targets are by position, training clips first."""
 
     def __init__(
         self,
         model: FusionModel,
         data: PreparedData,
-        labels_P: Tensor,
-        num_train: int,
+        targets_P: Tensor,
+        objective: Objective,
         config: TrainConfig,
         seed: int,
         ranks: Ranks,
         device: torch.device,
     ) -> None:
-        self.model, self.data, self.labels_P, self.config, self.seed = model, data, labels_P, config, seed
-        self.ranks, self.device = ranks, device
+        self.model, self.data, self.targets_P, self.config, self.seed = model, data, targets_P, config, seed
+        self.objective, self.ranks, self.device = objective, ranks, device
         self.parameters = list(model.parameters())
-        self.num_classes = len(model.spec.classes)
+        self.pictures = picture_inputs(model.spec, config)
         self.masks = span_masks(model.spec, model.preprocessors, config)
-        self.class_weights_K: Tensor | None = None
-        if config.class_balance is ClassBalance.WEIGHTS:
-            weights_K = class_weights(labels_P[:num_train].numpy(), self.num_classes)
-            self.class_weights_K = torch.from_numpy(weights_K).to(device)
 
     def make(self, positions: np.ndarray, epoch: int, step: int) -> StepResult:
         """Put the gradient of these clips' loss into the parameters, balanced and clipped.
@@ -68,13 +65,13 @@ class GradientMaker:
         """
         self._reseed(f"draws {step}", epoch)
         prepared, target = self._augmented(positions)
-        totals = StepTotals.of(target, prepared, self.class_weights_K)
+        totals = StepTotals.of(len(target), prepared, self.objective.weights_B(target))
         self._reseed(f"rank {self.ranks.rank} {step}", epoch)
         value, clip_losses = 0.0, []
         chances: dict[str, Tensor] = {}
         for start in range(0, len(positions), self.config.batch_clips):
             rows = self.ranks.share(np.arange(start, min(start + self.config.batch_clips, len(positions))))
-            if not len(rows):
+            if not len(rows) and not self.objective.compares_clips:  # what compares them meets the others in each batch
                 continue
             part, part_target = prepared, target
             if len(rows) < len(positions):
@@ -95,10 +92,11 @@ class GradientMaker:
     def _augmented(self, positions: np.ndarray) -> tuple[Mapping[str, Prepared], Tensor]:
         """Return a step's clips as the network is to see them, and what it should say."""
         prepared = hide_modalities(self.data.take(positions), self.model.spec.modality_dropout)
+        prepared = change_pictures(prepared, self.pictures, self.config)
         prepared = hide_spans(prepared, self.masks)
-        target = self.labels_P[torch.from_numpy(positions)]
+        target = self.targets_P[torch.from_numpy(positions)]
         if self.config.mixup_alpha:
-            prepared, target = mix_pairs(prepared, target, self.num_classes, self.config.mixup_alpha)
+            prepared, target = mix_pairs(prepared, self.objective.mixable(target), self.config.mixup_alpha)
         return moved(prepared, self.device), target.to(self.device)
 
     def _backward(
@@ -108,15 +106,7 @@ class GradientMaker:
         mixed = self.config.precision is Precision.BF16
         with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
             out = self.model.forward_prepared(prepared)
-            loss, clip_losses_B = training_loss(
-                out,
-                target,
-                prepared,
-                label_smoothing=self.config.label_smoothing,
-                unimodal_weight=self.config.unimodal_weight,
-                class_weights_K=self.class_weights_K,
-                totals=totals,
-            )
+            loss, clip_losses_B = self.objective.training_loss(self.model, out, target, prepared, totals)
         loss.backward()
         if self.config.balance_alpha and out.per_modality:
             present = {name: part.present_B for name, part in prepared.items()}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from mmpipe.config import Goal
 from mmpipe.errors import ConfigError
 from mmpipe.fusion.files import load_model as load_model
 from mmpipe.fusion.files import save_model as save_model
@@ -18,18 +18,24 @@ from mmpipe.train.deterministic import on_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """Row n speaks of row n that was asked for; all float32."""
+class Inferred:
+    """All that a network says; row n speaks of row n that was asked for."""
 
-    probabilities_NK: np.ndarray
+    answers_N: np.ndarray  # [N, ...], as the goal has them: of classes their probabilities [N, K]
     z_ND: np.ndarray  # joint embedding
-    per_modality_NK: Mapping[str, np.ndarray]  # probabilities from one modality alone; empty for a single input
+    also_N: Mapping[str, np.ndarray]  # more answers by name, [N, ...] as their goals have them
+    per_modality_NK: Mapping[
+        str, np.ndarray
+    ]  # of classes: probabilities from one modality alone; empty for a single input
     weights_N: Mapping[str, np.ndarray]  # the share that the fusion gave each modality; empty where it gives none
+    levels_N: Mapping[
+        str, np.ndarray
+    ]  # if asked for: what lies between tokens and z, [N, D] or [N, G, D], to search in
 
 
 def predict(model: FusionModel, source: ClipSource, rows: np.ndarray, batch_clips: int = 64) -> np.ndarray:
-    """Return the class probabilities of rows, float32 [N, K]; they do not depend on `batch_clips` (to 1e-6)."""
-    return infer(model, source, rows, batch_clips=batch_clips).probabilities_NK
+    """Return the answers about rows, of classes probabilities [N, K]; `batch_clips` changes them by less than 1e-6."""
+    return infer(model, source, rows, batch_clips=batch_clips).answers_N
 
 
 def infer(
@@ -39,8 +45,13 @@ def infer(
     hidden: Collection[str] = (),
     batch_clips: int = 64,
     threads: int = 1,
-) -> Predictions:
-    """Return all that a network says about rows, as if the `hidden` features were missing."""
+    levels: bool = False,
+) -> Inferred:
+    """Return all that a network says about rows, as if the `hidden` features were missing.
+
+    With `levels` also the vectors below z that a fusion such as `hierarchical` makes: of each modality, and of each of
+    its segments, in which parts of clips can be searched for.
+    """
     spec = model.spec
     if unknown := sorted(set(hidden) - set(spec.features)):
         raise ConfigError(f"cannot hide {unknown}: the model reads {list(spec.features)}")
@@ -49,35 +60,43 @@ def infer(
     starts = range(0, max(len(rows), 1), batch_clips)
     try:
         with on_threads(threads):
-            parts = [_infer_batch(model, source, rows[start : start + batch_clips], hidden) for start in starts]
+            parts = [_infer_batch(model, source, rows[start : start + batch_clips], hidden, levels) for start in starts]
     finally:
         model.train(was_training)
-    return Predictions(
-        probabilities_NK=_joined([part.probabilities_NK for part in parts]),
+    return Inferred(
+        answers_N=_joined([part.answers_N for part in parts]),
         z_ND=_joined([part.z_ND for part in parts]),
+        also_N={name: _joined([part.also_N[name] for part in parts]) for name in parts[0].also_N},
         per_modality_NK={name: _joined([p.per_modality_NK[name] for p in parts]) for name in parts[0].per_modality_NK},
         weights_N={name: _joined([part.weights_N[name] for part in parts]) for name in parts[0].weights_N},
+        levels_N={name: _joined([part.levels_N[name] for part in parts]) for name in parts[0].levels_N},
     )
 
 
-def _infer_batch(model: FusionModel, source: ClipSource, rows: np.ndarray, hidden: Collection[str]) -> Predictions:
+def _infer_batch(
+    model: FusionModel, source: ClipSource, rows: np.ndarray, hidden: Collection[str], levels: bool
+) -> Inferred:
     features = {
         name: (x_BTD, mask_BT & (name not in hidden))
         for name, (x_BTD, mask_BT) in tensors_of(source.gather(rows), model.spec.features).items()
     }
     with torch.no_grad():
         out = model(features)
-    return Predictions(
-        probabilities_NK=_probabilities(out.logits_BK),
+    return Inferred(
+        answers_N=model.answers(out).numpy(),
         z_ND=out.z_BD.numpy(),
-        per_modality_NK={name: _probabilities(logits_BK) for name, logits_BK in out.per_modality.items()},
+        also_N={name: answer.numpy() for name, answer in model.joint.told(out).items()} if model.joint else {},
+        per_modality_NK={name: logits_BK.softmax(1).numpy() for name, logits_BK in out.per_modality.items()}
+        if model.spec.goal is Goal.CLASSIFY
+        else {},
         weights_N={name: share_B.numpy() for name, share_B in out.weights.items()},
+        levels_N={name: x.numpy() for name, x in out.levels.items()} if levels else {},
     )
 
 
-def _probabilities(logits_BK: Tensor) -> np.ndarray:
-    return logits_BK.softmax(1).numpy()
-
-
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts).astype(np.float32, copy=False)
+    if len({part.shape[1:] for part in parts}) > 1:  # sequences of different lengths; -1 is behind the end
+        longest = max(part.shape[1] for part in parts)
+        parts = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=-1) for part in parts]
+    joined = np.concatenate(parts)
+    return joined.astype(np.float32, copy=False) if joined.dtype.kind == "f" else joined
