@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,8 +22,10 @@ Why = Annotated[str, typer.Option(help="The reason, kept in the log.")]
 
 def register(app: typer.Typer) -> None:
     """Add the verbs under `models`."""
-    group = typer.Typer(no_args_is_help=True, help="Published models: list, show, promote, roll back.", name="models")
-    for verb in (ls, show, promote, rollback):
+    group = typer.Typer(
+        no_args_is_help=True, help="Published models: list, show, promote, roll back, sign.", name="models"
+    )
+    for verb in (ls, show, promote, rollback, sign, verify):
         group.command()(verb)
     app.add_typer(group, rich_help_panel=MODELS)
 
@@ -97,16 +101,19 @@ def promote(
     """Put a version in production."""
     from mmpipe.registry.aliases import find_version, parse_reference, read_aliases
     from mmpipe.steps.promotion import promote_version
+    from mmpipe.steps.sign import trusted_label
 
     named = parse_reference(reference)
-    layout = StoreLayout(load_config(config).store)
+    settings = load_config(config)
+    layout = StoreLayout(settings.store)
     root = layout.models
+    label = trusted_label(settings, named.name, named.ref)
     if dry_run:
         version = find_version(root, named.name, named.ref)
         now = read_aliases(root, named.name).production or "none"
         print_text(f"would put {named.name}@{version.label} ({version.status}) in production; now it is {now}")
         return
-    aliases = promote_version(layout, named.name, named.ref, why=why, force=force)
+    aliases = promote_version(layout, named.name, label, why=why, force=force)
     print_text(f"{named.name}: production is {aliases.production}, previous is {aliases.previous or 'none'}")
 
 
@@ -119,9 +126,13 @@ def rollback(
     """Put the previous version back in production."""
     from mmpipe.registry.aliases import find_version, read_aliases
     from mmpipe.steps.promotion import roll_back
+    from mmpipe.steps.sign import trusted_label
 
-    layout = StoreLayout(load_config(config).store)
+    settings = load_config(config)
+    layout = StoreLayout(settings.store)
     root = layout.models
+    if read_aliases(root, name).previous:
+        trusted_label(settings, name, "previous")
     if dry_run:
         version = find_version(root, name, "previous")
         now = read_aliases(root, name).production or "none"
@@ -129,3 +140,41 @@ def rollback(
         return
     aliases = roll_back(layout, name, why=why)
     print_text(f"{name}: production is {aliases.production}")
+
+
+def sign(
+    reference: Reference,
+    key: Annotated[
+        Path | None, typer.Option(help="PEM file of the private key; none: MMPIPE_SIGN_KEY, or release.sign_key.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a version: Ed25519 over its SHA256SUMS, put beside it."""
+    from mmpipe.steps.sign import sign_release
+
+    made = sign_release(load_config(config), reference, key, dry_run=dry_run)
+    if as_json:
+        print_json(asdict(made))
+    elif dry_run:
+        print_text(f"would sign {made.model}@{made.version}")
+    else:
+        how = "signed" if made.is_new else "nothing to do: it was signed"
+        print_text(f"{made.model}@{made.version}: {how} by the key {made.key_sha256[:16]}")
+
+
+def verify(
+    reference: Reference,
+    public: Annotated[Path | None, typer.Option(help="PEM file of the public key; none: release.public_key.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """Check a version's bytes and its signature (exit 4: it has none of this key; 1: it is not valid)."""
+    from mmpipe.steps.sign import verify_signature
+
+    found = verify_signature(load_config(config), reference, public)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print_text(f"{found.model}@{found.version}: whole, and signed by the key {found.key_sha256[:16]}")

@@ -24,11 +24,11 @@ class CardMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardContribution:
-    """What a candidate reached; `low` and `high` equal `accuracy` where no interval was measured."""
+    """What a candidate reached; `low` and `high` equal `worth` where no interval was measured."""
 
     name: str
     kind: str  # "fused", "single modality", "without it", ...
-    accuracy: float
+    worth: float
     low: float
     high: float
     chosen: bool = False
@@ -54,12 +54,27 @@ class CardSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardGraph:
+    """The network as a file that runs without mmpipe; `why_not` where it was not made."""
+
+    file: str
+    max_difference: float = 0.0  # from the network, over all that it says
+    tolerance: float = 0.0
+    asked: str = ""  # the sizes that it was asked about: "1 x 2, 5 x 13"
+    made_by: str = ""  # packages with their versions
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """Everything that the card says; nothing in it depends on a clock or a version number."""
 
     name: str
     corpus: str
-    target: str
+    aim: str  # "classification of word"
+    says: str  # what it does, as the beginning of a sentence: "Names one of 51 classes of word"
+    named: str  # what `classes` are: "Classes", "Quantities"
+    always: str  # what it says even where it should not; "" where there is nothing to warn of
     classes: tuple[str, ...]
     inputs: tuple[str, ...]  # "audio-logmel@1"
     architecture: str  # the fusion's name, or "single modality"
@@ -69,6 +84,7 @@ class ModelCard:
     num_clips: int
     num_groups: int
     confidence: float
+    measure: str  # what candidates are compared by: "accuracy", "R2"
     metrics: tuple[CardMetric, ...]
     contributions: tuple[CardContribution, ...] = ()
     checks: tuple[CardCheck, ...] = ()
@@ -78,6 +94,7 @@ class ModelCard:
     rights: str = ""  # of the clips that it was made from, in a person's words
     sources: tuple[CardSource, ...] = ()
     files: tuple[str, ...] = ()
+    graphs: tuple[CardGraph, ...] = ()
 
 
 def render_card(card: ModelCard) -> str:
@@ -91,6 +108,7 @@ def render_card(card: ModelCard) -> str:
         _gate(card),
         _limits(card),
         _loading(card),
+        _graphs(card),
         _rights(card),
         _sources(card),
     ]
@@ -113,7 +131,7 @@ def _front_matter(card: ModelCard) -> str:
         "  results:",
         "  - task:",
         '      type: "other"',
-        f"      name: {_scalar(f'classification of {card.target}')}",
+        f"      name: {_scalar(card.aim)}",
         "    dataset:",
         f"      type: {_scalar(card.corpus)}",
         f"      name: {_scalar(card.corpus)}",
@@ -142,9 +160,9 @@ def _opening(card: ModelCard) -> str:
     withheld = card.status not in ("candidate", "experimental")
     return (
         f"{warning if withheld else ''}> {_text(card.sentence)}\n\n"
-        f"Names one of {len(card.classes)} classes of *{_text(card.target)}* for a clip of the corpus "
+        f"{_text(card.says)} for a clip of the corpus "
         f"*{_text(card.corpus)}*. It reads {_list(card.inputs)} and joins them by {_text(card.architecture)}.\n\n"
-        f"Classes, in the order of the outputs: {_list(card.classes)}.\n"
+        + (f"{card.named}, in the order of the outputs: {_list(card.classes)}.\n" if card.classes else "")
     )
 
 
@@ -165,14 +183,14 @@ def _contributions(card: ModelCard) -> str:
         (
             _text(c.name) + (" (chosen)" if c.chosen else ""),
             _text(c.kind),
-            f"{c.accuracy:.3f}",
-            _range(c.low, c.high, c.accuracy),
+            f"{c.worth:.3f}",
+            _range(c.low, c.high, c.worth),
         )
         for c in card.contributions
     ]
     return (
         "## What each modality brings\n\nChosen by validation; the numbers are those of the clips above.\n\n"
-        + _table(("model", "kind", "accuracy", "interval"), rows)
+        + _table(("model", "kind", card.measure, "interval"), rows)
     )
 
 
@@ -192,14 +210,14 @@ def _gate(card: ModelCard) -> str:
 
 
 def _limits(card: ModelCard) -> str:
-    weakest = min(card.contributions, key=lambda c: c.accuracy, default=None)
+    weakest = min(card.contributions, key=lambda c: c.worth, default=None)
     said = ([card.weak] if card.weak else []) + list(card.limits)
     if not card.weak and weakest and weakest.kind == "single modality":
-        said.append(f"The weakest modality is {weakest.name}: alone it reaches {weakest.accuracy:.3f}.")
+        said.append(f"The weakest modality is {weakest.name}: alone it reaches {weakest.worth:.3f}.")
     if card.num_groups < 10:
         said.append(f"Only {card.num_groups} group(s) were tested: expect other groups to differ more than shown.")
     said.append("It was measured on this corpus alone; other recordings, languages or devices were not tested.")
-    said.append("It always answers with one of its classes, also for clips that belong to none of them.")
+    said += [card.always] if card.always else []
     return "## Limits\n\n" + "".join(f"- {_text(line)}\n" for line in said)
 
 
@@ -211,6 +229,24 @@ def _loading(card: ModelCard) -> str:
         'config = json.load(open("config.json"))\nweights = load_file("model.safetensors")  # name -> array\n```\n\n'
         f"With mmpipe: `mmpipe predict FILE --model {_code(card.name)}@NUMBER`, where this folder's name begins with "
         "the number.\n" + (f"\nFiles: {_list(card.files)}.\n" if card.files else "")
+    )
+
+
+def _graphs(card: ModelCard) -> str:
+    if not card.graphs:
+        return ""
+    made = [
+        (f"`{_code(g.file)}`", f"{g.max_difference:.1e}", f"{g.tolerance:.0e}", _text(g.asked), _text(g.made_by))
+        for g in card.graphs
+        if not g.why_not
+    ]
+    missing = "".join(f"\n- `{_code(g.file)}`: not made, {_text(g.why_not)}\n" for g in card.graphs if g.why_not)
+    return (
+        "## Without mmpipe\n\nThe network as a graph, for any number of clips and frames. It reads features, each with "
+        "its mask; standardising is inside (in `model.safetensors` as `preprocess.*`), and so are the weights. Their "
+        "sizes, and the names of the outputs in their order, are in `config.json`. In figures: `parity.json`.\n\n"
+        + _table(("file", "largest difference", "limit", "asked about (clips x frames)", "made with"), made)
+        + missing
     )
 
 

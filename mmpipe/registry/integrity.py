@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,9 @@ from mmpipe.registry.aliases import line_fault, read_aliases
 from mmpipe.registry.bucket import event_numbers, event_path
 from mmpipe.registry.moves import aliases_to_bytes, move_of
 from mmpipe.registry.oldmoves import is_unsigned
-from mmpipe.registry.versions import extra_files, list_versions_loosely, verify_published
+from mmpipe.registry.signature import parse_signature, signature_fault, signature_files
+from mmpipe.registry.sums import SUMS_NAME
+from mmpipe.registry.versions import Version, extra_files, list_versions_loosely, verify_published
 from mmpipe.remote import RemotePath
 
 Fault = tuple[str, Path, str]  # code, path, detail
@@ -27,11 +31,30 @@ def verify_models(models_root: Path) -> Iterator[Fault]:
                 for name in extra_files(version):
                     yield "unexpected_file", path / name, "it was not published with the version"
                 verify_published(version)
+                yield from _verify_signatures(version)
             except (StoreError, ConfigError) as error:
                 yield "version_damaged", path, str(error)
             except (ValueError, KeyError, TypeError) as error:
                 yield "version_damaged", path, f"its version.json is not what was published: {error}"
         yield from _verify_moves(models_root, model.name)
+
+
+def _verify_signatures(version: Version) -> Iterator[Fault]:
+    """Check each signature over the sums as they are; one over sums of before a redaction is a record of then."""
+    sums = (version.path / SUMS_NAME).read_bytes()
+    now = hashlib.sha256(sums).hexdigest()
+    known = {now, version.digest, *(version.redaction.sums if version.redaction else ())}
+    can_verify = importlib.util.find_spec("cryptography") is not None
+    for path in signature_files(version):
+        try:
+            found = parse_signature(path.read_bytes(), path)
+        except StoreError as error:
+            yield "signature_damaged", path, str(error)
+            continue
+        if found.sums_sha256 not in known:
+            yield "signature_damaged", path, "it is over the sums of another version"
+        elif found.sums_sha256 == now and can_verify and (fault := signature_fault(found, sums)):
+            yield "signature_damaged", path, fault
 
 
 def _verify_moves(models_root: Path, name: str) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ MODELS/NAME/versions/<n>-<digest8>/     n counts up; digest8 is the start of the
     SHA256SUMS                          every other file; `sha256sum -c SHA256SUMS` checks it without mmpipe
     version.json                        status and recipe, no clock, no run
     (../../redacted/<n>-<digest8>.json  says so where something was forgotten out of it since)
+    (../../signatures/<n>-<digest8>/    who vouches for it)
     ...                                 model.safetensors, config.json, README.md, metrics.json, ...
 """
 
