@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mmpipe.config import ModelConfig
-from mmpipe.evaluate.predictions import Predictions, from_parquet, join, to_parquet
+from mmpipe.config import Goal, ModelConfig
+from mmpipe.config.retrieving import RetrieveOptions, sides_of
+from mmpipe.errors import ConfigError
+from mmpipe.evaluate.answers.base import Answers, join
+from mmpipe.evaluate.answers.files import from_parquet, to_parquet
 from mmpipe.io import make_directory, replace_bytes
 from mmpipe.types import FeatureSchema
 
@@ -33,8 +34,25 @@ class Contender:
 
 def list_contenders(model: ModelConfig, schemas: Sequence[FeatureSchema]) -> tuple[Contender, ...]:
     """Return each input alone, then every fusion; with one input there is nothing to fuse."""
+    if model.goal is Goal.RETRIEVE:
+        return _searching(model, schemas)
     singles = tuple(Contender(name=schema.feature, fusion=UNIMODAL, inputs=(schema,)) for schema in schemas)
     if len(schemas) < 2:
+        return singles
+    return singles + tuple(Contender(name=name, fusion=name, inputs=tuple(schemas)) for name in model.fusions)
+
+
+def _searching(model: ModelConfig, schemas: Sequence[FeatureSchema]) -> tuple[Contender, ...]:
+    """Return each input of the side with several against the other side, then every fusion of that side."""
+    try:
+        sides = sides_of([schema.feature for schema in schemas], RetrieveOptions(**model.goal_options).query)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    singles = tuple(
+        Contender(name=name, fusion=UNIMODAL, inputs=tuple(s for s in schemas if s.feature in (name, *sides.whole)))
+        for name in sides.fused
+    )
+    if len(singles) < 2:
         return singles
     return singles + tuple(Contender(name=name, fusion=name, inputs=tuple(schemas)) for name in model.fusions)
 
@@ -69,15 +87,19 @@ class FitFolder:
         """Say whether the fit is finished."""
         return (self.path / "test.parquet").exists()
 
-    def write(self, val: Predictions, test: Predictions, without: dict[str, Predictions]) -> None:
-        """Keep the answers on validation and test clips, and those with one input hidden."""
+    def write(
+        self, val: Answers, test: Answers, without: Mapping[str, Answers], also: Mapping[str, Answers] | None = None
+    ) -> None:
+        """Keep the answers on validation and test clips, those with an input hidden, and the other answers."""
         make_directory(self.path)
+        for name, answers in (also or {}).items():
+            replace_bytes(self.path / f"also-{name}.parquet", to_parquet(answers))
         for feature, predictions in without.items():
             replace_bytes(self.path / f"without-{feature}.parquet", to_parquet(predictions))
         replace_bytes(self.path / "val.parquet", to_parquet(val))
         replace_bytes(self.path / "test.parquet", to_parquet(test))
 
-    def read(self, name: str) -> Predictions:
+    def read(self, name: str) -> Answers:
         """Return the answers of a kind: "val", "test", or "without-FEATURE"."""
         return from_parquet((self.path / f"{name}.parquet").read_bytes())
 
@@ -91,11 +113,11 @@ def fit_folder(checkpoint: Path, contender: str, part: int, seed: int) -> FitFol
     return FitFolder(path=checkpoint / "fits" / contender / f"part-{part}-seed-{seed}")
 
 
-def join_parts(folders: Iterable[FitFolder], name: str) -> Predictions:
+def join_parts(folders: Iterable[FitFolder], name: str) -> Answers:
     """Return the answers of several parts as one, each clip once."""
     return join([folder.read(name) for folder in folders])
 
 
 def validation_scores(folders: Iterable[FitFolder]) -> tuple[float, ...]:
-    """Return the validation accuracy of every part."""
-    return tuple(float(np.mean(folder.read("val").correct_N)) for folder in folders)
+    """Return what the goal is measured by on the validation clips of every part."""
+    return tuple(folder.read("val").worth for folder in folders)

@@ -50,14 +50,14 @@ def _clip_rows(settings: ModelConfig, source: CorpusConfig, data: TrainingSet) -
             group=group,
             streams=streams,
             text=text,
-            label=data.classes[label],
+            label=label,
             asset=asset,
             start_ns=start_ns,
             end_ns=end_ns,
             name=named,
         )
         for key, part, group, streams, text, label, (asset, start_ns, end_ns, named) in zip(
-            data.keys, parts, data.groups, data.streams, data.texts, data.labels_N.tolist(), places, strict=True
+            data.keys, parts, data.groups, data.streams, data.texts, data.told, places, strict=True
         )
     ]
 

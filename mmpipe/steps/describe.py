@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.tags import TagAnswers
+from mmpipe.evaluate.bootstrap import worth_interval
 from mmpipe.evaluate.checks import signed
+from mmpipe.evaluate.interval import Interval
 from mmpipe.evaluate.metrics import Metrics
-from mmpipe.evaluate.verdict import Tested, Verdict
+from mmpipe.evaluate.verdict import Standing, Tested, Verdict
 from mmpipe.registry.card import CardCheck, CardContribution, CardMetric, CardSource, ModelCard
 from mmpipe.report.values import (
     CandidateScore,
@@ -19,10 +22,15 @@ from mmpipe.report.values import (
     ModelResults,
     Range,
 )
-from mmpipe.steps.candidates import UNIMODAL
+from mmpipe.steps.candidates import UNIMODAL, list_contenders
 from mmpipe.steps.describe_examined import examined_limits, weak_sentence
+from mmpipe.steps.describe_tags import tag_results, type_metrics
 from mmpipe.steps.evaluate import Evaluation
 from mmpipe.steps.examine import Examination
+from mmpipe.steps.finetune import finetuned_limits, finetuned_source
+from mmpipe.steps.goals.registry import steps_of
+from mmpipe.steps.graphs import told_graphs
+from mmpipe.steps.imputing import imputation_limits
 from mmpipe.store.rights import RightsCount
 from mmpipe.types import Modality
 
@@ -38,33 +46,40 @@ def describe_model(
     """Return what the card of a version says; of the judged one also what it was examined for."""
     standing = next(entry for entry in evaluation.verdict.standings if entry.name == contender)
     candidate = evaluation.candidates[contender]
-    metrics = evaluation.metrics[contender]
-    features = [contender] if not candidate.fused else [schema.feature for schema in evaluation.data.schemas]
+    answers = candidate.predictions
+    words = steps_of(answers.goal).words(evaluation.settings.target, answers.classes)
+    contenders = list_contenders(evaluation.settings, evaluation.data.present_schemas())
+    features = [schema.feature for one in contenders if one.name == contender for schema in one.inputs]
     limits = [f"No labelled clip has {feature}: it was left out." for feature in evaluation.absent_inputs]
     if any(schema.modality is Modality.TEXT and schema.feature in features for schema in evaluation.data.schemas):
         limits += [
             f"The text of {found['assets']} recordings is from {found['origin']}." for found in lineage.get("texts", ())
         ]
+    limits += finetuned_limits(lineage)
+    limits += imputation_limits(evaluation.checkpoint / "release" / contender)
     if examination:
         limits += [*verdict.notes, *examined_limits(examination)]
     return ModelCard(
         name=evaluation.model,
         corpus=evaluation.settings.corpus,
-        target=evaluation.settings.target,
+        aim=words.aim,
+        says=words.says,
+        named=words.named,
+        always=words.always,
         classes=evaluation.data.classes,
-        inputs=tuple(feature for feature in features if feature not in evaluation.absent_inputs),
+        inputs=tuple(features),
         architecture=contender if candidate.fused else UNIMODAL,
         status=str(verdict.status),
         sentence=verdict.sentence,
         evaluation=evaluation_words(evaluation),
-        num_clips=metrics.num_clips,
-        num_groups=metrics.num_groups,
-        confidence=standing.accuracy.confidence,
+        num_clips=len(answers.keys),
+        num_groups=len(set(answers.groups)),
+        confidence=standing.worth.confidence,
+        measure=answers.measure,
         metrics=(
-            _metric("accuracy", "accuracy", standing.accuracy),
-            _metric("f1", "macro F1", standing.macro_f1),
-            _plain_metric("weighted_f1", "weighted F1", metrics.weighted.f1),
-            _plain_metric("ece", "calibration error", metrics.calibration_error),
+            *_metrics(standing, evaluation.metrics.get(contender), examination),
+            *(type_metrics(answers, examination.figures) if examination else ()),
+            *_also_metrics(evaluation.also[contender], standing.worth.confidence),
         ),
         contributions=_contributions(evaluation),
         checks=tuple(
@@ -78,9 +93,11 @@ def describe_model(
         sources=(
             CardSource(name=f"snapshot of {evaluation.settings.corpus}", digest=str(lineage["snapshot"])),
             CardSource(name="recipe", digest=evaluation.recipe),
+            *(CardSource(name=name, digest=digest) for name, digest in finetuned_source(lineage).items()),
             *(CardSource(name=f"extractor {name}", digest=digest) for name, digest in lineage["fingerprints"].items()),
         ),
         files=files,
+        graphs=told_graphs(evaluation.checkpoint / "release" / contender),
     )
 
 
@@ -93,20 +110,21 @@ def evaluation_words(evaluation: Evaluation) -> str:
 def describe_results(evaluation: Evaluation) -> ModelResults:
     """Return what the page of a night shows of an evaluation."""
     verdict = evaluation.verdict
-    metrics = evaluation.metrics[verdict.judged]
+    answers = evaluation.candidates[verdict.judged].predictions
     return ModelResults(
         name=evaluation.model,
         target=evaluation.settings.target,
-        evaluation=f"{evaluation_words(evaluation)}; {metrics.num_clips} clips of {metrics.num_groups} groups",
-        confidence=verdict.gain.accuracy.confidence,
+        evaluation=f"{evaluation_words(evaluation)}; {len(answers.keys)} clips of {len(set(answers.groups))} groups",
+        confidence=verdict.gain.worth.confidence,
+        measure=verdict.measure,
         candidates=tuple(
             CandidateScore(
                 name=s.name,
                 fused=s.fused,
                 chosen=s.chosen,
                 validation_score=s.validation_score,
-                accuracy=_range(s.accuracy),
-                macro_f1=_range(s.macro_f1),
+                worth=_range(s.worth),
+                macro_f1=_range(s.macro_f1) if s.macro_f1 else None,
                 calibration_error=s.calibration_after,
             )
             for s in verdict.standings
@@ -120,12 +138,21 @@ def describe_results(evaluation: Evaluation) -> ModelResults:
         gain=GainShown(
             judged=verdict.judged,
             reference=verdict.gain.reference,
-            accuracy=_range(verdict.gain.accuracy),
+            worth=_range(verdict.gain.worth),
             margin=next((c.limit for c in verdict.checks if c.name == "gain"), 0.0),
-            note=f"{verdict.gain.accuracy.num_groups} groups, {verdict.evidence} evidence",
+            note=f"{verdict.gain.worth.num_groups} groups, {verdict.evidence} evidence",
         ),
-        classes=class_results(metrics),
+        classes=shown_classes(evaluation, verdict.judged),
     )
+
+
+def shown_classes(evaluation: Evaluation, contender: str) -> ClassResults | None:
+    """Return how a model treats each class or tag; None where its answers are neither."""
+    answers = evaluation.candidates[contender].predictions
+    if isinstance(answers, TagAnswers):
+        return tag_results(answers)
+    metrics = evaluation.metrics.get(contender)
+    return class_results(metrics) if metrics else None
 
 
 def class_results(metrics: Metrics) -> ClassResults:
@@ -152,9 +179,9 @@ def _contributions(evaluation: Evaluation) -> tuple[CardContribution, ...]:
         CardContribution(
             name=s.name,
             kind="fused" if s.fused else "single modality",
-            accuracy=s.accuracy.estimate,
-            low=s.accuracy.low,
-            high=s.accuracy.high,
+            worth=s.worth.estimate,
+            low=s.worth.low,
+            high=s.worth.high,
             chosen=s.chosen,
         )
         for s in evaluation.verdict.standings
@@ -164,13 +191,35 @@ def _contributions(evaluation: Evaluation) -> tuple[CardContribution, ...]:
         CardContribution(
             name=f"{evaluation.verdict.judged} without {feature}",
             kind="one modality hidden",
-            accuracy=accuracy,
-            low=accuracy,
-            high=accuracy,
+            worth=worth,
+            low=worth,
+            high=worth,
         )
-        for feature, accuracy in hidden.items()
+        for feature, worth in hidden.items()
     ]
     return tuple(rows)
+
+
+def _metrics(standing: Standing, metrics: Metrics | None, examination: Examination | None) -> tuple[CardMetric, ...]:
+    """Return the figures of a card: of classes the usual four, else all that were measured of the judged model."""
+    measure = _metric(standing.measure, standing.measure, standing.worth)
+    if metrics is None or standing.macro_f1 is None:
+        every = examination.figures.measures.items() if examination else ()
+        return (measure, *(_metric(name, name.replace("_", " "), found) for name, found in every))
+    return (
+        measure,
+        _metric("f1", "macro F1", standing.macro_f1),
+        _plain_metric("weighted_f1", "weighted F1", metrics.weighted.f1),
+        _plain_metric("ece", "calibration error", metrics.calibration_error),
+    )
+
+
+def _also_metrics(also: Mapping[str, Answers], confidence: float) -> tuple[CardMetric, ...]:
+    """Return what the other answers of the same network are worth."""
+    return tuple(
+        _metric(name, f"{name}: {answers.measure}", worth_interval(answers, confidence=confidence))
+        for name, answers in also.items()
+    )
 
 
 def _metric(name: str, label: str, found: Interval) -> CardMetric:

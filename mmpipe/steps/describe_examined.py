@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.interval import Interval
 from mmpipe.evaluate.robustness import ANY, Curve, Robustness
 from mmpipe.report.examined import (
     BinShown,
@@ -24,6 +24,7 @@ def describe_examined(found: Examination) -> Examined:
     ablation, robustness, figures = found.ablation, found.robustness, found.figures
     return Examined(
         model=robustness.model,
+        measure=robustness.measure,
         weak=ablation.weak.sentence if ablation and ablation.weak else "",
         contributions=tuple(
             ContributionShown(
@@ -43,7 +44,7 @@ def describe_examined(found: Examination) -> Examined:
                 value=row.value,
                 num_clips=row.num_clips,
                 num_groups=row.num_groups,
-                accuracy=_range(row.accuracy),
+                worth=_range(row.worth),
                 over_rest=_maybe(row.over_rest),
                 is_small=row.is_small,
             )
@@ -63,10 +64,10 @@ def describe_examined(found: Examination) -> Examined:
     )
 
 
-def plot_files(found: Examination, classes: ClassResults) -> dict[str, bytes]:
+def plot_files(found: Examination, classes: ClassResults | None) -> dict[str, bytes]:
     """Return the plots of an examination and the confusion matrix as SVG files by name."""
     drawn = draw_plots(describe_examined(found))
-    confusion = confusion_svg(classes)
+    confusion = confusion_svg(classes) if classes else None
     if confusion is not None:
         drawn["confusion"] = confusion
     return {f"plot-{name}.svg": svg.encode() for name, svg in sorted(drawn.items())}
@@ -80,15 +81,15 @@ def weak_sentence(found: Examination) -> str:
 def examined_limits(found: Examination) -> tuple[str, ...]:
     """Return what a stranger must know of a model's limits, a sentence each."""
     robustness = found.robustness
-    said = [_missing_limit(curve) for curve in robustness.missing if len(robustness.missing) > 1]
+    said = [_missing_limit(curve, robustness.measure) for curve in robustness.missing if len(robustness.missing) > 1]
     said += [
-        f"With noise of {curve.points[-1].at:g} deviations on {curve.what} its accuracy is "
-        f"{_read(curve.points[-1].accuracy)}, without noise {curve.points[0].accuracy.estimate:.3f}."
+        f"With noise of {curve.points[-1].at:g} deviations on {curve.what} its {robustness.measure} is "
+        f"{_read(curve.points[-1].worth)}, without noise {curve.points[0].worth.estimate:.3f}."
         for curve in robustness.noise
     ]
     said += [_slice_limit(robustness)] if any(row.is_small for row in robustness.slices) else []
     said += [
-        f"Of {row.column} {row.value} it is right less often than of the rest: {_read(row.accuracy)}."
+        f"Of {row.column} {row.value} its {robustness.measure} is below that of the rest: {_read(row.worth)}."
         for row in robustness.slices
         if row.over_rest and row.over_rest.high < 0 and not row.is_small
     ]
@@ -97,10 +98,10 @@ def examined_limits(found: Examination) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _missing_limit(curve: Curve) -> str:
+def _missing_limit(curve: Curve, measure: str) -> str:
     what = "everything at once, each clip by chance in half of its modalities," if curve.what == ANY else curve.what
     at = curve.points[len(curve.points) // 2 if curve.what == ANY else -1]
-    return f"Without {what} its accuracy is {_read(at.accuracy)}, with all {curve.points[0].accuracy.estimate:.3f}."
+    return f"Without {what} its {measure} is {_read(at.worth)}, with all {curve.points[0].worth.estimate:.3f}."
 
 
 def _slice_limit(robustness: Robustness) -> str:
@@ -111,7 +112,7 @@ def _slice_limit(robustness: Robustness) -> str:
 
 def _curve(curve: Curve) -> CurveShown:
     label = "all, each by chance" if curve.what == ANY else curve.what
-    points = tuple(PointShown(at=point.at, value=_range(point.accuracy)) for point in curve.points)
+    points = tuple(PointShown(at=point.at, value=_range(point.worth)) for point in curve.points)
     return CurveShown(label=label, points=points, area=_maybe(curve.area))
 
 

@@ -32,6 +32,8 @@ def examine(config_path: Path) -> list[dict[str, str]]:
         lambda: _check_device(config_path),
         _check_nvdec,
         lambda: _check_features(config_path),
+        lambda: _check_models(config_path),
+        lambda: _check_release(config_path),
     ]
     rows = []
     for check in checks:
@@ -161,3 +163,39 @@ def _check_features(path: Path) -> tuple[str, str, str]:
     if faults:
         return "features", "wrong", "; ".join(f"{name}: {why}" for name, why in faults.items())
     return "features", "ok", f"can be made: {', '.join(sorted(made)) or 'none is asked for'}"
+
+
+def _check_models(path: Path) -> tuple[str, str, str]:
+    """Build the networks of every model as a training does, without memory: their answers alone need labels."""
+    from mmpipe.steps.model_check import check_networks
+
+    faults, built = [], 0
+    try:
+        config = load_config(path)
+    except MmpipeError as error:
+        return "models", "wrong", str(error)
+    for name in sorted(config.models):
+        try:
+            built += len(check_networks(config, name))
+        except MmpipeError as error:
+            faults.append(str(error))
+    if faults:
+        return "models", "wrong", "; ".join(faults)
+    return "models", "ok", f"{counted(built, 'network')} of {counted(len(config.models), 'model')} can be built"
+
+
+def _check_release(path: Path) -> tuple[str, str, str]:
+    """Read the keys that the config names, and say what a release will have beside its weights."""
+    from mmpipe.steps.graphs import onnx_missing
+    from mmpipe.steps.sign import check_keys, signing_key
+
+    try:
+        config = load_config(path)
+        check_keys(config)
+    except MmpipeError as error:
+        return "release", "wrong", str(error)
+    graphs = "no model.onnx (release.onnx is off)"
+    if config.release.onnx:
+        missing = onnx_missing()
+        graphs = f"no model.onnx: {', '.join(missing)} not installed, see mmpipe[onnx]" if missing else "model.onnx"
+    return "release", "ok", f"model.pt2, {graphs}; {'signed' if signing_key(config) else 'not signed'}"

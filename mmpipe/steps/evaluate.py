@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmpipe.config import Config, Judged, ModelConfig
+from mmpipe.config import Config, GateConfig, Judged, ModelConfig
 from mmpipe.errors import ConfigError
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.metrics import Metrics, measure
-from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.temperature import apply_temperature, choose_temperature
 from mmpipe.evaluate.verdict import Candidate, Parity, Status, Verdict
 from mmpipe.steps.candidates import FitFolder, fit_folder, join_parts, validation_scores
 from mmpipe.steps.data_leaks import find_data_leaks
+from mmpipe.steps.goals.registry import steps_of
+from mmpipe.steps.linear_reference import REFERENCE
 from mmpipe.steps.trained import CONTROL, read_checkpoint, unreleased
 from mmpipe.steps.training_set import TrainingSet, open_training_set
 from mmpipe.store.layout import StoreLayout, open_store
@@ -25,17 +29,8 @@ from mmpipe.store.snapshot import Snapshot, read_snapshot, snapshot_path
 
 PARITY_NAME = "parity.json"
 PARITY_TOLERANCE = 1e-5
-STANDING_COLUMNS = (
-    "contender",
-    "kind",
-    "chosen",
-    "validation",
-    "accuracy",
-    "low",
-    "high",
-    "macro F1",
-    "calibration error",
-)
+_BEFORE, _AFTER = ("contender", "kind", "chosen", "validation"), ("low", "high", "macro F1", "calibration error")
+NO_CONTROL = "control: shuffled targets say nothing for this goal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,9 +45,10 @@ class Evaluation:
     data: TrainingSet
     verdict: Verdict
     candidates: dict[str, Candidate]
-    metrics: dict[str, Metrics]  # after the temperature
-    without: dict[str, dict[str, float]]  # fused contender -> hidden feature -> accuracy
-    seed_accuracies: dict[str, tuple[float, ...]]
+    metrics: dict[str, Metrics]  # of classes alone; after the temperature
+    without: dict[str, dict[str, float]]  # fused contender -> hidden feature -> worth
+    also: dict[str, dict[str, Answers]]  # contender -> its other answers by name, on the same test clips
+    seed_worths: dict[str, tuple[float, ...]]
     absent_inputs: tuple[str, ...]
 
     def table(self) -> list[dict[str, Any]]:
@@ -63,19 +59,27 @@ class Evaluation:
                 "kind": "fused" if standing.fused else "single",
                 "chosen": "yes" if standing.chosen else "",
                 "validation": round(standing.validation_score, 4),
-                "accuracy": round(standing.accuracy.estimate, 4),
-                "low": round(standing.accuracy.low, 4),
-                "high": round(standing.accuracy.high, 4),
-                "macro F1": round(standing.macro_f1.estimate, 4),
-                "calibration error": round(standing.calibration_after, 4),
+                self.verdict.measure: round(standing.worth.estimate, 4),
+                "low": round(standing.worth.low, 4),
+                "high": round(standing.worth.high, 4),
+                **({"macro F1": round(standing.macro_f1.estimate, 4)} if standing.macro_f1 else {}),
+                **(
+                    {"calibration error": round(standing.calibration_after, 4)}
+                    if standing.calibration_after is not None
+                    else {}
+                ),
             }
             for standing in self.verdict.standings
         ]
 
 
-def evaluate_checkpoint(
-    config: Config, model: str, checkpoint: str, production: Predictions | None = None
-) -> Evaluation:
+def in_reading_order(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of such a table that was kept as JSON, from left to right as people read it."""
+    measure = [name for name in row if name not in (*_BEFORE, *_AFTER)]
+    return {name: row[name] for name in (*_BEFORE, *measure, *_AFTER) if name in row}
+
+
+def evaluate_checkpoint(config: Config, model: str, checkpoint: str, production: Answers | None = None) -> Evaluation:
     """Measure the contenders of a checkpoint and judge the best fused one, also against the version in production."""
     name, settings = config.model(model)
     layout = open_store(config.store)
@@ -104,13 +108,14 @@ def evaluate_checkpoint(
     search = find_data_leaks(config, settings, data, layout)
     verdict = decide(
         candidates=tuple(candidates.values()),
-        config=config.gate,
+        config=_gate_of(config, settings),
         leaks=search.leaks,
-        unasked=search.unasked,
+        unasked=search.unasked if steps_of(settings.goal).can_be_shuffled else (*search.unasked, NO_CONTROL),
         notes=search.notes,
-        control=fit_folder(folder, CONTROL, 0, seeds[0]).read("test"),
+        control=_control(folder, seeds[0]),
         production=production,
         parities={name: parity for name in candidates if (parity := read_parity(folder, name))},
+        reference=_reference(folder, parts, seeds[0]),
     )
     return Evaluation(
         model=name,
@@ -121,17 +126,27 @@ def evaluate_checkpoint(
         data=data,
         verdict=verdict,
         candidates=candidates,
-        metrics={key: measure(apply_temperature(c.predictions, c.temperature)) for key, c in candidates.items()},
+        metrics={
+            key: measure(apply_temperature(c.predictions, c.temperature))
+            for key, c in candidates.items()
+            if isinstance(c.predictions, ClassAnswers)
+        },
         without={key: _without(folders[key]) for key, c in candidates.items() if c.fused},
-        seed_accuracies={
+        also={key: _also(folders[key], settings) for key in candidates},
+        seed_worths={
             key: tuple(
-                float(np.mean(join_parts([fit_folder(folder, key, part, seed) for part in parts], "test").correct_N))
-                for seed in seeds
+                join_parts([fit_folder(folder, key, part, seed) for part in parts], "test").worth for seed in seeds
             )
             for key in candidates
         },
         absent_inputs=tuple(table["absent_inputs"]),
     )
+
+
+def _reference(folder: Path, parts: Iterable[int], seed: int) -> Candidate | None:
+    """Return what a model without a network says of the same clips, where the goal has one."""
+    folders = [fit_folder(folder, REFERENCE, part, seed) for part in parts]
+    return _candidate(REFERENCE, False, folders) if all(each.done() for each in folders) else None
 
 
 def _trained_on(layout: StoreLayout, now: Snapshot, digest: str) -> Snapshot:
@@ -158,7 +173,7 @@ def is_refused(evaluation: Evaluation) -> bool:
 def _candidate(name: str, fused: bool, folders: list[FitFolder]) -> Candidate:
     # Validation parts of different folds share clips, so each fold's own answers fit the temperature of that fold;
     # one number serves all: the median.
-    temperatures = [choose_temperature(folder.read("val")).temperature for folder in folders]
+    temperatures = [_temperature(folder.read("val")) for folder in folders]
     return Candidate(
         name=name,
         fused=fused,
@@ -168,6 +183,28 @@ def _candidate(name: str, fused: bool, folders: list[FitFolder]) -> Candidate:
     )
 
 
+def _gate_of(config: Config, settings: ModelConfig) -> GateConfig:
+    """Return the gate, without a control where the goal has none."""
+    if steps_of(settings.goal).can_be_shuffled:
+        return config.gate
+    return config.gate.model_copy(update={"shuffled_control": False})
+
+
+def _temperature(answers: Answers) -> float:
+    return choose_temperature(answers).temperature if isinstance(answers, ClassAnswers) else 1.0
+
+
+def _control(folder: Path, seed: int) -> Answers | None:
+    fit = fit_folder(folder, CONTROL, 0, seed)
+    return fit.read("test") if fit.done() else None
+
+
+def _also(folders: list[FitFolder], settings: ModelConfig) -> dict[str, Answers]:
+    kinds = {name: f"also-{name}" for name in settings.also}
+    have = {name: [folder for folder in folders if kind in folder.names()] for name, kind in kinds.items()}
+    return {name: join_parts(some, kinds[name]) for name, some in have.items() if some}
+
+
 def _without(folders: list[FitFolder]) -> dict[str, float]:
     kinds = [kind for kind in folders[0].names() if kind.startswith("without-")]
-    return {kind.removeprefix("without-"): float(np.mean(join_parts(folders, kind).correct_N)) for kind in kinds}
+    return {kind.removeprefix("without-"): join_parts(folders, kind).worth for kind in kinds}

@@ -13,20 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from mmpipe.config import Config
-from mmpipe.evaluate.bootstrap import Interval
+from mmpipe.evaluate.answers.base import Answers, join
 from mmpipe.evaluate.contribution import MOST_EXACT, Ablation, Subset, measure_contribution
 from mmpipe.evaluate.figures import Figures, measure_all
-from mmpipe.evaluate.predictions import Predictions, join
+from mmpipe.evaluate.interval import Interval
 from mmpipe.evaluate.robustness import Robustness, missing_curves, noise_curves, slice_scores
-from mmpipe.evaluate.temperature import apply_temperature
+from mmpipe.evaluate.temperature import scaled
 from mmpipe.io import canonical_json
 from mmpipe.registry.versions import Version
 from mmpipe.steps.candidates import fit_folder
 from mmpipe.steps.evaluate import Evaluation
-from mmpipe.steps.training_set import Part, plan_parts, target_values
+from mmpipe.steps.goals.column import column_values
+from mmpipe.steps.goals.registry import steps_of
+from mmpipe.steps.training_set import Part, plan_parts
 from mmpipe.types import fraction_of
 
 ABLATION_NAME, ROBUSTNESS_NAME, FIGURES_NAME = "ablation.json", "robustness.json", "figures.json"
@@ -67,9 +69,9 @@ class Examination:
 class _Answers:
     """What the judged model said about the same clips under every condition."""
 
-    by_kept: Mapping[Subset, Predictions]
-    permuted: Mapping[str, Predictions]
-    noisy: Mapping[str, Mapping[float, Predictions]]
+    by_kept: Mapping[Subset, Answers]
+    permuted: Mapping[str, Answers]
+    noisy: Mapping[str, Mapping[float, Answers]]
 
 
 def examine(config: Config, evaluation: Evaluation) -> Examination:
@@ -78,44 +80,54 @@ def examine(config: Config, evaluation: Evaluation) -> Examination:
     settings = config.evaluate
     wanted: dict[str, Any] = {"confidence": config.gate.confidence, "draws": settings.draws, "seed": SEED}
     candidate = evaluation.candidates[judged]
-    scaled = apply_temperature(candidate.predictions, candidate.temperature)
-    figures = measure_all(scaled, **wanted)
-    slices = slice_scores(scaled, _columns(config, evaluation, scaled), **wanted)
+    answers = scaled(candidate.predictions, candidate.temperature)
+    figures = measure_all(answers, **wanted)
+    slices = slice_scores(answers, _columns(config, evaluation, answers), **wanted)
     networks = _networks(config, evaluation)
     if not networks:
         told = (f"this training kept no network of {judged} per fold, so it was not asked with modalities hidden",)
-        empty = Robustness(model=judged, missing=(), noise=(), slices=slices, not_measured=told)
+        empty = Robustness(
+            model=judged, measure=answers.measure, missing=(), noise=(), slices=slices, not_measured=told
+        )
         return Examination(ablation=None, robustness=empty, figures=figures)
-    answers = _ask(config, evaluation, networks)
-    features = sorted(frozenset().union(*answers.by_kept))
+    asked = _ask(config, evaluation, networks)
+    features = sorted(frozenset().union(*asked.by_kept))
     ablation = None
     if len(features) > 1:
-        keys = answers.by_kept[frozenset(features)].keys
+        keys = asked.by_kept[frozenset(features)].keys
         alone = {
             name: evaluation.candidates[name].predictions.aligned_to(keys)
             for name in features
             if name in evaluation.candidates
         }
-        ablation = measure_contribution(judged, answers.by_kept, permuted=answers.permuted, alone=alone, **wanted)
+        ablation = measure_contribution(judged, asked.by_kept, permuted=asked.permuted, alone=alone, **wanted)
     robustness = Robustness(
         model=judged,
-        missing=missing_curves(answers.by_kept, **wanted),
-        noise=noise_curves(answers.by_kept[frozenset(features)], answers.noisy, **wanted),
+        measure=answers.measure,
+        missing=missing_curves(asked.by_kept, **wanted),
+        noise=noise_curves(asked.by_kept[frozenset(features)], asked.noisy, **wanted),
         slices=slices,
         not_measured=tuple(
             f"noise on {name}: its values are whole numbers, or none of these clips has it"
             for name in features
-            if name not in answers.noisy
+            if name not in asked.noisy
         ),
     )
     return Examination(ablation=ablation, robustness=robustness, figures=figures)
 
 
 def read_examination(version: Version) -> Examination | None:
-    """Return what is kept beside the verdict of a version; None for one from before this was kept."""
+    """Return what is kept beside the verdict of a version; None for one from before this was kept in this form."""
     names = version.files()
     if ROBUSTNESS_NAME not in names or FIGURES_NAME not in names:
         return None
+    try:
+        return _read(version, names)
+    except ValidationError:
+        return None
+
+
+def _read(version: Version, names: tuple[str, ...]) -> Examination:
     return Examination(
         ablation=TypeAdapter(Ablation).validate_json(version.read(ABLATION_NAME)) if ABLATION_NAME in names else None,
         robustness=TypeAdapter(Robustness).validate_json(version.read(ROBUSTNESS_NAME)),
@@ -140,15 +152,15 @@ def _networks(config: Config, evaluation: Evaluation) -> list[tuple[Part, Path]]
 
 
 def _ask(config: Config, evaluation: Evaluation, networks: list[tuple[Part, Path]]) -> _Answers:
-    by_kept: dict[Subset, list[Predictions]] = {}
-    permuted: dict[str, list[Predictions]] = {}
-    noisy: dict[str, dict[float, list[Predictions]]] = {}
+    by_kept: dict[Subset, list[Answers]] = {}
+    permuted: dict[str, list[Answers]] = {}
+    noisy: dict[str, dict[float, list[Answers]]] = {}
     asked = _asked(evaluation, config.evaluate.max_clips)
     for part, place in networks:
         rows = part.test_rows[np.isin(part.test_rows, asked)]
         if not len(rows):
             continue
-        by_kept.setdefault(frozenset(), []).append(_most_frequent(evaluation, part, rows))
+        by_kept.setdefault(frozenset(), []).append(_blind(evaluation, part, rows))
         network = _Network(evaluation, place, rows)
         for kept in _subsets(network.features):
             by_kept.setdefault(frozenset(kept), []).append(network.answer(kept))
@@ -176,17 +188,17 @@ class _Network:
         self._source = pool_source(self._data.reader, self._model.spec, self._reader_rows)
         self.features: tuple[str, ...] = self._model.spec.features
 
-    def answer(self, kept: tuple[str, ...]) -> Predictions:
+    def answer(self, kept: tuple[str, ...]) -> Answers:
         """Return what it says when it has only these modalities."""
         return self._infer(self._source, frozenset(self.features) - set(kept))
 
-    def answer_permuted(self, feature: str) -> Predictions:
+    def answer_permuted(self, feature: str) -> Answers:
         """Return what it says when each clip has another clip's values of a modality."""
         from mmpipe.train.perturbed import PermutedSource
 
         return self._infer(PermutedSource(self._source, feature, self._reader_rows, SEED))
 
-    def answer_noisy(self, feature: str, levels: tuple[float, ...]) -> dict[float, Predictions]:
+    def answer_noisy(self, feature: str, levels: tuple[float, ...]) -> dict[float, Answers]:
         """Return what it says at each level of noise; nothing for a modality of whole numbers, such as of words."""
         from mmpipe.train.perturbed import NoisySource, deviations_of
 
@@ -198,11 +210,11 @@ class _Network:
             return {}
         return {level: self._infer(NoisySource(self._source, feature, scale_D, level, SEED)) for level in levels}
 
-    def _infer(self, source: Any, hidden: frozenset[str] = frozenset()) -> Predictions:
+    def _infer(self, source: Any, hidden: frozenset[str] = frozenset()) -> Answers:
         from mmpipe.train.weights import infer
 
         found = infer(self._model, source, self._reader_rows, hidden=hidden)
-        return self._data.predictions(self._rows, found.probabilities_NK)
+        return self._data.answers(self._rows, found.answers_N)
 
 
 def _subsets(features: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -220,20 +232,20 @@ def _asked(evaluation: Evaluation, most: int) -> np.ndarray:
     return np.array(sorted(rows, key=lambda row: fraction_of("examine", keys[row]))[:most], dtype=np.int64)
 
 
-def _most_frequent(evaluation: Evaluation, part: Part, rows: np.ndarray) -> Predictions:
-    """Return the answers of one who sees nothing: the most frequent class of what the network learnt from."""
-    classes = len(evaluation.data.classes)
-    answer = np.bincount(evaluation.data.labels_N[part.train_rows], minlength=classes).argmax()
-    return evaluation.data.predictions(rows, np.tile(np.eye(classes)[answer], (len(rows), 1)))
+def _blind(evaluation: Evaluation, part: Part, rows: np.ndarray) -> Answers:
+    """Return the answers of one who sees nothing: of classes the most frequent of what the network learnt from."""
+    data = evaluation.data
+    answer = steps_of(data.goal).constant(data.targets_N[part.train_rows], data.classes)
+    return data.answers(rows, np.tile(answer, (len(rows), *[1] * answer.ndim)))
 
 
-def _columns(config: Config, evaluation: Evaluation, predictions: Predictions) -> dict[str, list[str]]:
+def _columns(config: Config, evaluation: Evaluation, predictions: Answers) -> dict[str, list[str]]:
     """Return each slice column's value per clip that was tested, and which modalities each clip has."""
     data = evaluation.data
     row_of = {key: row for row, key in enumerate(data.keys)}
     rows = np.array([row_of[key] for key in predictions.keys], dtype=np.int64)
     spine = data.reader.spine[data.reader_rows_N[rows].tolist()]
-    columns = {column: target_values(spine, column) for column in config.evaluate.slices}
+    columns = {column: column_values(spine, column) for column in config.evaluate.slices}
     if len(data.schemas) > 1:
         names = sorted(schema.feature for schema in data.schemas)
         has = {name: data.reader.lengths(name)[data.reader_rows_N[rows]] > 0 for name in names}

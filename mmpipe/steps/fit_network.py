@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmpipe.config import TrainConfig
+from mmpipe.steps.fit_log import TrackedTraining, open_log
 from mmpipe.steps.progress import Progress
 from mmpipe.steps.training_set import Part, TrainingSet
 from mmpipe.train.ranks import Ranks
@@ -21,38 +23,48 @@ def fit_network(
     spec: Any,
     pooled: Any,
     data: TrainingSet,
-    labels_N: np.ndarray,
+    targets_N: np.ndarray,
     part: Part,
     config: TrainConfig,
     seed: int,
     *,
-    kept_in: Path,
-    log_in: Path,
+    kept_in: Path | None,
+    log_in: Path | None,
     progress: Progress,
     note: str,
     ranks: Ranks,
+    tracked: TrackedTraining | None = None,
+    finetuning: Any = None,
+    imputers: Any = None,
+    on_epoch: Callable[[Any], None] | None = None,
 ) -> Any:
-    """Train a network on a part's clips: its checkpoints go to one folder, its log to another (rank 0 writes them)."""
-    from mmpipe.train.log import EpochLog
+    """Train a network on a part's clips: its checkpoints go to one folder, its log to another (rank 0 writes them).
+
+    Without folders nothing is written. Epochs are told as progress, or to `on_epoch`, which may end it by an error.
+    """
     from mmpipe.train.loop import train_network
 
-    # The reader knows clips by its own rows; labels are spread out to match.
-    labels_R = np.full(len(data.reader), -1, dtype=np.int64)
-    labels_R[data.reader_rows_N] = labels_N
-    return train_network(
-        spec,
-        pooled,
-        labels_R,
-        data.reader_rows_N[part.train_rows],
-        data.reader_rows_N[part.val_rows],
-        config,
-        seed,
-        checkpoint_dir=kept_in,
-        log=EpochLog(log_in, tensorboard=config.tensorboard) if ranks.writes else None,
-        on_epoch=lambda record: progress.advance("train", 0, f"{note}: {record.told(config.epochs)}"),
-        on_step=_tell_steps(progress, note),
-        ranks=ranks,
-    )
+    # The reader knows clips by its own rows; targets are spread out to match.
+    packed_N = data.packed(targets_N)
+    targets_R = np.full((len(data.reader), *packed_N.shape[1:]), -1, dtype=packed_N.dtype)
+    targets_R[data.reader_rows_N] = packed_N
+    with open_log(log_in, spec, config, seed, tracked) if ranks.writes and log_in else nullcontext() as log:
+        return train_network(
+            spec,
+            pooled,
+            targets_R,
+            data.reader_rows_N[data.taught(part.train_rows)],
+            data.reader_rows_N[data.taught(part.val_rows)],
+            config,
+            seed,
+            checkpoint_dir=kept_in,
+            log=log,
+            on_epoch=on_epoch or (lambda record: progress.advance("train", 0, f"{note}: {record.told(config.epochs)}")),
+            on_step=_tell_steps(progress, note),
+            ranks=ranks,
+            finetuning=finetuning,
+            imputers=imputers,
+        )
 
 
 def _tell_steps(progress: Progress, note: str) -> Callable[[int, int, int], None]:

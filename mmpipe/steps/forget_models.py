@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmpipe.errors import StoreError, TransientError
-from mmpipe.evaluate.predictions import drop_keys
+from mmpipe.evaluate.answers.files import drop_keys
 from mmpipe.io import StorePath, canonical_json, remove_file, replace_bytes
 from mmpipe.registry.versions import Version, redact_version
 from mmpipe.steps.forget_order import ForgetOrder

@@ -12,7 +12,7 @@ from typing import Any
 from mmpipe.cache import decoded_file
 from mmpipe.io import unescape_name
 from mmpipe.registry.taint import read_checkpoint_taint, read_taint
-from mmpipe.registry.versions import Version, list_models, list_versions
+from mmpipe.registry.versions import Version, list_models, list_versions, pick_version
 from mmpipe.steps.forget_models import checkpoint_changes, unfinished_trainings, version_changes
 from mmpipe.steps.forget_order import ForgetOrder
 from mmpipe.steps.forget_store import Holders, holds_traces
@@ -138,7 +138,9 @@ def tainted_versions(layout: StoreLayout, order: ForgetOrder, holders: Holders) 
             lineage = json.loads(version.read("lineage.json"))
             taint = read_taint(layout.models, model, version.label)
             marked = taint and set(taint.assets) & set(order.subjects)  # by a run that was cut short
-            if lineage.get("corpus") == order.corpus and (marked or _rests_on(lineage, order, holders)):
+            is_ours = lineage.get("corpus") == order.corpus
+            rests = is_ours and (marked or _rests_on(lineage, order, holders))
+            if rests or _begun_from_it(layout, lineage.get("finetuned", {}), order, holders):
                 yield version
 
 
@@ -152,11 +154,28 @@ def _rests_on(lineage: dict[str, Any], order: ForgetOrder, holders: Holders) -> 
     )
 
 
+def _begun_from_it(layout: StoreLayout, begun: dict[str, Any], order: ForgetOrder, holders: Holders) -> bool:
+    """Say whether weights go on, one release after another, from some that learnt from it."""
+    if "release" not in begun:
+        return False
+    name, _, label = str(begun["release"]).partition("@")
+    taint = read_taint(layout.models, name, label)
+    if taint and set(taint.assets) & set(order.subjects):
+        return True
+    lineage = json.loads(pick_version(layout.models, name, label).read("lineage.json"))
+    if lineage.get("corpus") == order.corpus and _rests_on(lineage, order, holders):
+        return True
+    return _begun_from_it(layout, lineage.get("finetuned", {}), order, holders)
+
+
 def tainted_checkpoints(layout: StoreLayout, order: ForgetOrder, holders: Holders) -> Iterator[Path]:
     """Yield the trainings whose snapshot pins it, and those of this corpus that no kept snapshot speaks for."""
     kept = set(list_snapshots(layout))
     for path in sorted(layout.checkpoints.glob("*/checkpoint.json")):
         table = json.loads(path.read_bytes())
+        if _begun_from_it(layout, table.get("finetuned", {}), order, holders):
+            yield path.parent
+            continue
         if table.get("corpus") != order.corpus:
             continue
         digest, taint = str(table.get("snapshot", "")), read_checkpoint_taint(path.parent)

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmpipe.config import CONFIG_NAME
 from mmpipe.errors import ConfigError
-from mmpipe.external.published.sample import Described, LeftOut, Sample
+from mmpipe.external.published.sample import Choices, Described, LeftOut, Sample
 from mmpipe.external.published.sets import DataSet, read_published
 from mmpipe.io import make_directory
 from mmpipe.types import Modality
@@ -38,7 +38,7 @@ class ImportReport:
     name: str
     toml: str
     commands: tuple[str, ...]  # to type in the folder, in this order
-    splits: Mapping[str, int]  # samples by split
+    splits: Mapping[str, int]  # samples by split; `all` where the files have none
     features: Mapping[str, Modality]  # to register, with what they were made from
     shapes: Mapping[str, str]  # of the values, by feature, with how many samples have one
     left_out: Mapping[str, int]  # rows, or modalities of rows, by code
@@ -52,14 +52,16 @@ class ImportReport:
         return [{"what": what, "value": value} for what, value in facts.items()]
 
 
-def import_published(data_set: DataSet, path: Path, out: Path, *, dry_run: bool = False) -> ImportReport:
+def import_published(
+    data_set: DataSet, path: Path, out: Path, *, choices: Choices | None = None, dry_run: bool = False
+) -> ImportReport:
     """Read a data set and write its corpus folder; with `dry_run` only read and check it.
 
     Raise ConfigError where the files are not the set's, no sample of a split is left, or `out` is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is there already and not empty. Name a new folder with --out.")
-    published = read_published(data_set, path)
+    published = read_published(data_set, path, choices)
     described = published.described
     if dry_run:
         writer = _Writer(None, described)
@@ -80,7 +82,8 @@ def import_published(data_set: DataSet, path: Path, out: Path, *, dry_run: bool 
 
 
 def _report(name: str, described: Described, writer: _Writer) -> ImportReport:
-    missing = [split for split in ("train", "val", "test") if not writer.splits[split]]
+    wanted = ("train", "val", "test") if described.has_splits else ("all",)
+    missing = [split for split in wanted if not writer.splits[split]]
     if missing:
         raise ConfigError(f"no usable sample of {missing[0]} is left; left out: {dict(writer.left_out)}")
     features = [feature for feature in described.features if feature in writer.values]
@@ -111,12 +114,13 @@ def _toml(name: str, described: Described, features: list[str]) -> str:
     root = json.dumps(str(described.root), ensure_ascii=False) if described.root else f'"{RAW}"'
     inputs = [one for one in described.inputs if one in features or one in described.own_features]
     group = "" if described.group == "id" else f', group = "{described.group}"'
+    split = ', split = "split" }   # the official splits' if described.has_splits else " }"
     lines = (
         *(f"# {note}" for note in described.notes),
         'store = "store"\n',
         f"[corpora.{name}]",
         f"root = {root}",
-        f'labels = {{ file = "{LABELS}", key = "id"{group}, split = "split" }}   # the official splits',
+        f'labels = {{ file = "{LABELS}", key = "id"{group}{split}',
         *described.corpus_lines,
         f"features = {json.dumps([*described.own_features, *features])}\n",
         *(f"{table}\n" for table in described.tables),
@@ -125,6 +129,7 @@ def _toml(name: str, described: Described, features: list[str]) -> str:
         f"target = {json.dumps(described.target, ensure_ascii=False)}",
         f"inputs = {json.dumps(inputs)}",
         f"fusions = {json.dumps(list(described.fusions))}" if len(inputs) > 1 else "fusions = []",
+        *described.model_lines,
     )
     return "\n".join(lines) + "\n"
 
@@ -224,11 +229,11 @@ class _Writer:
                 left_out.write(json.dumps({"row": row.row, "code": row.code, "detail": row.detail}) + "\n")
             return
         self._seen.add(row.id)
-        self.splits[str(row.split)] += 1
+        self.splits[str(row.split or "all")] += 1
         for feature, array in row.features.items():
             self._values(feature, array).add(row.id, array)
         if labels and self.folder:
-            told = {"id": row.id, "split": str(row.split), **row.labels}
+            told = {"id": row.id, **({"split": str(row.split)} if row.split else {}), **row.labels}
             labels.write(json.dumps(told, ensure_ascii=False) + "\n")
             _write_files(self.folder / RAW, row)
 
@@ -245,7 +250,7 @@ class _Writer:
 
 
 def _write_files(folder: Path, sample: Sample) -> None:
-    if sample.array is None and sample.picture_HWC is None and not sample.text:
+    if sample.array is None and sample.picture_HWC is None and sample.picture_file is None and not sample.text:
         return
     path = folder / sample.id
     make_directory(path.parent)
@@ -253,6 +258,8 @@ def _write_files(folder: Path, sample: Sample) -> None:
         path.with_name(f"{path.name}.txt").write_text(sample.text, encoding="utf-8", errors="replace")
     if sample.array is not None:
         np.save(path.with_name(f"{path.name}.npy"), sample.array, allow_pickle=False)
+    if sample.picture_file is not None:
+        shutil.copyfile(sample.picture_file, path.with_name(path.name + sample.picture_file.suffix.lower()))
     if sample.picture_HWC is not None:
         from PIL import Image
 

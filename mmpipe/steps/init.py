@@ -15,8 +15,8 @@ from mmpipe.evaluate.leaks import ClipRow, label_in_text
 from mmpipe.sources.labels import LabelTable, read_columns, read_labels
 from mmpipe.sources.matching import match_labels
 from mmpipe.sources.stems import AssetFiles
+from mmpipe.steps.goals.column import CUE_TARGET
 from mmpipe.steps.init_source import FoundCorpus, find_corpus
-from mmpipe.steps.training_set import CUE_TARGET
 from mmpipe.types import Modality
 from mmpipe.words import counted
 

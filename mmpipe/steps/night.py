@@ -15,6 +15,7 @@ from mmpipe.steps.extract import ExtractReport, extract_plan
 from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.ingest import ingest_corpus, ingest_reason
 from mmpipe.steps.ingest_report import IngestReport
+from mmpipe.steps.model_names import check_model_names
 from mmpipe.steps.plan import Plan, plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.release import ReleaseReport, last_release, release_model, release_reason
@@ -47,6 +48,7 @@ class NightReport:
 def what_is_due(config: Config, corpus: str, dt: str) -> tuple[str, ...]:
     """Say what a night would do and why; empty: nothing. Opens no media and writes nothing."""
     resolve_features(config, corpus)  # before any work: a wrong parameter must not wait for its turn
+    check_model_names(config, corpus)
     if reason := ingest_reason(config, corpus, dt):
         return (f"ingest: {reason}",)
     plan = plan_corpus(config, corpus)
@@ -86,6 +88,7 @@ def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT)
 
     PartialError: too much is in quarantine. The features of what is good are made, but no model learns from it.
     """
+    check_model_names(config, corpus)
     with shared_engine(config):
         try:
             ingested = ingest_corpus(config, corpus, dt, progress)

@@ -15,6 +15,7 @@ from mmpipe.steps.choices import Only as Only
 from mmpipe.steps.choices import State as State
 from mmpipe.steps.feature_set import require_same_shape, resolve_features
 from mmpipe.steps.ledger import read_ledger
+from mmpipe.steps.model_names import check_model_names
 from mmpipe.store.layout import CLIPS, open_store
 
 _STATES_TAKEN = {
@@ -133,8 +134,9 @@ def plan_corpus(
 ) -> Plan:
     """Say which shards of a corpus are due; `features` names features, none means all of the corpus.
 
-    ConfigError: what is due would not fit into the dataset that is there.
+    ConfigError: what is due would not fit into the dataset that is there, or a model names a fusion that is not there.
     """
+    check_model_names(config, corpus)  # of models that would learn from what is made: not only when they do
     layout = open_store(config.store)
     ledger = read_ledger(config, corpus, partitions, features)
     extractors = {feature_name(extractor): extractor for extractor in resolve_features(config, corpus)}

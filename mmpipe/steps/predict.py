@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from mmpipe.config import (
     ClipsConfig,
     Config,
     CorpusConfig,
+    Goal,
     LimitsConfig,
     RenditionConfig,
     TextConfig,
     split_feature,
 )
 from mmpipe.errors import ConfigError
-from mmpipe.evaluate.predictions import Predictions
-from mmpipe.evaluate.temperature import apply_temperature
+from mmpipe.evaluate.temperature import at_temperature
 from mmpipe.features.extractor import fingerprint
 from mmpipe.features.naming import table_name
 from mmpipe.features.trained.spec import EXPERIMENTAL
@@ -41,11 +41,13 @@ from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.sources.suffixes import split_suffix
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.feature_set import resolve_feature
+from mmpipe.steps.goals.registry import steps_of
 from mmpipe.steps.ingest import ingest_listing
 from mmpipe.steps.lineage import trace_noiseless
 from mmpipe.steps.plan import plan_corpus
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.release_feature import find_release
+from mmpipe.steps.sign import require_trusted
 from mmpipe.steps.text_origin import ASR, SIDECAR
 from mmpipe.steps.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
@@ -65,9 +67,11 @@ class Answer:
     key: str
     start_s: float
     end_s: float
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+    said: Mapping[str, object]  # of classes: label, probability, probabilities
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain values, what is said beside what it is about."""
+        return {"source": self.source, "key": self.key, "start_s": self.start_s, "end_s": self.end_s, **self.said}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,10 @@ class PredictReport:
     without_noise: tuple[str, ...] = ()  # inputs that it learnt from with noise mixed in, and is asked without
     without_degrading: tuple[str, ...] = ()  # inputs of pictures blurred or covered, and asked about as they are
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return asdict(self) | {"answers": [answer.as_json() for answer in self.answers]}
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row per clip."""
         return [
@@ -99,8 +107,7 @@ class PredictReport:
                 "file": answer.source,
                 "start_s": round(answer.start_s, 3),
                 "end_s": round(answer.end_s, 3),
-                "label": answer.label,
-                "probability": round(answer.probability, 4),
+                **{name: _short(value) for name, value in answer.said.items() if not isinstance(value, dict)},
             }
             for answer in self.answers
         ]
@@ -114,6 +121,7 @@ def predict_files(config: Config, files: Sequence[Path], reference: str, progres
     """
     named = parse_reference(reference)
     version = find_version(StoreLayout(config.store).models, named.name, named.ref)
+    require_trusted(config, version)
     if version.status == EXPERIMENTAL:
         raise ConfigError(
             f"{version.name}@{version.label} is an encoder: it answers nothing. Make a feature of it, with "
@@ -173,31 +181,29 @@ def _answer(config: Config, version: Version, layout: StoreLayout) -> list[Answe
     rows = np.flatnonzero(found)
     if not len(rows):
         return []
-    temperature = float(json.loads(version.read("metrics.json"))["temperature"])
-    answers = infer(model, reader, rows)
-    spine = reader.spine[rows.tolist()]
-    scaled = apply_temperature(
-        Predictions(
-            keys=tuple(spine["key"]),
-            groups=tuple(spine["group"]),
-            labels_N=np.zeros(len(rows), dtype=np.int64),
-            probabilities_NK=answers.probabilities_NK,
-            classes=model.spec.classes,
-        ),
-        temperature,
-    )
+    answers_N = _calibrated(infer(model, reader, rows).answers_N, model.spec.goal, version)
+    goal = steps_of(model.spec.goal)
     return [
         Answer(
             source=row["source_id"],
             key=row["key"],
             start_s=row["start_ns"] / 1e9,
             end_s=row["end_ns"] / 1e9,
-            label=model.spec.classes[int(probabilities.argmax())],
-            probability=float(probabilities.max()),
-            probabilities=dict(zip(model.spec.classes, probabilities.tolist(), strict=True)),
+            said=goal.answer(answer, model.spec.classes),
         )
-        for row, probabilities in zip(spine.iter_rows(named=True), scaled.probabilities_NK, strict=True)
+        for row, answer in zip(reader.spine[rows.tolist()].iter_rows(named=True), answers_N, strict=True)
     ]
+
+
+def _calibrated(answers_N: np.ndarray, goal: Goal, version: Version) -> np.ndarray:
+    """Return answers at the temperature that the version was released with, which classes alone have."""
+    if goal is not Goal.CLASSIFY:
+        return answers_N
+    return at_temperature(answers_N.astype(np.float64), float(json.loads(version.read("metrics.json"))["temperature"]))
+
+
+def _short(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def pick_files(listing: Listing, names: frozenset[str]) -> Listing:

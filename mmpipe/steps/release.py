@@ -11,20 +11,27 @@ from typing import Any
 
 from mmpipe.config import Config, FewGroups, Judged
 from mmpipe.errors import StoreError, TransientError
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.files import from_parquet, is_empty, to_parquet
 from mmpipe.evaluate.gate import decide
-from mmpipe.evaluate.predictions import Predictions, from_parquet, is_empty, to_parquet
 from mmpipe.evaluate.verdict import NOTHING, Evidence, Verdict
-from mmpipe.io import canonical_json, replace_bytes
+from mmpipe.io import canonical_json
 from mmpipe.registry.aliases import WITHHELD, find_version, read_aliases, read_events
 from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, list_versions, publish_version
-from mmpipe.steps.describe import class_results, describe_model
+from mmpipe.steps.calibration import CALIBRATION_NAME, describe_calibration
+from mmpipe.steps.candidates import fit_folder
+from mmpipe.steps.describe import describe_model, shown_classes
 from mmpipe.steps.describe_examined import plot_files
-from mmpipe.steps.evaluate import PARITY_NAME, STANDING_COLUMNS, Evaluation, evaluate_checkpoint, read_parity
+from mmpipe.steps.evaluate import Evaluation, evaluate_checkpoint, in_reading_order, read_parity
 from mmpipe.steps.examine import Examination, examine
+from mmpipe.steps.finetune_change import trace_finetuning
+from mmpipe.steps.graphs import export_graphs
+from mmpipe.steps.imputing import read_imputation
 from mmpipe.steps.lineage import trace_code, trace_noiseless, trace_settings, trace_snapshot
 from mmpipe.steps.promotion import nominate_version, promote_version
 from mmpipe.steps.seal import seal_folder
+from mmpipe.steps.sign import check_keys, is_trusted, sign_if_asked, signing_key
 from mmpipe.steps.taught_inputs import FOLDS
 from mmpipe.steps.train import checkpoint_name, current_recipe
 from mmpipe.steps.trained import DONE_NAME, read_checkpoint
@@ -59,13 +66,14 @@ class ReleaseReport:
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per contender."""
-        return [{column: row[column] for column in STANDING_COLUMNS} for row in self.rows]
+        return [in_reading_order(row) for row in self.rows]
 
 
 def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     """Evaluate a checkpoint, publish the judged model whatever the verdict, and what is offered in its place."""
     layout = open_store(config.store, to_write=True)
     name, _ = config.model(model)
+    check_keys(config)
     if made := _made_before(config, layout, name, checkpoint):
         _settle(config, layout, name, made.offered)
         return made.report(layout)
@@ -74,7 +82,7 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     fused = [score["name"] for score in trained["scores"] if score["fused"]]
     judged_fused = fused if config.gate.judge is Judged.ALL else [trained["fused"]]
     for contender in filter(None, (trained["single"], *judged_fused)):
-        _export(layout.checkpoints / checkpoint, contender)
+        export_graphs(layout.checkpoints / checkpoint / "release" / contender, onnx=config.release.onnx)
     seal_folder(layout.checkpoints / checkpoint)
     evaluation = evaluate_checkpoint(config, model, checkpoint, production)
     verdict = evaluation.verdict
@@ -171,6 +179,7 @@ def _settle(config: Config, layout: StoreLayout, name: str, offered: Version | N
     """Make the moves that a release still owes; what was moved once, and perhaps taken back by a person, stays."""
     for action in _moves_due(config, layout, name, offered):
         assert offered is not None
+        sign_if_asked(config, offered)  # again: its publication may have been killed before it was signed
         why = json.loads(offered.read("verdict.json"))["sentence"]
         move = nominate_version if action == "nominate" else promote_version
         move(layout, name, offered.label, why=why, who=WHO)
@@ -188,12 +197,13 @@ def _moves_due(config: Config, layout: StoreLayout, name: str, offered: Version 
         return ()  # a later version took its turn
     evidence = json.loads(offered.read("verdict.json")).get("evidence")
     by_itself = config.gate.promote and evidence != Evidence.INSUFFICIENT  # a warning is for a person to read
+    by_itself = by_itself and (bool(signing_key(config)) or is_trusted(config, offered))  # or a person signs it first
     wanted = ("nominate", "promote") if by_itself else ("nominate",)
     held = {"nominate": aliases.candidate, "promote": aliases.production}
     return tuple(action for action in wanted if (action, offered.label) not in moves and held[action] != offered.label)
 
 
-def _judge_single(config: Config, evaluation: Evaluation, production: Predictions | None) -> Verdict:
+def _judge_single(config: Config, evaluation: Evaluation, production: Answers | None) -> Verdict:
     """Judge the best single modality on its own: against chance, and against production.
 
     The control was trained on the fused model's inputs and says nothing here; and that it beats chance needs no test
@@ -247,6 +257,7 @@ def _publish(
         FOLDS: evaluation.settings.folds,
         **({"snapshot_named": evaluation.settings.snapshot} if evaluation.settings.snapshot else {}),
         "fingerprints": fingerprints,
+        **trace_finetuning(config, evaluation, contender),
         "code": trace_code(),
     }
     noiseless = trace_noiseless(layout, snapshot.corpus, fingerprints)
@@ -260,41 +271,55 @@ def _publish(
                 "temperature": evaluation.candidates[contender].temperature,
                 "measured": {name: asdict(metrics) for name, metrics in evaluation.metrics.items()},
                 "without": evaluation.without,
+                **({"also": _told_also(evaluation.also)} if evaluation.settings.also else {}),
+                **({"imputation": imputation} if (imputation := read_imputation(weights)) else {}),
                 "standings": evaluation.table(),
-                "accuracy_per_seed": {name: list(found) for name, found in evaluation.seed_accuracies.items()},
+                "measure": evaluation.verdict.measure,
+                "worth_per_seed": {name: list(found) for name, found in evaluation.seed_worths.items()},
             }
         ),
         "verdict.json": canonical_json(verdict.as_json()),
         "lineage.json": canonical_json(lineage),
         "extraction.json": canonical_json(extraction),
         "predictions.parquet": to_parquet(evaluation.candidates[contender].predictions),
+        **_calibration(evaluation, contender),
     }
     if examination:
-        files |= examination.files() | plot_files(examination, class_results(evaluation.metrics[contender]))
+        files |= examination.files() | plot_files(examination, shown_classes(evaluation, contender))
     card = describe_model(evaluation, contender, verdict, lineage, tuple(sorted(files)), examination)
     files["README.md"] = render_card(card).encode()
-    return publish_version(
+    version = publish_version(
         layout.models,
         evaluation.model,
         files,
         status=verdict.status,
         recipe_digest=version_recipe(config, evaluation.recipe),
     )
+    sign_if_asked(config, version)
+    return version
 
 
-def _export(checkpoint: Path, contender: str) -> None:
-    """Export a contender's graph beside its weights, once, and note how far it is from the network."""
-    from mmpipe.train.export import export_model
-    from mmpipe.train.weights import load_model
-
-    folder = checkpoint / "release" / contender
-    if read_parity(checkpoint, contender) is None:
-        report = export_model(load_model(folder), folder)
-        table = {"max_difference": report.max_difference, "differences": list(report.differences)}
-        replace_bytes(folder / PARITY_NAME, canonical_json(table))
+def _calibration(evaluation: Evaluation, contender: str) -> dict[str, bytes]:
+    """Say how a contender's temperature was found, and what it does: of classes alone, nothing else has one."""
+    candidate, seed = evaluation.candidates[contender], evaluation.settings.train.seeds[0]
+    parts = range(max(evaluation.settings.folds, 1))
+    validation = [fit_folder(evaluation.checkpoint, contender, part, seed).read("val") for part in parts]
+    data = describe_calibration(validation, candidate.predictions, candidate.temperature)
+    return {CALIBRATION_NAME: data} if data else {}
 
 
-def _production_answers(layout: StoreLayout, name: str) -> Predictions | None:
+def _told_also(also: Mapping[str, Mapping[str, Answers]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what each contender's other answers are worth."""
+    return {
+        contender: {
+            name: {"goal": one.goal, "measure": one.measure, "worth": one.worth, "clips": len(one.keys)}
+            for name, one in answers.items()
+        }
+        for contender, answers in also.items()
+    }
+
+
+def _production_answers(layout: StoreLayout, name: str) -> Answers | None:
     if not read_aliases(layout.models, name).production:
         return None
     data = find_version(layout.models, name, "production").read("predictions.parquet")

@@ -7,13 +7,17 @@ Started by torchrun, all processes train every fit together, and rank 0 alone wr
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from mmpipe.config import Config, CorpusConfig, Judged, ModelConfig, TrainDevice
 from mmpipe.errors import ConfigError
+from mmpipe.evaluate.answers.registry import answers_class
 from mmpipe.evaluate.leaks import ClipRow, label_in_text
+from mmpipe.steps.finetune import Beginning, Beginnings, find_beginning, finetuned_notes
+from mmpipe.steps.fit_log import TrackedTraining, require_trackers
 from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.trained import DONE_NAME, ContenderScore, read_checkpoint, read_scores, unreleased
 from mmpipe.steps.training_fits import TrainingFits
@@ -25,7 +29,7 @@ from mmpipe.train.ranks import join_ranks
 from mmpipe.types import digest_of
 from mmpipe.words import counted
 
-TRAINING_VERSION = 1  # part of every recipe: raise it when training gives other numbers for the same input
+TRAINING_VERSION = 2  # part of every recipe: raise it when training gives other numbers for the same input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +37,23 @@ class TrainReport:
     """What a training came to."""
 
     model: str
+    measure: str  # what the scores are of
     checkpoint: str  # the folder's name under STORE/checkpoints
     snapshot: str
     scores: tuple[ContenderScore, ...]
     num_clips: int
     num_unlabelled: int
+    left_out: Mapping[str, int]  # clips whose target cannot be used, by reason
     num_fits: int  # that this run made; 0: all were there already
     seconds: float
+    notes: tuple[str, ...] = ()  # of trackers that failed
 
     def summary(self) -> str:
         """Return a line of Markdown."""
+        left_out = "".join(f", {count} left out: {reason}" for reason, count in sorted(self.left_out.items()))
         return (
             f"`{self.model}`: {counted(len(self.scores), 'contender')} on {counted(self.num_clips, 'labelled clip')} "
-            f"({self.num_unlabelled} without a label), {counted(self.num_fits, 'fit')}, {self.seconds:.1f} s"
+            f"({self.num_unlabelled} without a label{left_out}), {counted(self.num_fits, 'fit')}, {self.seconds:.1f} s"
         )
 
     def table(self) -> list[dict[str, Any]]:
@@ -54,8 +62,8 @@ class TrainReport:
             {
                 "contender": score.name,
                 "kind": "fused" if score.fused else "single",
-                "validation accuracy": round(score.validation_accuracy, 4),
-                "test accuracy": round(score.test_accuracy, 4),
+                f"validation {self.measure}": round(score.validation_score, 4),
+                f"test {self.measure}": round(score.test_score, 4),
             }
             for score in self.scores
         ]
@@ -69,41 +77,51 @@ def train_model(config: Config, model: str, progress: Progress = SILENT) -> Trai
     layout = open_store(config.store, to_write=True)
     data = open_training_set(config, settings)
     refuse_told_labels(name, data)
-    recipe = recipe_digest(settings, source, data)
+    require_trackers(settings.train)
+    beginning = find_beginning(config, settings, data)
+    recipe = recipe_digest(settings, source, data, beginning)
     folder = layout.checkpoints / checkpoint_name(name, recipe)
+    tracked = TrackedTraining(model=name, checkpoint=folder, runs=layout.runs)
     with (
         join_ranks("nccl" if settings.train.device is TrainDevice.CUDA else "gloo") as ranks,
         Lease.acquire(layout, f"train-{folder.name}") if ranks.writes else nullcontext(),
     ):
         judges_all = config.gate.judge is Judged.ALL
-        training = TrainingFits(settings, source, data, folder, progress if ranks.writes else SILENT, judges_all, ranks)
+        told = progress if ranks.writes else SILENT
+        begun = Beginnings(settings, beginning)
+        training = TrainingFits(settings, source, data, folder, told, judges_all, ranks, tracked, begun)
         is_done = ranks.told((folder / DONE_NAME).exists() and not (judges_all and unreleased(folder)))
         if ranks.writes and (not is_done or data.snapshot.digest == read_checkpoint(folder)["snapshot"]):
             save_snapshot(layout, data.snapshot)
         num_fits = 0 if is_done else training.run(recipe)
     return TrainReport(
         model=name,
+        measure=answers_class(settings.goal).measure,
         checkpoint=folder.name,
         snapshot=read_checkpoint(folder)["snapshot"],
         scores=read_scores(folder),
         num_clips=len(data.keys),
         num_unlabelled=data.num_unlabelled,
+        left_out=data.left_out,
         num_fits=num_fits,
         seconds=time.monotonic() - started,
+        notes=(*tracked.notes(), *finetuned_notes(read_checkpoint(folder))),
     )
 
 
 def refuse_told_labels(model: str, data: TrainingSet) -> None:
     """Refuse a text input that holds the label itself: the network would read the answer, not learn it."""
     rows = (
-        ClipRow(key=key, part="", group=group, text=text, label=data.classes[label])
-        for key, group, text, label in zip(data.keys, data.groups, data.texts, data.labels_N.tolist(), strict=True)
+        ClipRow(key=key, part="", group=group, text=text, label=label)
+        for key, group, text, label in zip(data.keys, data.groups, data.texts, data.told, strict=True)
     )
     if leak := label_in_text(tuple(rows)):
         raise ConfigError(f"leak: {leak.detail.replace('models.NAME', f'models.{model}')}")
 
 
-def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -> str:
+def recipe_digest(
+    model: ModelConfig, source: CorpusConfig, data: TrainingSet, beginning: Beginning | None = None
+) -> str:
     """Return the digest of everything that decides a training: data, settings, and this code's training version."""
     return digest_of(
         "recipe",
@@ -113,6 +131,7 @@ def recipe_digest(model: ModelConfig, source: CorpusConfig, data: TrainingSet) -
         source.split.model_dump_json(),
         *data.fingerprints,
         *(("forgotten", *data.forgotten) if data.forgotten else ()),  # other data than the snapshot had
+        *(beginning.marks if beginning else ()),
     )
 
 
@@ -125,7 +144,8 @@ def current_recipe(config: Config, model: str) -> str:
     """Return the recipe digest that training now would have."""
     _, settings = config.model(model)
     _, source = config.corpus(settings.corpus)
-    return recipe_digest(settings, source, open_training_set(config, settings))
+    data = open_training_set(config, settings)
+    return recipe_digest(settings, source, data, find_beginning(config, settings, data))
 
 
 def is_trained(config: Config, model: str) -> bool:

@@ -20,6 +20,7 @@ from mmpipe.registry.versions import Version, list_versions, publish_version
 from mmpipe.steps.encoder_card import render_encoder_card
 from mmpipe.steps.feature_set import resolve_feature
 from mmpipe.steps.lineage import trace_code, trace_settings, trace_snapshot
+from mmpipe.steps.sign import sign_if_asked
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.redaction import redactions_of
@@ -141,6 +142,7 @@ class _Training:
         save_snapshot(self.layout, self.snapshot)
         files = {**encoder_files(network), **self._papers(name, recipe, fitted)}
         version = publish_version(self.layout.models, name, files, status=EXPERIMENTAL, recipe_digest=recipe)
+        sign_if_asked(self.config, version)
         return self.report(name, version.label, fitted.train_losses, is_new=True)
 
     def _recipe(self) -> str:

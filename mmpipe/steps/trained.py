@@ -11,6 +11,7 @@ from mmpipe.errors import ConfigError
 
 DONE_NAME = "checkpoint.json"
 CONTROL = "control"
+_RENAMED = {"validation_accuracy": "validation_score", "test_accuracy": "test_score"}  # as trainings of before had it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,8 @@ class ContenderScore:
 
     name: str
     fused: bool
-    validation_accuracy: float
-    test_accuracy: float
+    validation_score: float  # in what the goal is measured by
+    test_score: float
 
 
 def unreleased(folder: Path) -> tuple[str, ...]:
@@ -31,7 +32,8 @@ def unreleased(folder: Path) -> tuple[str, ...]:
 
 def read_scores(folder: Path) -> tuple[ContenderScore, ...]:
     """Return the scores of a finished training."""
-    return tuple(ContenderScore(**score) for score in read_checkpoint(folder)["scores"])
+    rows = read_checkpoint(folder)["scores"]
+    return tuple(ContenderScore(**{_RENAMED.get(name, name): value for name, value in row.items()}) for row in rows)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

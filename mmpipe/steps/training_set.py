@@ -1,18 +1,16 @@
-"""The clips that a model may learn from: one frozen snapshot, read aligned, with a label, a group and a part each."""
+"""The clips that a model may learn from: one frozen snapshot, read aligned, with a target, a group and a part each."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import polars as pl
 
 from mmpipe.batches.aligned import AlignedReader
-from mmpipe.config import ClipRule, Config, CorpusConfig, ModelConfig, SplitConfig
+from mmpipe.config import ClipRule, Config, CorpusConfig, Goal, ModelConfig, SplitConfig
 from mmpipe.errors import ConfigError
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.answers.base import Answers
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.features.naming import rendition_of
 from mmpipe.features.pinned import PinnedFeature
@@ -21,6 +19,10 @@ from mmpipe.segment.split import deal_folds
 from mmpipe.steps.arrays import refuse_own_numbers
 from mmpipe.steps.external_pins import find_pinned
 from mmpipe.steps.feature_set import resolve_feature
+from mmpipe.steps.goals.base import LearnsFromSome, MatchesRows, Said
+from mmpipe.steps.goals.column import CUE_TARGET
+from mmpipe.steps.goals.joint import AlsoTargets, read_also
+from mmpipe.steps.goals.registry import steps_of
 from mmpipe.steps.taught_inputs import refuse_taught_inputs
 from mmpipe.steps.text_leak import refuse_label_texts
 from mmpipe.store.identity import read_identity
@@ -29,27 +31,29 @@ from mmpipe.store.redaction import redactions_of
 from mmpipe.store.snapshot import Snapshot, load_snapshot, pinned_manifest, take_snapshot
 from mmpipe.types import FeatureSchema, Modality, Split, fraction_of
 
-CUE_TARGET = "cue"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingSet:
     """Row n of every array speaks of clip `keys[n]`, which is row `reader_rows_N[n]` of the reader."""
 
+    goal: Goal
     snapshot: Snapshot
     reader: AlignedReader
     schemas: tuple[FeatureSchema, ...]  # of the model's inputs, sorted by feature
     fingerprints: tuple[str, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names along an answer: classes, labels, quantities, tags, words
     keys: tuple[str, ...]
     groups: tuple[str, ...]
     splits: tuple[str, ...]
     texts: tuple[str, ...]  # what a text input reads; "" where no input is a text
+    told: tuple[str, ...]  # each clip's target as text, "" where it is none
     streams: tuple[tuple[str, ...], ...]  # digests of the tracks that the inputs read, texts left out
-    labels_N: np.ndarray
+    targets_N: np.ndarray  # [N, ...], in the goal's own form
     reader_rows_N: np.ndarray
+    also: Mapping[str, AlsoTargets] = field(default_factory=dict)  # more answers of the same networks, by name
     num_unlabelled: int
     forgotten: tuple[str, ...] = ()  # what is missing of the snapshot by now, by digest
+    left_out: Mapping[str, int] = field(default_factory=dict)  # clips whose target cannot be used, by reason
 
     def present_schemas(self) -> tuple[FeatureSchema, ...]:
         """Return the inputs that at least one labelled clip has: silent films have no audio to learn from."""
@@ -62,14 +66,33 @@ class TrainingSet:
             )
         return present
 
-    def predictions(self, rows: np.ndarray, probabilities_NK: np.ndarray) -> Predictions:
+    def taught(self, rows: np.ndarray) -> np.ndarray:
+        """Return which of some rows a network is shown: all, but for goals that learn from some alone."""
+        goal = steps_of(self.goal)
+        return rows[goal.learns_from(self.targets_N[rows])] if isinstance(goal, LearnsFromSome) else rows
+
+    def packed(self, targets_N: np.ndarray) -> np.ndarray:
+        """Return what a network learns of each clip: targets, and those of its other answers beside them."""
+        if not self.also:
+            return targets_N
+        columns = [targets_N.reshape(len(targets_N), -1).astype(np.float32)]
+        return np.concatenate([*columns, *(one.packed() for one in self.also.values())], axis=1)
+
+    def also_answers(self, rows: np.ndarray, said: Mapping[str, np.ndarray]) -> dict[str, Answers]:
+        """Return the other answers about some rows, by name, those that have a target there."""
+        found = {name: self.also[name].answers(rows, self.keys, self.groups, said_N) for name, said_N in said.items()}
+        return {name: answers for name, answers in found.items() if answers is not None}
+
+    def answers(self, rows: np.ndarray, answers_N: np.ndarray) -> Answers:
         """Return answers about some rows, with the truth beside them."""
-        return Predictions(
-            keys=tuple(self.keys[row] for row in rows),
-            groups=tuple(self.groups[row] for row in rows),
-            labels_N=self.labels_N[rows],
-            probabilities_NK=probabilities_NK,
-            classes=self.classes,
+        return steps_of(self.goal).answers(
+            Said(
+                keys=tuple(self.keys[row] for row in rows),
+                groups=tuple(self.groups[row] for row in rows),
+                targets_N=self.targets_N[rows],
+                answers_N=answers_N,
+                names=self.classes,
+            )
         )
 
 
@@ -92,8 +115,9 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
             f"the target `cue` needs clips that are cut by cues, but corpora.{model.corpus}.clips.rule is "
             f"{source.clips.rule.value!r}. Set it to 'cues', or name a labels column as the target."
         )
-    refuse_own_text(model, extractors)
-    refuse_own_numbers(model, source, extractors)
+    if model.goal is not Goal.RETRIEVE:  # whose target is no answer: it says which pairs are equal
+        refuse_own_text(model, extractors)
+        refuse_own_numbers(model, source, extractors)
     layout = open_store(config.store)
     refuse_taught_inputs(layout, model, extractors)
     snapshot = pin_training_data(layout, source, model, extractors)
@@ -102,7 +126,8 @@ def open_training_set(config: Config, model: ModelConfig) -> TrainingSet:
     schemas = tuple(sorted((extractor.schema for extractor in extractors), key=lambda schema: schema.feature))
     reader = AlignedReader(layout, snapshot, tuple(schema.feature for schema in schemas))
     data = label_clips(model, snapshot, reader, schemas, extractors)
-    refuse_label_texts(layout, model, reader.spine[data.reader_rows_N.tolist()], extractors)
+    if model.goal is not Goal.RETRIEVE:
+        refuse_label_texts(layout, model, reader.spine[data.reader_rows_N.tolist()], extractors)
     return replace(data, forgotten=redactions_of(layout, snapshot.core))
 
 
@@ -178,42 +203,33 @@ def label_clips(
     schemas: tuple[FeatureSchema, ...],
     extractors: Sequence[Extractor],
 ) -> TrainingSet:
-    """Join the clips of a snapshot with their labels; clips without one are left out and counted."""
-    labels = target_values(reader.spine, model.target)
-    rows_N = np.array([row for row, label in enumerate(labels) if label], dtype=np.int64)
-    _require_labels(model, reader.spine, len(labels), rows_N)
-    spine = reader.spine[rows_N.tolist()]
-    kept = [labels[row] for row in rows_N]
-    classes = tuple(sorted(set(kept)))
-    if len(classes) < 2:
-        raise ConfigError(
-            f"the target {model.target!r} has one class only ({classes[0]!r}, {len(kept)} clips): nothing to tell "
-            "apart. Choose another `target`, or label more."
-        )
+    """Join the clips of a snapshot with their targets; clips without one are left out and counted."""
+    goal = steps_of(model.goal)
+    targets = goal.read(model, reader.spine)
+    if isinstance(goal, MatchesRows):
+        targets = goal.match_rows(targets, model, schemas, reader.lengths)
+    spine = reader.spine[targets.rows_N.tolist()]
     reads_text = any(schema.modality is Modality.TEXT for schema in schemas)
     columns = sorted({schema.modality.value for schema in schemas if schema.modality is not Modality.TEXT})
     return TrainingSet(
+        goal=model.goal,
         snapshot=snapshot,
         reader=reader,
         schemas=schemas,
         fingerprints=tuple(fingerprint(extractor) for extractor in sorted(extractors, key=feature_name)),
-        classes=classes,
+        classes=targets.names,
         keys=tuple(spine["key"]),
         groups=tuple(spine["group"]),
         splits=tuple(spine["split"]),
-        texts=tuple(spine["text"]) if reads_text else ("",) * len(kept),
-        streams=tuple(tuple(digest for digest in row if digest) for row in spine.select(columns).iter_rows()),
-        labels_N=np.array([classes.index(label) for label in kept], dtype=np.int64),
-        reader_rows_N=rows_N,
-        num_unlabelled=len(labels) - len(kept),
+        texts=tuple(spine["text"]) if reads_text else ("",) * len(spine),
+        told=targets.told,
+        streams=tuple(tuple(filter(None, row)) for _, *row in spine.select("key", *columns).iter_rows()),
+        targets_N=targets.values_N,
+        reader_rows_N=targets.rows_N,
+        also=read_also(model, reader.spine, targets),
+        num_unlabelled=len(reader.spine) - len(spine) - sum(targets.left_out.values()),
+        left_out=targets.left_out,
     )
-
-
-def target_values(spine: pl.DataFrame, target: str) -> list[str]:
-    """Return each clip's value of a target, "" where it has none."""
-    if target == CUE_TARGET:
-        return [text.strip() for text in spine["text"]]
-    return [json.loads(labels).get(target, "").strip() for labels in spine["labels"]]
 
 
 def refuse_own_text(model: ModelConfig, extractors: Sequence[Extractor]) -> None:
@@ -279,13 +295,3 @@ def _require_rows(part: Part, num_groups: int) -> None:
                 f"no labelled clip is left for {name}: there are only {num_groups} groups. "
                 "Set `folds` of the model, other shares in `split`, or a finer `labels.group`."
             )
-
-
-def _require_labels(model: ModelConfig, spine: pl.DataFrame, num_clips: int, rows_N: np.ndarray) -> None:
-    if not num_clips:
-        raise ConfigError(f"the corpus {model.corpus!r} has no clips yet. Run: mmpipe ingest --corpus {model.corpus}")
-    if len(rows_N):
-        return
-    known = sorted({name for labels in spine["labels"].head(1000) for name in json.loads(labels)})
-    hint = f"known columns are: {known}" if known else "the corpus has no labels table: set `labels` of the corpus"
-    raise ConfigError(f"none of {num_clips} clips has a value for the target {model.target!r}; {hint}")
