@@ -9,7 +9,7 @@ from mmpipe.report.range import Range
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionShown:
-    """What one modality brings, in accuracy; None where it was not measured."""
+    """What one modality brings, in the measure; None where it was not measured."""
 
     modality: str
     shapley: Range | None
@@ -43,7 +43,7 @@ class SliceShown:
     value: str
     num_clips: int
     num_groups: int
-    accuracy: Range
+    worth: Range
     over_rest: Range | None
     is_small: bool
 
@@ -72,6 +72,7 @@ class Examined:
     """All of it, about the judged model."""
 
     model: str
+    measure: str  # what all of it is in: "accuracy", "R2"
     weak: str = ""  # the verdict on the weak modality
     contributions: tuple[ContributionShown, ...] = ()
     missing: tuple[CurveShown, ...] = ()

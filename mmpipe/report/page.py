@@ -44,6 +44,7 @@ def render_report(report: ReportInput) -> str:
         shown=lambda rows: tuple(rows)[:MOST_ROWS],
         left_out=lambda rows: max(len(rows) - MOST_ROWS, 0),
         image=_data_address,
+        capitalize_first=lambda text: text[:1].upper() + text[1:],
     )
     shown = _within_budget(report.thumbnails)
     return environment.get_template("report.html.j2").render(
@@ -58,7 +59,7 @@ def render_report(report: ReportInput) -> str:
 def draw_plots(examined: Examined) -> dict[str, str]:
     """Return the charts of an examination as whole SVG files, by what they show; nothing for what was not measured."""
     drawn = {
-        "contribution": (examined.contributions, lambda: contribution_svg(examined.contributions)),
+        "contribution": (examined.contributions, lambda: contribution_svg(examined.contributions, examined.measure)),
         "missing": (
             examined.missing,
             lambda: curves_svg(
@@ -66,12 +67,17 @@ def draw_plots(examined: Examined) -> dict[str, str]:
                 title="When a modality is missing",
                 across="share of clips without it",
                 name="missing",
+                measure=examined.measure,
             ),
         ),
         "noise": (
             examined.noise,
             lambda: curves_svg(
-                examined.noise, title="When values are noisy", across="noise, in deviations", name="noise"
+                examined.noise,
+                title="When values are noisy",
+                across="noise, in deviations",
+                name="noise",
+                measure=examined.measure,
             ),
         ),
         "reliability": (examined.bins, lambda: reliability_svg(examined.bins)),
@@ -87,9 +93,9 @@ def _finalize(value: Any) -> Any:
 def _charts(model: ModelResults) -> dict[str, Any]:
     singles = [row for row in model.candidates if row.chosen and not row.fused]
     return {
-        "axis": axis_of([row.accuracy for row in model.candidates]) if model.candidates else None,
-        "reference": singles[0].accuracy.value if singles else None,
-        "gain_axis": axis_of([model.gain.accuracy], 0.0, model.gain.margin) if model.gain else None,
+        "axis": axis_of([row.worth for row in model.candidates]) if model.candidates else None,
+        "reference": singles[0].worth.value if singles else None,
+        "gain_axis": axis_of([model.gain.worth], 0.0, model.gain.margin) if model.gain else None,
         "heat": heat_map(model.classes) if model.classes else None,
         "worst": worst_confusions(model.classes) if model.classes else (),
     }

@@ -50,8 +50,8 @@ def reliability_svg(bins: Sequence[BinShown], name: str = "reliability") -> str:
     return _svg(name, "Reliability: is its confidence to be believed", told, WIDTH, HEIGHT, parts)
 
 
-def curves_svg(curves: Sequence[CurveShown], *, title: str, across: str, name: str) -> str:
-    """Return accuracy against rates or levels, a line each, with bars for the intervals."""
+def curves_svg(curves: Sequence[CurveShown], *, title: str, across: str, name: str, measure: str) -> str:
+    """Return the measure against rates or levels, a line each, with bars for the intervals."""
     ranges = [point.value for curve in curves for point in curve.points]
     ends = [point.at for curve in curves for point in curve.points]
     most = max(ends, default=1.0) or 1.0
@@ -59,7 +59,7 @@ def curves_svg(curves: Sequence[CurveShown], *, title: str, across: str, name: s
     field = _Field(
         Axis(low=0, high=most, ticks=ticks), axis_of(ranges or [Range(value=0, low=0, high=1)]), sorted(set(ends))
     )
-    parts, told = [field.frame(across, "accuracy")], []
+    parts, told = [field.frame(across, measure)], []
     step = 6 / max(len(curves), 1)
     for number, curve in enumerate(curves):
         colour, aside = COLOURS[number % len(COLOURS)], step * (number - (len(curves) - 1) / 2)
@@ -85,7 +85,7 @@ def curves_svg(curves: Sequence[CurveShown], *, title: str, across: str, name: s
     return _svg(name, title, "; ".join(told) + ".", WIDTH, height, parts)
 
 
-def contribution_svg(rows: Sequence[ContributionShown], name: str = "contribution") -> str:
+def contribution_svg(rows: Sequence[ContributionShown], measure: str, name: str = "contribution") -> str:
     """Return what each modality brings as bars with intervals: Shapley value, and what hiding or mixing it up costs."""
     kinds = (("Shapley value", "shapley"), ("hidden", "without"), ("mixed up", "permuted"))
     shown = [(row, [(said, getattr(row, kind)) for said, kind in kinds if getattr(row, kind)]) for row in rows]
@@ -113,7 +113,7 @@ def contribution_svg(rows: Sequence[ContributionShown], name: str = "contributio
     parts.insert(0, f'<path d="M{zero:.1f} {TOP - 6}V{y - 6}" stroke="{SOFT}"/>')
     for place, label in axis.ticks:
         parts.append(_label(NAME_PX + across * place / 100, y + 8, label, SOFT, "middle"))
-    parts.append(_label(NAME_PX + across / 2, y + 26, "accuracy that it brings", SOFT, "middle"))
+    parts.append(_label(NAME_PX + across / 2, y + 26, f"{measure} that it brings", SOFT, "middle"))
     return _svg(name, "What each modality brings", "; ".join(told) + ".", WIDTH, y + 36, parts)
 
 
@@ -143,7 +143,8 @@ def confusion_svg(results: ClassResults, name: str = "confusion") -> str | None:
             + "</g>"
         )
     right = sum(results.confusion[n][n] for n in range(len(results.scores)))
-    told = f"Rows are true, columns predicted; {right} of {sum(map(sum, results.confusion))} clips are on the diagonal."
+    every = sum(map(sum, results.confusion))
+    told = f"Rows are true, columns predicted; {right} of {every} {results.counted} are on the diagonal."
     return _svg(name, "Confusion matrix", told, heat.width, heat.height, parts)
 
 

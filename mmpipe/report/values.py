@@ -97,9 +97,9 @@ class CandidateScore:
     fused: bool
     chosen: bool
     validation_score: float
-    accuracy: Range
-    macro_f1: Range
-    calibration_error: float
+    worth: Range  # in the measure of `ModelResults`
+    macro_f1: Range | None = None  # this and the next: of classes alone
+    calibration_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class GainShown:
 
     judged: str
     reference: str
-    accuracy: Range
+    worth: Range
     margin: float
     note: str = ""  # groups, evidence
 
@@ -141,6 +141,8 @@ class ClassResults:
 
     scores: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
+    counted: str = "clips"  # what is of a class
+    wholes: tuple[ClassScore, ...] = ()  # what classes of words spell together: entities, by type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,7 @@ class ModelResults:
     target: str
     evaluation: str  # "6 folds by speaker, 3,000 clips"
     confidence: float
+    measure: str  # "accuracy", "R2": more is better
     candidates: tuple[CandidateScore, ...]
     checks: tuple[CheckShown, ...]
     not_checked: tuple[str, ...] = ()
