@@ -22,6 +22,7 @@ from mmpipe.cli import (
     export,
     feature,
     fusions,
+    goals,
     keep,
     ledger,
     life,
@@ -29,6 +30,9 @@ from mmpipe.cli import (
     models,
     published,
     quarantine,
+    reproduce,
+    train,
+    tune,
 )
 from mmpipe.cli.ending import run_and_leave
 from mmpipe.cli.show import plain, print_text
@@ -45,6 +49,7 @@ app = typer.Typer(
 )
 for room in (
     make,
+    train,
     published,
     ledger,
     browse,
@@ -57,7 +62,10 @@ for room in (
     banks,
     export,
     models,
+    reproduce,
     fusions,
+    goals,
+    tune,
     bench,
 ):
     room.register(app)

@@ -1,4 +1,4 @@
-"""The verbs that make something: config, clips, features, models."""
+"""The verbs that make something: config, clips, features, nights, pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    MODELS,
     NIGHTS,
     STEPS,
     AsJson,
@@ -23,13 +22,12 @@ from mmpipe.cli.options import (
     FromDate,
     Model,
     OnlyDate,
-    SnapshotRef,
     ToDate,
     WhichShards,
     open_config,
 )
 from mmpipe.cli.show import Bars, plain, print_json, print_notes, print_rows, print_text
-from mmpipe.config import CONFIG_NAME, ClipRule, load_config
+from mmpipe.config import CONFIG_NAME, ClipRule
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.choices import Only
 from mmpipe.words import counted
@@ -43,8 +41,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     panels: dict[str, tuple[Callable[..., None], ...]] = {
         NIGHTS: (init, run, backfill),
-        STEPS: (ingest, extract, train, evaluate, publish, report),
-        MODELS: (predict,),
+        STEPS: (ingest, extract, report),
     }
     for panel, verbs in panels.items():
         for verb in verbs:
@@ -213,96 +210,6 @@ def extract(
     _print_speed(report)
 
 
-def train(
-    config: ConfigPath = DEFAULT_CONFIG, model: Model = None, snapshot: SnapshotRef = None, dry_run: DryRun = False
-) -> None:
-    """Train every contender of a model on a frozen snapshot."""
-    from mmpipe.steps.train import is_trained, train_model
-    from mmpipe.steps.training_set import pin_snapshot
-    from mmpipe.train.ranks import speaks
-
-    settings = load_config(config)
-    name, _ = settings.model(model)
-    settings = pin_snapshot(settings, name, snapshot)
-    if dry_run:
-        print_text(f"nothing to do: {name} is trained" if is_trained(settings, name) else f"would train {name}")
-        return
-    with Bars() as bars:
-        made = train_model(settings, name, bars)
-    if not speaks():
-        return  # rank 0 of those that torchrun started says it
-    print_rows(made.table(), False, f"contenders of {name}")
-    pinned = f" --snapshot {snapshot}" if snapshot else ""
-    print_text(f"checkpoint: {made.checkpoint}. Next: mmpipe evaluate{pinned}, mmpipe publish{pinned}")
-
-
-def evaluate(
-    config: ConfigPath = DEFAULT_CONFIG, model: Model = None, snapshot: SnapshotRef = None, as_json: AsJson = False
-) -> None:
-    """Measure the last training, and say what the gate would (exit 4: refused)."""
-    from mmpipe.steps.describe_examined import weak_sentence
-    from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
-    from mmpipe.steps.examine import examine
-    from mmpipe.steps.train import newest_checkpoint
-    from mmpipe.steps.training_set import pin_snapshot
-
-    settings = load_config(config)
-    name, _ = settings.model(model)
-    settings = pin_snapshot(settings, name, snapshot)
-    found = evaluate_checkpoint(settings, name, newest_checkpoint(settings, name))
-    examined = examine(settings, found)
-    if as_json:
-        print_json(
-            {
-                "verdict": found.verdict.as_json(),
-                "metrics": {k: asdict(m) for k, m in found.metrics.items()},
-                "ablation": examined.ablation.as_json() if examined.ablation else None,
-                "robustness": examined.robustness.as_json(),
-                "figures": examined.figures.as_json(),
-            }
-        )
-    else:
-        print_rows(found.table(), False, f"contenders of {name}")
-        checks = found.verdict.checks
-        rows = [{"check": c.name, "holds": c.passed, "value": c.value, "limit": c.limit} for c in checks]
-        print_rows(rows, False, "gate")
-        print_rows(examined.table(), False, f"what each modality brings to {found.verdict.judged}")
-        print_text(weak_sentence(examined))
-        print_text(found.verdict.sentence)
-    if is_refused(found):
-        raise GateRefused(f"{found.verdict.judged} would be refused; offered: {found.verdict.offered}")
-
-
-def publish(
-    config: ConfigPath = DEFAULT_CONFIG,
-    model: Model = None,
-    snapshot: SnapshotRef = None,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Publish the last training with its verdict (exit 4: refused, and kept as such)."""
-    from mmpipe.registry.aliases import WITHHELD
-    from mmpipe.steps.release import last_release, release_model
-    from mmpipe.steps.train import newest_checkpoint
-    from mmpipe.steps.training_set import pin_snapshot
-
-    settings = load_config(config)
-    name, _ = settings.model(model)
-    settings = pin_snapshot(settings, name, snapshot)
-    checkpoint = newest_checkpoint(settings, name)
-    if dry_run:
-        there = last_release(settings, name)
-        print_text(f"nothing to do: it is {name}@{there.version}" if there else f"would publish {checkpoint}")
-        return
-    made = release_model(settings, name, checkpoint)
-    if as_json:
-        print_json(asdict(made))
-    else:
-        print_text(made.summary().replace("**", "").replace("`", ""))
-    if made.status in WITHHELD:
-        raise GateRefused(f"{name}@{made.version} was refused; it is kept with its report")
-
-
 def backfill(
     first: FromDate,
     last: ToDate,
@@ -320,38 +227,6 @@ def backfill(
         made = backfill_dates(settings, name, first, last, only, feature, dry_run, bars)
     print_rows(made.table(), False, f"backfill of {name}")
     made.raise_if_failed()
-
-
-def predict(
-    files: Annotated[list[Path], typer.Argument(help="Raw media files; sidecars of the same stem are read too.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    model: Annotated[str | None, typer.Option(help="NAME (what is in production) or NAME@VERSION.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Ask a published model about raw files."""
-    from mmpipe.registry.aliases import WITHHELD
-    from mmpipe.steps.predict import predict_files
-
-    settings = load_config(config)
-    reference = model or settings.model(None)[0]
-    with Bars() as bars:
-        made = predict_files(settings, files, reference, bars)
-    if as_json:
-        print_json(asdict(made))
-    else:
-        print_rows(made.table(), False, f"{made.model}@{made.version}")
-    if made.status in WITHHELD:
-        typer.echo(plain(f"{made.model}@{made.version} was refused by the gate: it is kept for its report"), err=True)
-    if made.tainted:
-        typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)
-    for features, spoilt in ((made.without_noise, "noise"), (made.without_degrading, "blur and blocks")):
-        for feature in features:
-            learnt = f"that {made.model}@{made.version} was trained and measured with"
-            typer.echo(plain(f"{feature} is read without the {spoilt} {learnt}"), err=True)
-    for drop in made.unanswered:
-        typer.echo(plain(f"no answer for {drop.source}: {drop.code}: {drop.detail}"), err=True)
-    if not made.answers:
-        raise typer.Exit(1)
 
 
 def report(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.config import CONFIG_NAME, Config, load_config
+from mmpipe.config import CONFIG_NAME, Config, Focus, load_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.choices import Only
 from mmpipe.store.layout import check_partition
@@ -52,6 +52,9 @@ WhichShards = Annotated[Only, typer.Option("--only", help="Which shards: due mea
 FeatureVersion = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A feature, as `mmpipe ls` names it.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
 Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]
+FocusOn = Annotated[
+    Focus | None, typer.Option("--focus", help="weak: go on from the release, and better its weak modality alone.")
+]
 SnapshotRef = Annotated[
     str | None, typer.Option("--snapshot", help="Name or digest of the snapshot to learn from; none: as configured.")
 ]

@@ -22,15 +22,24 @@ def import_(
     data_set: Annotated[DataSet, typer.Argument(metavar="SET", help=f"One of {', '.join(DataSet)}.")],
     path: Annotated[Path, typer.Option("--from", help="Their files, on this machine; nothing is downloaded.")],
     out: Annotated[Path, typer.Option("--out", help="The folder to write; it must be new or empty.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="conll: the folder of the pictures that sentences name.")
+    ] = None,
+    words: Annotated[
+        int, typer.Option("--words", help="conll: column of the words, from 1, or from the end as -1; 0: found.")
+    ] = 0,
+    tags: Annotated[int, typer.Option("--tags", help="conll: column of the tags, likewise.")] = 0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a corpus folder of a published data set: files, labels with the official splits, values, mmpipe.toml."""
     from dataclasses import asdict
 
+    from mmpipe.external.published.sample import Choices
     from mmpipe.steps.import_published import import_published
 
-    report = import_published(data_set, path, out, dry_run=dry_run)
+    choices = Choices(images=images, words=words, tags=tags)
+    report = import_published(data_set, path, out, choices=choices, dry_run=dry_run)
     if as_json:
         print_json(asdict(report))
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -78,13 +78,25 @@ def _console() -> Console:
     return _Console(file=sys.stdout, highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
 
 
+class _Rows(Progress):
+    """Bars, and under them what was last said: a line of its own, so that long words move nothing."""
+
+    said = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the rows, from the top."""
+        yield from super().get_renderables()
+        if self.said:
+            yield Text(self.said, no_wrap=True, overflow="ellipsis", style="dim")
+
+
 class Bars:
     """Progress bars on stderr; plain lines where stderr is no terminal."""
 
     def __init__(self) -> None:
         """Draw nothing before a stage starts."""
         self._console = Console(stderr=True, highlight=False, markup=False)
-        self._progress: Progress | None = None
+        self._progress: _Rows | None = None
         self._tasks: dict[str, TaskID] = {}
         self._paces: dict[str, Pace] = {}
         self._said_s: dict[str, float] = {}  # when the last plain line of a stage was printed
@@ -92,13 +104,12 @@ class Bars:
     def __enter__(self) -> Bars:
         """Take the terminal."""
         if self._console.is_terminal:
-            self._progress = Progress(
+            self._progress = _Rows(
                 TextColumn("{task.description:<10}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[pace]}"),
-                TextColumn("{task.fields[note]}"),
                 console=self._console,
                 transient=False,
             )
@@ -108,6 +119,7 @@ class Bars:
     def __exit__(self, *details: object) -> None:
         """Give the terminal back."""
         if self._progress:
+            self._progress.said = ""
             self._progress.stop()
 
     def start(self, stage: str, total: int) -> None:
@@ -115,7 +127,8 @@ class Bars:
         now_s = time.monotonic()
         self._paces[stage], self._said_s[stage] = Pace(total=total, started_s=now_s), now_s
         if self._progress:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, note="", pace="")
+            self._progress.said = ""
+            self._tasks[stage] = self._progress.add_task(stage, total=total, pace="")
         else:
             self._console.print(f"{stage}: {total} to do")
 
@@ -127,7 +140,9 @@ class Bars:
         now_s = time.monotonic()
         pace.done += units
         if self._progress:
-            self._progress.update(self._tasks[stage], advance=units, note=plain(note), pace=pace.told(now_s))
+            self._progress.said = plain(note) or self._progress.said
+            self._progress.update(self._tasks[stage], advance=units, pace=pace.told(now_s))
         elif now_s - self._said_s[stage] >= _LINE_EVERY_S:
             self._said_s[stage] = now_s
-            self._console.print(f"{stage}: {pace.done} of {pace.total}, {pace.told(now_s)}")
+            told = (f"{pace.done} of {pace.total}", pace.told(now_s), plain(note))
+            self._console.print(f"{stage}: " + ", ".join(part for part in told if part), soft_wrap=True)
