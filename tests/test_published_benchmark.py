@@ -32,6 +32,15 @@ def test_it_runs_on_made_files_and_says_that_they_show_nothing(tmp_path: Path) -
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("mmpipe-bench-")], "it leaves files behind"
 
 
+def test_the_score_itself_is_regressed_as_theirs_is(tmp_path: Path) -> None:
+    done = run(tmp_path, "--quick", "--seeds", "2", "--json", "--row", "mosi-lmf-score")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [figure["name"] for figure in result["figures"]] == ["Non0_acc_2", "Corr"]
+    assert [figure["theirs"] for figure in result["figures"]] == [79.18, 65.10] and "Regression" in result["source"]
+    assert all(-100 <= value <= 100 for figure in result["figures"] for value in figure["by_seed"])
+
+
 @pytest.mark.parametrize("words", [(), ("--quick", "--from", "x"), ("--quick", "--seeds", "1")])
 def test_data_are_named_or_made(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -28,7 +28,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from benchmarks.quality.tiny_mosi import mosi_table
-from mmpipe.config import CONFIG_NAME, Config, ModelConfig, load_config
+from mmpipe.config import CONFIG_NAME, Config, Goal, ModelConfig, load_config
+from mmpipe.evaluate.answers.base import Answers
+from mmpipe.evaluate.answers.classes import ClassAnswers
+from mmpipe.evaluate.answers.numbers import NumberAnswers
 from mmpipe.external.pin import MatchBy
 from mmpipe.external.published.sets import DataSet
 from mmpipe.steps.candidates import fit_folder
@@ -45,6 +48,7 @@ SAME_TASK = "three classes (negative, neutral, positive) by cross-entropy, both"
 OTHER_TASK = (
     "they regress the score and take its sign; ours is taught the sign (clips with the score 0 are left out of both)"
 )
+SAME_REGRESSION = "the score in [-3, 3] as a number, both by one output; Non0_acc_2 is its sign where it is not 0"
 DIFFERENCES = (
     "theirs averages sound and picture over all steps, padding too, and reads the words with an LSTM; ours averages "
     "all three over five ordered segments of their real steps and reduces them to principal components",
@@ -55,6 +59,14 @@ DT = "2020-01-01"
 CONFIDENCE = 0.95
 
 
+NAMES = {
+    "sentiment3": ("Acc_3", "F1_score_3"),
+    "polarity": ("Non0_acc_2", "Non0_F1_score"),
+    "score": ("Non0_acc_2", "Corr"),
+}
+TASKS = {"sentiment3": SAME_TASK, "polarity": OTHER_TASK, "score": SAME_REGRESSION}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One published row: figures in percent, and our nearest fusion and target."""
@@ -63,13 +75,18 @@ class Row:
     theirs: str  # the model's name there
     fusion: str
     accuracy: float
-    f1: float  # of the classes, weighted by their support
+    second: float  # F1 of the classes, weighted by their support; of the score its correlation
     target: str = "sentiment3"
 
     @property
     def names(self) -> tuple[str, str]:
         """Return what the two figures are called there."""
-        return ("Acc_3", "F1_score_3") if self.target == "sentiment3" else ("Non0_acc_2", "Non0_F1_score")
+        return NAMES[self.target]
+
+    @property
+    def task(self) -> str:
+        """Say in how far both were asked the same."""
+        return TASKS[self.target]
 
     @property
     def table(self) -> str:
@@ -81,11 +98,12 @@ FILE = "unaligned_50.pkl"
 _MOSI, _MOSEI = DataSet.MOSI, DataSet.MOSEI
 # Non0_acc_2 of the table Classification is not among them: its truth is 0 or 2 there, and what is said is 0 or 1.
 ROWS = {
-    "mosi-lmf": Row(data_set=_MOSI, theirs="lmf", fusion="lmf", accuracy=74.11, f1=72.50),
-    "mosi-lf-dnn": Row(data_set=_MOSI, theirs="lf_dnn", fusion="concat", accuracy=74.64, f1=72.99),
-    "mosei-lmf": Row(data_set=_MOSEI, theirs="lmf", fusion="lmf", accuracy=66.59, f1=64.86),
-    "mosei-lf-dnn": Row(data_set=_MOSEI, theirs="lf_dnn", fusion="concat", accuracy=67.35, f1=64.65),
-    "mosi-lmf-sign": Row(data_set=_MOSI, theirs="lmf", fusion="lmf", accuracy=79.18, f1=79.15, target="polarity"),
+    "mosi-lmf": Row(data_set=_MOSI, theirs="lmf", fusion="lmf", accuracy=74.11, second=72.50),
+    "mosi-lf-dnn": Row(data_set=_MOSI, theirs="lf_dnn", fusion="concat", accuracy=74.64, second=72.99),
+    "mosei-lmf": Row(data_set=_MOSEI, theirs="lmf", fusion="lmf", accuracy=66.59, second=64.86),
+    "mosei-lf-dnn": Row(data_set=_MOSEI, theirs="lf_dnn", fusion="concat", accuracy=67.35, second=64.65),
+    "mosi-lmf-sign": Row(data_set=_MOSI, theirs="lmf", fusion="lmf", accuracy=79.18, second=79.15, target="polarity"),
+    "mosi-lmf-score": Row(data_set=_MOSI, theirs="lmf", fusion="lmf", accuracy=79.18, second=65.10, target="score"),
 }
 
 
@@ -130,7 +148,7 @@ def main() -> None:
         "ours": f"fusion {row.fusion} on {row.target}, {arguments.seeds} seeds, {clips} test clips",
         "quick": arguments.quick,
         "figures": [asdict(figure) | ({} if arguments.quick else {"standing": figure.standing}) for figure in figures],
-        "task": SAME_TASK if row.target == "sentiment3" else OTHER_TASK,
+        "task": row.task,
         "differences": list(DIFFERENCES),
     }
     print(json.dumps(result, indent=1)) if arguments.json else print_result(result)
@@ -154,9 +172,8 @@ def measure(row: Row, path: Path, folder: Path, seeds: Sequence[int], quick: boo
     extract_plan(config, plan_corpus(config, str(row.data_set)))
     checkpoint = open_store(config.store).checkpoints / train_model(config, str(row.data_set)).checkpoint
     answers = [fit_folder(checkpoint, row.fusion, 0, seed).read("test") for seed in seeds]
-    accuracies = [float(np.mean(one.correct_N)) for one in answers]
-    scores = [weighted_f1(one.labels_N, one.predicted_N) for one in answers]
-    pairs = zip(row.names, (row.accuracy, row.f1), (accuracies, scores), strict=True)
+    measured = [two_figures(one) for one in answers]
+    pairs = zip(row.names, (row.accuracy, row.second), zip(*measured, strict=True), strict=True)
     return [over_seeds(*pair) for pair in pairs], len(answers[0].keys)
 
 
@@ -165,9 +182,22 @@ def settings(config: Config, row: Row, seeds: Sequence[int], quick: bool) -> Con
     name, model = config.model(None)
     train = model.train.model_dump() | {"seeds": tuple(seeds)} | ({"epochs": 2} if quick else {})
     chosen = ModelConfig.model_validate(
-        model.model_dump() | {"target": row.target, "fusions": (row.fusion,), "train": train}
+        model.model_dump()
+        | {"target": row.target, "fusions": (row.fusion,), "train": train}
+        | ({"goal": Goal.REGRESS} if row.target == "score" else {})
     )
     return config.model_copy(update={"models": {name: chosen}})
+
+
+def two_figures(answers: Answers) -> tuple[float, float]:
+    """Return the accuracy and, of classes their weighted F1, of a score its correlation with the truth."""
+    if isinstance(answers, ClassAnswers):
+        return answers.worth, weighted_f1(answers.labels_N, answers.predicted_N)
+    assert isinstance(answers, NumberAnswers), "the rows are of classes and scores"
+    truth_N, said_N = answers.truth_NQ[:, 0], answers.mean_NQ[:, 0]
+    charged_N = truth_N != 0
+    agree = float(((truth_N > 0) == (said_N > 0))[charged_N].mean())
+    return agree, float(np.corrcoef(truth_N, said_N)[0, 1])
 
 
 def weighted_f1(truth_N: np.ndarray, said_N: np.ndarray) -> float:
