@@ -46,7 +46,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = [command for command in commands if command.startswith("mmpipe ")]
     assert [command.split()[1] for command in commands] == [
         *("init", "run", "status", "quarantine", "predict"),
-        *("fusions", "fusions", "train", "evaluate"),
+        *("goals", "fusions", "fusions", "train", "evaluate"),
         *("plan", "verify", "snapshot", "export", "gc", "audit"),
     ]
     for command in commands:

@@ -46,6 +46,7 @@ def write_config(folder: Path, *lines: str) -> None:
         'store = "store"',
         "engine = { workers = 2 }",
         "gate = { draws = 200 }",
+        "release = { onnx = false }",  # it takes seconds, and tests/train has it
         f"[corpora.{CORPUS}]",
         'root = "media"',
         'features = ["audio-mfccseg", "text-ngrams"]',

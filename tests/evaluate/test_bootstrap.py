@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.bootstrap import Measure, paired_difference, resample, worth_interval
-from mmpipe.evaluate.predictions import Predictions
 
 
-def from_correct(correct_N: np.ndarray, groups: list[str] | None = None) -> Predictions:
+def from_correct(correct_N: np.ndarray, groups: list[str] | None = None) -> ClassAnswers:
     """Return two-class predictions that are right where asked."""
     keys = tuple(f"k{n:05}" for n in range(len(correct_N)))
     labels_N = np.arange(len(correct_N)) % 2
     said_N = np.where(correct_N, labels_N, 1 - labels_N)
-    return Predictions(
+    return ClassAnswers(
         keys=keys,
         groups=tuple(groups or keys),
         labels_N=labels_N,
@@ -79,7 +79,7 @@ def test_macro_f1_of_the_data_itself_is_that_of_scikit_learn() -> None:
     labels_N = rng.integers(4, size=300)
     probabilities_NK = rng.dirichlet(np.ones(4), 300)
     keys = tuple(f"k{n}" for n in range(300))
-    predictions = Predictions(
+    predictions = ClassAnswers(
         keys=keys, groups=keys, labels_N=labels_N, probabilities_NK=probabilities_NK, classes=tuple("abcd")
     )
     interval = worth_interval(predictions, measure=Measure.MACRO_F1, draws=500)

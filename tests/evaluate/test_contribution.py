@@ -6,17 +6,17 @@ from itertools import chain, combinations, permutations
 import numpy as np
 import pytest
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.contribution import Ablation, Subset, measure_contribution, shapley_values
-from mmpipe.evaluate.predictions import Predictions
 from mmpipe.io import canonical_json
 
 SIZE, GROUPS = 400, 40
 
 
-def right_where(right_N: np.ndarray) -> Predictions:
+def right_where(right_N: np.ndarray) -> ClassAnswers:
     """Return answers that are right where asked."""
     labels_N = np.arange(SIZE) % 2
-    return Predictions(
+    return ClassAnswers(
         keys=tuple(f"k{n:04}" for n in range(SIZE)),
         groups=tuple(f"g{n * GROUPS // SIZE}" for n in range(SIZE)),
         labels_N=labels_N,
@@ -29,14 +29,14 @@ def subsets(names: tuple[str, ...]) -> list[Subset]:
     return [frozenset(s) for s in chain.from_iterable(combinations(names, k) for k in range(len(names) + 1))]
 
 
-def random_answers(names: tuple[str, ...], seed: int = 0) -> dict[Subset, Predictions]:
+def random_answers(names: tuple[str, ...], seed: int = 0) -> dict[Subset, ClassAnswers]:
     """Return answers of a model that is right more often the more it is given, the first modality most."""
     rng = np.random.default_rng(seed)
     worth = {name: 0.4 / 2**place for place, name in enumerate(names)}
     return {kept: right_where(rng.random(SIZE) < 0.2 + sum(worth[n] for n in kept)) for kept in subsets(names)}
 
 
-def contribution(answers: dict[Subset, Predictions], **given: object) -> Ablation:
+def contribution(answers: dict[Subset, ClassAnswers], **given: object) -> Ablation:
     arguments: dict = {"permuted": {}, "alone": {}, "draws": 400} | given
     return measure_contribution("concat", answers, **arguments)
 
@@ -111,7 +111,7 @@ def test_five_modalities_are_judged_by_what_hiding_them_costs() -> None:
     found = contribution(answers)
     assert all(share.shapley is None and share.only is None for share in found.shares)
     assert found.weak and "cost of hiding it" in found.weak.sentence and len(answers) == 6
-    assert found.subsets[-1].accuracy.estimate == pytest.approx(answers[whole].correct_N.mean())
+    assert found.subsets[-1].worth.estimate == pytest.approx(answers[whole].correct_N.mean())
 
 
 def test_clips_in_another_order_give_the_same(size: int = SIZE) -> None:

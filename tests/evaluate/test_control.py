@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.control import bound_control
-from mmpipe.evaluate.predictions import Predictions
 
 
-def control(labels_N: np.ndarray, said_N: np.ndarray, num_classes: int) -> Predictions:
+def control(labels_N: np.ndarray, said_N: np.ndarray, num_classes: int) -> ClassAnswers:
     keys = tuple(f"k{n:05}" for n in range(len(labels_N)))
-    return Predictions(
+    return ClassAnswers(
         keys=keys,
         groups=tuple(f"g{n // 20}" for n in range(len(labels_N))),
         labels_N=labels_N,

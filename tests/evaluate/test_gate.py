@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mmpipe.config import FewGroups, GateConfig, Judged
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.gate import decide
 from mmpipe.evaluate.leaks import Leak
-from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.verdict import Candidate, Evidence, Parity, Status, Verdict
 from mmpipe.io import canonical_json
 
@@ -16,7 +16,7 @@ CLASSES = tuple("abcde")
 CONFIG = GateConfig(draws=2000)
 
 
-def model(accuracy: float, *, groups: int = 30, spread: float = 0.0, seed: int = 0, size: int = 40) -> Predictions:
+def model(accuracy: float, *, groups: int = 30, spread: float = 0.0, seed: int = 0, size: int = 40) -> ClassAnswers:
     """Return five-class predictions of about this accuracy, which varies by group as far as asked."""
     rng = np.random.default_rng(seed)
     num_clips = groups * size
@@ -25,7 +25,7 @@ def model(accuracy: float, *, groups: int = 30, spread: float = 0.0, seed: int =
     wrong_N = (labels_N + rng.integers(1, 5, size=num_clips)) % 5
     said_N = np.where(rng.random(num_clips) < skill_N, labels_N, wrong_N)
     confidence = 0.2 + 0.8 * max(accuracy - 0.2, 0.01) / 0.8
-    return Predictions(
+    return ClassAnswers(
         keys=tuple(f"k{n:05}" for n in range(num_clips)),
         groups=tuple(f"g{n // size:03}" for n in range(num_clips)),
         labels_N=labels_N,
@@ -35,7 +35,7 @@ def model(accuracy: float, *, groups: int = 30, spread: float = 0.0, seed: int =
     )
 
 
-def candidate(name: str, predictions: Predictions, validation: float = 0.5, fused: bool = True) -> Candidate:
+def candidate(name: str, predictions: ClassAnswers, validation: float = 0.5, fused: bool = True) -> Candidate:
     return Candidate(name=name, fused=fused, validation_scores=(validation, validation), predictions=predictions)
 
 
@@ -60,7 +60,7 @@ def test_a_clear_win_is_released() -> None:
     verdict = judge(0.85, 0.7)
     assert verdict.status is Status.CANDIDATE and verdict.offered == "concat"
     assert failed(verdict) == set() and verdict.evidence is Evidence.STRONG
-    assert verdict.gain.accuracy.low > 0.1 and "earned its release" in verdict.sentence
+    assert verdict.gain.worth.low > 0.1 and "earned its release" in verdict.sentence
     assert [standing.chosen for standing in verdict.standings] == [True, False, True]
 
 
@@ -81,8 +81,8 @@ def test_a_gain_that_two_groups_of_twelve_make_is_refused() -> None:
     concat = replace(audio, probabilities_NK=np.where(first_two_N, np.eye(5)[audio.labels_N], audio.probabilities_NK))
     single, fused = candidate("audio", audio, fused=False), candidate("concat", concat)
     verdict = decide(candidates=[single, fused], config=CONFIG, control=model(0.2, groups=12, seed=9))
-    assert verdict.gain.accuracy.estimate > 0.05 and verdict.gain.mcnemar.p < 1e-6
-    assert failed(verdict) == {"gain"} and verdict.gain.accuracy.low == 0
+    assert verdict.gain.worth.estimate > 0.05 and verdict.gain.mcnemar.p < 1e-6
+    assert failed(verdict) == {"gain"} and verdict.gain.worth.low == 0
 
 
 def test_few_groups_are_weak_evidence_and_tested_by_signs() -> None:
@@ -90,7 +90,7 @@ def test_few_groups_are_weak_evidence_and_tested_by_signs() -> None:
     assert verdict.status is Status.CANDIDATE and verdict.evidence is Evidence.WEAK and "weak" in verdict.sentence
     assert verdict.gain.groups.permutation_p == pytest.approx(1 / 32)
     with_five = judge(0.9, 0.6, groups=5)
-    assert failed(with_five) == {"gain_over_groups"} and with_five.gain.accuracy.low > 0
+    assert failed(with_five) == {"gain_over_groups"} and with_five.gain.worth.low > 0
     assert "no outcome can pass" in next(c.detail for c in with_five.checks if not c.passed)
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, recall_score
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.metrics import calibration_error, measure
-from mmpipe.evaluate.predictions import Predictions
 from mmpipe.io import canonical_json
 
 
-def predictions_of(labels: list[int], probabilities: list[list[float]], classes: str = "abc") -> Predictions:
+def predictions_of(labels: list[int], probabilities: list[list[float]], classes: str = "abc") -> ClassAnswers:
     keys = tuple(f"k{n:04}" for n in range(len(labels)))
-    return Predictions(
+    return ClassAnswers(
         keys=keys,
         groups=keys,
         labels_N=np.array(labels),
@@ -20,7 +20,7 @@ def predictions_of(labels: list[int], probabilities: list[list[float]], classes:
     )
 
 
-def random_predictions(num_clips: int = 400, num_classes: int = 5) -> Predictions:
+def random_predictions(num_clips: int = 400, num_classes: int = 5) -> ClassAnswers:
     rng = np.random.default_rng(1)
     labels_N = rng.integers(num_classes, size=num_clips)
     probabilities_NK = rng.dirichlet(np.ones(num_classes), num_clips) + np.eye(num_classes)[labels_N] * 0.4

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.significance import group_test, holm, mcnemar
 
 
-def pair(first_G: list[int], second_G: list[int], size: int = 10) -> tuple[Predictions, Predictions]:
+def pair(first_G: list[int], second_G: list[int], size: int = 10) -> tuple[ClassAnswers, ClassAnswers]:
     """Return two models with so many right answers in each group of ten."""
     return _model(first_G, size), _model(second_G, size)
 
 
-def _model(right_G: list[int], size: int) -> Predictions:
+def _model(right_G: list[int], size: int) -> ClassAnswers:
     num_clips = len(right_G) * size
     correct_N = np.concatenate([np.arange(size) < right for right in right_G])
-    return Predictions(
+    return ClassAnswers(
         keys=tuple(f"k{n:05}" for n in range(num_clips)),
         groups=tuple(f"g{n // size:03}" for n in range(num_clips)),
         labels_N=np.zeros(num_clips),

@@ -3,18 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.metrics import calibration_error, negative_log_likelihood
-from mmpipe.evaluate.predictions import Predictions
 from mmpipe.evaluate.temperature import apply_temperature, choose_temperature, fit_temperature
 
 
-def calibrated(num_clips: int = 4000, num_groups: int = 40, seed: int = 0) -> Predictions:
+def calibrated(num_clips: int = 4000, num_groups: int = 40, seed: int = 0) -> ClassAnswers:
     """Return predictions whose labels are drawn from their own probabilities."""
     rng = np.random.default_rng(seed)
     logits_NK = rng.normal(size=(num_clips, 4)) * 1.5
     probabilities_NK = np.exp(logits_NK) / np.exp(logits_NK).sum(axis=1, keepdims=True)
     labels_N = (probabilities_NK.cumsum(axis=1) < rng.random((num_clips, 1))).sum(axis=1).clip(max=3)
-    return Predictions(
+    return ClassAnswers(
         keys=tuple(f"k{n:05}" for n in range(num_clips)),
         groups=tuple(f"g{n % num_groups}" for n in range(num_clips)),
         labels_N=labels_N,
@@ -39,7 +39,7 @@ def test_overconfidence_is_undone() -> None:
 def test_one_stays_where_a_temperature_does_not_help_other_groups() -> None:
     # Every group is off in its own direction: what fits some harms the rest.
     hot, cold = apply_temperature(calibrated(60, 1, seed=1), 0.25), apply_temperature(calibrated(60, 1, seed=2), 4)
-    both = Predictions(
+    both = ClassAnswers(
         keys=tuple(f"k{n}" for n in range(120)),
         groups=("hot",) * 60 + ("cold",) * 60,
         labels_N=np.concatenate([hot.labels_N, cold.labels_N]),

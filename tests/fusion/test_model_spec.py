@@ -30,8 +30,8 @@ def test_order_of_inputs_does_not_matter():
     [
         ({"inputs": ()}, "at least one input"),
         ({"inputs": (AUDIO, AUDIO)}, "each once"),
-        ({"classes": ("only",)}, "two different classes"),
-        ({"classes": ("a", "a")}, "two different classes"),
+        ({"classes": ("only",)}, "2 different classes"),
+        ({"classes": ("a", "a")}, "2 different classes"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"modality_dropout": -0.1}, "modality_dropout must be in"),
     ],

@@ -133,7 +133,7 @@ def train(fusion: str, source: TwoSenses, names: tuple[str, ...] = NAMES) -> Tra
 
 
 def accuracy(trained: Trained, source: TwoSenses) -> float:
-    return float((infer(trained.model, source, TEST).probabilities_NK.argmax(1) == source.labels_N[TEST]).mean())
+    return float((infer(trained.model, source, TEST).answers_N.argmax(1) == source.labels_N[TEST]).mean())
 
 
 def trust_in_ear(trained: Trained, source: TwoSenses) -> np.ndarray:

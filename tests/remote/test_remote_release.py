@@ -47,7 +47,7 @@ def test_released_here_used_and_taken_back_there(s3_root: Path, tmp_path: Path, 
         assert not layout.checkpoints.exists()
         there = predict_files(config, files, f"{MODEL}@production")
     assert here.answers == there.answers and len(there.answers) == 4 and not there.unanswered
-    assert {answer.label for answer in there.answers} == {"ax", "bx", "ay", "by"}
+    assert {answer.said["label"] for answer in there.answers} == {"ax", "bx", "ay", "by"}
 
     folder = local_version(list_versions(layout.models, MODEL)[0])
     content = {path.name: path for path in folder.iterdir() if path.name not in (SUMS_NAME, VERSION_NAME)}

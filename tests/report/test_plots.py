@@ -28,6 +28,7 @@ def examined(text: str = "audio") -> Examined:
     )
     return Examined(
         model=text,
+        measure="accuracy",
         weak=text,
         contributions=(
             ContributionShown(modality=text, shapley=SOME, alone=None, without=SOME, permuted=SOME),
@@ -56,7 +57,7 @@ def test_every_plot_is_a_file_of_its_own_with_title_and_description() -> None:
     assert sorted(plots) == ["contribution", "missing", "noise", "reliability"]
     for svg in plots.values():
         parse(svg)
-    assert draw_plots(Examined(model="m")) == {}
+    assert draw_plots(Examined(model="m", measure="accuracy")) == {}
 
 
 @pytest.mark.parametrize("text", HOSTILE[:-1], ids=range(len(HOSTILE) - 1))
@@ -77,7 +78,11 @@ def test_the_page_holds_the_plots_and_nothing_that_acts() -> None:
 
 
 def test_a_higher_value_is_drawn_higher_and_lines_differ_in_their_marks() -> None:
-    root = parse(curves_svg((curve("up", 0.1, 0.9), curve("down", 0.9, 0.1)), title="t", across="x", name="n"))
+    root = parse(
+        curves_svg(
+            (curve("up", 0.1, 0.9), curve("down", 0.9, 0.1)), title="t", across="x", name="n", measure="accuracy"
+        )
+    )
     circles = [float(c.attrib["cy"]) for c in root.iter(f"{SVG}circle")]
     assert circles[0] > circles[1]  # y grows downwards; the third is in the legend
     assert len(circles) == 3 and len(list(root.iter(f"{SVG}rect"))) == 1 + 3  # white paper, and squares
@@ -86,7 +91,7 @@ def test_a_higher_value_is_drawn_higher_and_lines_differ_in_their_marks() -> Non
 
 
 def test_bars_start_at_zero_whichever_way_they_go() -> None:
-    root = parse(contribution_svg(examined().contributions))
+    root = parse(contribution_svg(examined().contributions, "accuracy"))
     (zero,) = [path.attrib["d"] for path in root.findall(f"{SVG}path")]
     x0 = float(zero[1:].split()[0])
     bars = [rect for group in root.findall(f"{SVG}g") for rect in group.findall(f"{SVG}rect")]

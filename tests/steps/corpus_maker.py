@@ -121,7 +121,8 @@ def write_pairs(root: Path, names: Iterable[str], captions: Mapping[str, str] | 
 def config_table(folder: Path, **corpus: Any) -> dict[str, Any]:
     """Return a config as a plain table: sounds with captions under `folder/media`."""
     settings = {"root": str(folder / "media"), "features": ["audio-mfccseg", "text-ngrams"], **corpus}
-    return {"store": str(folder / "store"), "engine": {"workers": 2}, "corpora": {CORPUS: settings}}
+    fast = {"engine": {"workers": 2}, "release": {"onnx": False}}  # tests/train has what takes seconds
+    return {"store": str(folder / "store"), **fast, "corpora": {CORPUS: settings}}
 
 
 def make_config(folder: Path, models: Mapping[str, Any] | None = None, **corpus: Any) -> Config:

@@ -101,6 +101,7 @@ def config_table(folder: Path, models: Mapping[str, Any] | None = None, **corpus
     return {
         "store": str(folder / "store"),
         "engine": {"workers": 2},
+        "release": {"onnx": False},  # as tests/train have it: it takes seconds
         "corpora": {CORPUS: {"root": str(folder / "media"), "max_quarantined": 1.0, **corpus}},
         "models": dict(models or {}),
     }

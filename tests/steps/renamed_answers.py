@@ -10,7 +10,7 @@ from kill_corpus import CORPUS
 
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.registry.aliases import find_version
 from mmpipe.store.layout import StoreLayout
@@ -37,11 +37,11 @@ def answers_on(config: Config, model: str, names: Mapping[str, str]) -> dict[str
     version = find_version(config.store / "models", model, "1")
     weights, source = load_model(version.path), _Renamed(config, names)
     spine = source.reader.spine
-    told = Predictions(
+    told = ClassAnswers(
         keys=tuple(spine["key"]),
         groups=tuple(spine["group"]),
         labels_N=np.zeros(len(spine), dtype=np.int64),
-        probabilities_NK=infer(weights, source, np.arange(len(spine))).probabilities_NK,
+        probabilities_NK=infer(weights, source, np.arange(len(spine))).answers_N,
         classes=weights.spec.classes,
     )
     scaled = apply_temperature(told, json.loads(version.read("metrics.json"))["temperature"])

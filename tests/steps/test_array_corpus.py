@@ -314,7 +314,7 @@ def test_a_film_a_sensor_and_a_caption_are_fused_and_earn_their_release(lab):
     assert max(scores[STATS], scores["video-hogdct@1"]) < 0.65
     media = lab.corpora["lab"].root
     report = predict_files(lab, [media / f"take-05.{suffix}" for suffix in ("mp4", "csv", "txt")], "what")
-    assert [(answer.source, answer.label) for answer in report.answers] == [("take-05", "right-down")]
+    assert [(answer.source, answer.said["label"]) for answer in report.answers] == [("take-05", "right-down")]
     assert report.unanswered == ()
 
 

@@ -51,7 +51,7 @@ def test_where_only_the_sound_tells_the_class_the_words_are_the_weak_modality(lo
 
 def test_where_both_are_needed_each_brings_its_share_and_they_sum_to_the_whole(winning):
     ablation = json.loads(version_of(winning).read("ablation.json"))
-    worth = {tuple(row["kept"]): row["accuracy"]["estimate"] for row in ablation["subsets"]}
+    worth = {tuple(row["kept"]): row["worth"]["estimate"] for row in ablation["subsets"]}
     shapley = [share["shapley"]["estimate"] for share in ablation["shares"]]
     assert worth[(AUDIO, TEXT)] == 1 and min(shapley) > 0.15
     assert sum(shapley) == pytest.approx(worth[(AUDIO, TEXT)] - worth[()])
@@ -60,7 +60,7 @@ def test_where_both_are_needed_each_brings_its_share_and_they_sum_to_the_whole(w
 
 def test_the_networks_that_are_asked_again_are_those_that_were_judged(losing, evaluation):
     """With nothing hidden they give the very answers of the training: no other network, no clip that it learnt from."""
-    kept = {row.kept: row.accuracy.estimate for row in examine(losing.config, evaluation).ablation.subsets}
+    kept = {row.kept: row.worth.estimate for row in examine(losing.config, evaluation).ablation.subsets}
     judged = evaluation.candidates["concat"].predictions
     assert kept[(AUDIO, TEXT)] == pytest.approx(judged.correct_N.mean())
     assert kept[(TEXT,)] == pytest.approx(evaluation.without["concat"][AUDIO])
@@ -75,18 +75,18 @@ def test_what_is_kept_is_what_an_examination_now_finds(losing, evaluation):
 
 def test_noise_hurts_the_modality_that_counts(losing, evaluation):
     audio, text = examine(with_settings(losing, noise_levels=(100.0,)), evaluation).robustness.noise
-    assert audio.points[-1].accuracy.estimate < 0.8 * text.points[-1].accuracy.estimate
+    assert audio.points[-1].worth.estimate < 0.8 * text.points[-1].worth.estimate
 
 
 def test_curves_begin_with_all_clips_and_end_where_the_modality_is_gone(losing):
     robustness = json.loads(version_of(losing).read("robustness.json"))
     missing = {curve["what"]: curve for curve in robustness["missing"]}
     assert set(missing) == {AUDIO, TEXT, ANY}
-    heights = [point["accuracy"]["estimate"] for point in missing[AUDIO]["points"]]
+    heights = [point["worth"]["estimate"] for point in missing[AUDIO]["points"]]
     assert heights == sorted(heights, reverse=True) and heights[0] - heights[-1] > 0.2
     noise = {curve["what"]: curve["points"] for curve in robustness["noise"]}
     assert [point["at"] for point in noise[TEXT]] == [0, 0.25, 0.5, 1, 2]
-    assert noise[AUDIO][0]["accuracy"]["estimate"] == heights[0]
+    assert noise[AUDIO][0]["worth"]["estimate"] == heights[0]
     assert robustness["not_measured"] == []
 
 

@@ -20,7 +20,7 @@ from mmpipe.batches.aligned import AlignedReader
 from mmpipe.cache import decoded_file
 from mmpipe.config import Config
 from mmpipe.errors import TransientError
-from mmpipe.evaluate.predictions import from_parquet
+from mmpipe.evaluate.answers.files import from_parquet
 from mmpipe.registry import versions as versions_module
 from mmpipe.registry.aliases import read_aliases
 from mmpipe.registry.redacted import redaction_path

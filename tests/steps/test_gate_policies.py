@@ -82,6 +82,6 @@ def test_fused_models_that_are_judged_together_all_have_weights_and_corrected_nu
     found = examine(both, evaluation)
     assert found.ablation and found.ablation.model == evaluation.verdict.judged
     judged = evaluation.candidates[evaluation.verdict.judged].predictions
-    assert found.ablation.subsets[-1].accuracy.estimate == pytest.approx(judged.correct_N.mean())
+    assert found.ablation.subsets[-1].worth.estimate == pytest.approx(judged.correct_N.mean())
     report = release_model(both, MODEL, checkpoint)
     assert version_of(both, report).read("ablation.json")

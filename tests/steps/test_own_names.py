@@ -80,4 +80,4 @@ def test_a_model_learns_from_it_and_answers_with_it(tmp_path: Path) -> None:
     bare = config.model_copy(update={"features": {}})  # the version knows by itself what it was made with
     told = predict_files(bare, [tmp_path / "media" / "clip-00.wav"], f"{MODEL}@{made.version}")
     assert len(told.answers) == 1 and not told.unanswered
-    assert np.isclose(sum(told.answers[0].probabilities.values()), 1)
+    assert np.isclose(sum(told.answers[0].said["probabilities"].values()), 1)

@@ -60,7 +60,7 @@ def test_a_night_later_the_model_still_learns_from_its_snapshot(winning, tmp_pat
     assert is_trained(pinned, MODEL) and not is_trained(config, MODEL)
     data = open_training_set(pinned, pinned.models[MODEL])
     assert (data.keys, data.splits, data.classes) == (before.keys, before.splits, before.classes)
-    assert np.array_equal(data.labels_N, before.labels_N)
+    assert np.array_equal(data.targets_N, before.targets_N)
 
     released = release_model(pinned, MODEL, winning.trained.checkpoint)
     lineage = json.loads(find_version(layout.models, MODEL, released.version).read("lineage.json"))

@@ -71,7 +71,7 @@ def test_pictures_are_asked_about_as_they_are(config: Config) -> None:
     assert (report.unanswered, report.without_noise, report.without_degrading) == ((), (), (SPOILT,))
     expected = answers_on(config, MODEL, {PLAIN: SPOILT, TEXT: TEXT})
     spoilt = answers_on(config, MODEL, {SPOILT: SPOILT, TEXT: TEXT})
-    told = {answer.key: list(answer.probabilities.values()) for answer in report.answers}
+    told = {answer.key: list(answer.said["probabilities"].values()) for answer in report.answers}
     assert told.keys() == expected.keys()
     assert all(told[key] == pytest.approx(expected[key], abs=1e-5) for key in told)
     assert any(told[key] != pytest.approx(spoilt[key], abs=1e-3) for key in told)

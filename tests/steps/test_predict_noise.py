@@ -86,7 +86,7 @@ def test_files_are_asked_without_the_noise_and_with_the_filters(config: Config, 
     assert report.unanswered == () and report.without_noise == (LOUD, NOISE)
     expected = answers_on(config, MODEL, {QUIET: LOUD, PLAIN: NOISE, TEXT: TEXT})
     noisy = answers_on(config, MODEL, {LOUD: LOUD, NOISE: NOISE, TEXT: TEXT})
-    told = {answer.key: list(answer.probabilities.values()) for answer in report.answers}
+    told = {answer.key: list(answer.said["probabilities"].values()) for answer in report.answers}
     assert told.keys() == expected.keys()
     assert all(told[key] == pytest.approx(expected[key], abs=1e-5) for key in told)
     assert any(told[key] != pytest.approx(noisy[key], abs=1e-3) for key in told)

@@ -14,7 +14,7 @@ from kill_models import MODEL
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.evaluate.predictions import Predictions
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import publish_version
@@ -34,11 +34,11 @@ def batch_answers(config: Config, ref: str) -> dict[str, dict[str, float]]:
     layout = StoreLayout(config.store)
     reader = AlignedReader(layout, take_snapshot(layout, CORPUS, model.spec.features), model.spec.features)
     rows = np.arange(len(reader))
-    predictions = Predictions(
+    predictions = ClassAnswers(
         keys=tuple(reader.spine["key"]),
         groups=tuple(reader.spine["group"]),
         labels_N=np.zeros(len(rows), dtype=np.int64),
-        probabilities_NK=infer(model, reader, rows).probabilities_NK,
+        probabilities_NK=infer(model, reader, rows).answers_N,
         classes=model.spec.classes,
     )
     scaled = apply_temperature(predictions, json.loads(version.read("metrics.json"))["temperature"])
@@ -61,9 +61,11 @@ def test_predictions_on_raw_files_are_those_of_the_batch(request, kind, ref, cli
     assert {answer.key for answer in report.answers} == set(expected)
     for answer in report.answers:
         wanted = expected[answer.key]
-        assert answer.probabilities == pytest.approx(wanted, abs=1e-5)
-        assert answer.label == max(wanted, key=wanted.__getitem__)
-    assert len({answer.label for answer in report.answers}) > 1  # not one answer for all, which any batch would give
+        assert answer.said["probabilities"] == pytest.approx(wanted, abs=1e-5)
+        assert answer.said["label"] == max(wanted, key=wanted.__getitem__)
+    assert (
+        len({answer.said["label"] for answer in report.answers}) > 1
+    )  # not one answer for all, which any batch would give
 
 
 def test_one_file_alone_gets_the_answer_that_it_got_among_others(winning):
@@ -75,13 +77,13 @@ def test_one_file_alone_gets_the_answer_that_it_got_among_others(winning):
     for asked in (media / "clip-07.wav", media / "clip-07.txt", link):
         (answer,) = predict_files(winning.config, [asked], MODEL).answers
         assert answer.source == "clip-07"
-        assert answer.probabilities == pytest.approx(expected[answer.key], abs=1e-5)
+        assert answer.said["probabilities"] == pytest.approx(expected[answer.key], abs=1e-5)
     link.unlink()
 
 
 def test_cues_are_answered_one_by_one_with_their_times(losing):
     report = predict_files(losing.config, [losing.folder / "media" / "clip-03.wav"], MODEL)
-    assert [(answer.start_s, answer.end_s, answer.label) for answer in report.answers] == [
+    assert [(answer.start_s, answer.end_s, answer.said["label"]) for answer in report.answers] == [
         (0.0, 0.4, "b"),
         (0.4, 0.8, "b"),
     ]
@@ -91,7 +93,7 @@ def test_a_file_without_one_of_the_modalities_is_answered_from_the_other(winning
     write_sound(tmp_path / "mute-caption.wav", 1_405)
     write_words(tmp_path / "only-words.txt", "warm slow room")
     report = predict_files(winning.config, sorted(tmp_path.iterdir()), MODEL)
-    answers = {answer.source: answer.label for answer in report.answers}
+    answers = {answer.source: answer.said["label"] for answer in report.answers}
     assert set(answers) == {"mute-caption", "only-words"}
     assert answers["mute-caption"].startswith("b")  # the tone that it has says so
     assert answers["only-words"].endswith("x")
@@ -122,7 +124,7 @@ def test_files_of_several_folders_that_share_names_are_all_answered(winning, tmp
         (tmp_path / folder).mkdir()
         write_sound(tmp_path / folder / "same.wav", hz)
     report = predict_files(winning.config, [tmp_path / "a" / "same.wav", tmp_path / "b" / "same.wav"], MODEL)
-    assert [answer.label[0] for answer in report.answers] == ["a", "b"]
+    assert [answer.said["label"][0] for answer in report.answers] == ["a", "b"]
 
 
 def test_asking_leaves_no_trace_in_the_store_whatever_the_environment_names(winning, monkeypatch):
@@ -151,8 +153,8 @@ def test_the_temperature_of_the_version_is_applied(winning, tmp_path):
     expected = batch_answers(config, reference.partition("@")[2])
     asked = [winning.folder / "media" / "clip-00.wav"]
     (warm,), (plain,) = (predict_files(config, asked, name).answers for name in (reference, MODEL))
-    assert warm.probabilities == pytest.approx(expected[warm.key], abs=1e-5)
-    assert warm.probability < plain.probability - 0.01
+    assert warm.said["probabilities"] == pytest.approx(expected[warm.key], abs=1e-5)
+    assert warm.said["probability"] < plain.said["probability"] - 0.01
 
 
 def test_a_model_of_other_extractors_is_refused_by_name(winning, tmp_path):

@@ -13,7 +13,7 @@ from kill_models import MODEL, NUM_GROUPS
 
 from mmpipe.config import Config, ModelConfig, SplitConfig
 from mmpipe.errors import ConfigError
-from mmpipe.evaluate.predictions import from_parquet
+from mmpipe.evaluate.answers.files import from_parquet
 from mmpipe.evaluate.verdict import Status
 from mmpipe.registry.aliases import read_aliases, read_events
 from mmpipe.registry.versions import list_versions, pick_version

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from kill_models import MODEL
 
-from mmpipe.evaluate.predictions import from_parquet
+from mmpipe.evaluate.answers.files import from_parquet
 from mmpipe.steps.train import train_model
 
 pytest_plugins = ("kill_fixtures",)

@@ -9,6 +9,7 @@ from toy_clips import ToySource, spec_of
 from mmpipe.config import TrainConfig
 from mmpipe.fusion.model import FusionModel
 from mmpipe.train.data import fit_preprocess, prepare_data
+from mmpipe.train.goals.classify import ClassifyObjective
 from mmpipe.train.loop import Trained, train_network
 from mmpipe.train.ranks import Ranks
 from mmpipe.train.step import GradientMaker
@@ -41,7 +42,8 @@ def gradient_of(changes: dict, ranks: Ranks) -> tuple[float, float, dict[str, np
     config = TrainConfig(**{**CONFIG.model_dump(), "clip_norm": 1e9, "accumulate_steps": 5, **changes})
     data = prepare_data(model, source, rows)
     labels = torch.from_numpy(source.labels_N)
-    made = GradientMaker(model, data, labels, 90, config, 0, ranks, torch.device("cpu"))
+    objective = ClassifyObjective(model.spec, config, source.labels_N, torch.device("cpu"))
+    made = GradientMaker(model, data, labels, objective, config, 0, ranks, torch.device("cpu"))
     result = made.make(np.arange(10, 51), epoch=1, step=0)
     gradients = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
     return result.loss, result.norm, gradients

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from test_loop import CONFIG, TEST, having, train
+from torch.nn.functional import one_hot
 from toy_clips import AUDIO, IMAGE, ToySource, spec_of
 
 from mmpipe.config import EncoderConfig, TrainConfig
@@ -33,7 +34,7 @@ def test_a_pair_is_mixed_by_one_share_in_values_and_labels():
     x_B11 = torch.arange(6.0)[:, None, None] + 10
     prepared = {"a": Prepared(x_BSK=x_B11, present_B=torch.ones(6, dtype=torch.bool))}
     torch.manual_seed(7)
-    mixed, shares_BK = mix_pairs(prepared, labels_B, 3, alpha=1.0)
+    mixed, shares_BK = mix_pairs(prepared, one_hot(labels_B, 3).float(), alpha=1.0)
     torch.manual_seed(7)
     share = float(torch.distributions.Beta(1.0, 1.0).sample())
     partner_B = torch.randperm(6)
@@ -51,7 +52,7 @@ def test_who_lacks_a_modality_is_given_its_partners_values_unmixed():
     prepared = {"a": Prepared(x_BSK=x_B11, present_B=torch.tensor([True, False, True, False]))}
     for seed in range(20):
         torch.manual_seed(seed)
-        mixed, _ = mix_pairs(prepared, torch.zeros(4, dtype=torch.long), 2, alpha=0.4)
+        mixed, _ = mix_pairs(prepared, torch.zeros(4, 2), alpha=0.4)
         torch.manual_seed(seed)
         torch.distributions.Beta(0.4, 0.4).sample()
         partner_B = torch.randperm(4)
@@ -123,7 +124,7 @@ def test_only_real_steps_are_hidden_and_mixed():
     for length in (1, 2, 4, 6):
         counts = set(hidden_BS[real_BS.sum(1) == length].sum(1).tolist())
         assert counts == set(range(length)), length  # one step at least is left
-    mixed = mix_pairs({"a": part}, torch.zeros(200, dtype=torch.long), 2, alpha=1.0)[0]["a"]
+    mixed = mix_pairs({"a": part}, torch.zeros(200, 2), alpha=1.0)[0]["a"]
     assert torch.equal(mixed.x_BSK[:, :, 0] > 0, mixed.real_BS)  # no share of a real step is lost to padding
     torch.testing.assert_close(mixed.x_BSK[mixed.real_BS], torch.ones(int(mixed.real_BS.sum()), 3))
     assert (mixed.real_BS.sum(1) >= real_BS.sum(1)).all()

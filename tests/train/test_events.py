@@ -81,8 +81,8 @@ def test_an_epoch_is_logged_with_what_was_measured_and_no_more(tmp_path):
         train_loss=0.5,
         gradient_norm=1.25,
         val_loss=0.75,
-        val_accuracy=0.5,
-        unimodal_val_accuracy={"audio@1": 0.25},
+        val_score=0.5,
+        unimodal_val_score={"audio@1": 0.25},
         encoder_gradient_norms={"audio@1": 2.0},
         learning_rate=0.5,
     )
@@ -102,6 +102,6 @@ def test_without_tensorboard_there_is_the_log_alone(tmp_path):
 
 
 def test_an_epoch_in_words():
-    record = EpochRecord(epoch=3, train_loss=0.5, gradient_norm=1.0, val_loss=0.25, val_accuracy=0.875, skipped_steps=1)
-    assert record.told(60) == "epoch 3 of 60, loss 0.500, validation 0.250, 87.5 % right, 1 step skipped"
+    record = EpochRecord(epoch=3, train_loss=0.5, gradient_norm=1.0, val_loss=0.25, val_score=0.875, skipped_steps=1)
+    assert record.told(60) == "epoch 3 of 60, loss 0.500, validation 0.250, accuracy 0.875, 1 step skipped"
     assert EpochRecord(epoch=3, train_loss=0.5, gradient_norm=1.0).told(60) == "epoch 3 of 60, loss 0.500"

@@ -111,7 +111,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run():
 def test_without_validation_the_last_epoch_is_kept():
     trained = train(val=NONE)
     assert trained.best_epoch == len(trained.history) == CONFIG.epochs
-    assert trained.val_loss is None and trained.history[0].val_accuracy is None
+    assert trained.val_loss is None and trained.history[0].val_score is None
 
 
 def test_the_records_are_seen_as_they_come():
@@ -119,7 +119,7 @@ def test_the_records_are_seen_as_they_come():
     trained = train("concat", on_epoch=seen.append)
     assert tuple(seen) == trained.history
     assert seen[-1].epoch == len(seen)
-    assert set(seen[0].unimodal_val_accuracy) == set(seen[0].encoder_gradient_norms) == {AUDIO.feature, IMAGE.feature}
+    assert set(seen[0].unimodal_val_score) == set(seen[0].encoder_gradient_norms) == {AUDIO.feature, IMAGE.feature}
     assert seen[0].gradient_norm > 0
 
 
@@ -169,14 +169,14 @@ def test_features_that_are_not_finite_name_clips():
     [
         ({"train": NONE}, "no training clips"),
         ({"val": np.array([3, 60])}, "1 rows are in both"),
-        ({"labels_N": np.full(90, -1)}, "75 of 75 rows have no label among"),
+        ({"targets_N": np.full(90, -1)}, "75 of 75 rows have no label among"),
         ({"spec": {"dropout": 0.5}}, "dropout is 0.5 in the model and 0.1"),
     ],
 )
 def test_impossible_runs_are_refused(changes, said):
     spec = spec_of("concat", **changes.pop("spec", {}))
     source = ToySource()
-    arguments = {"labels_N": source.labels_N, "train_rows": TRAIN, "val_rows": changes.pop("val", VAL)}
+    arguments = {"targets_N": source.labels_N, "train_rows": TRAIN, "val_rows": changes.pop("val", VAL)}
     arguments["train_rows"] = changes.pop("train", TRAIN)
     with pytest.raises(ConfigError, match=said):
         train_network(spec, source, **{**arguments, **changes}, config=CONFIG, seed=0)

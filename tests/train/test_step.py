@@ -9,6 +9,7 @@ from toy_clips import ToySource, spec_of
 from mmpipe.errors import MmpipeError
 from mmpipe.fusion.model import FusionModel
 from mmpipe.train.data import fit_preprocess, prepare_data
+from mmpipe.train.goals.classify import ClassifyObjective
 from mmpipe.train.ranks import ALONE
 from mmpipe.train.run import Run
 from mmpipe.train.step import GradientMaker
@@ -24,7 +25,8 @@ def maker(fusion: str, config) -> GradientMaker:
     fit_preprocess(model, source, ROWS)
     labels = torch.from_numpy(source.labels_N)
     data = prepare_data(model, source, ROWS)
-    return GradientMaker(model, data, labels, len(ROWS), config, 0, ALONE, torch.device("cpu"))
+    objective = ClassifyObjective(model.spec, config, source.labels_N, torch.device("cpu"))
+    return GradientMaker(model, data, labels, objective, config, 0, ALONE, torch.device("cpu"))
 
 
 def gradients(fusion: str, config) -> tuple[float, float, dict[str, torch.Tensor]]:
@@ -98,7 +100,7 @@ def poisoned_run(times: int, **changes) -> Run:
     """Preprocessing clamps what a source gives: what is infinite is put in behind it."""
     made = maker("concat", having(STILL, epochs=4, **changes))
     data = Poisoned(made.data, 7, times)
-    return Run(made.model, data, made.labels_P.numpy(), len(ROWS), made.config, 0, ALONE, torch.device("cpu"))
+    return Run(made.model, data, made.targets_P.numpy(), len(ROWS), made.config, 0, ALONE, torch.device("cpu"))
 
 
 def finish(run: Run) -> Run:

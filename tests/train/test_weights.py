@@ -33,12 +33,12 @@ def test_saved_and_loaded_says_the_same(fusion, tmp_path):
 def test_answers_do_not_depend_on_the_batch(fusion):
     source, model = ToySource(), train(fusion, config=QUICK).model
     whole = infer(model, source, TRAIN)
-    assert whole.probabilities_NK.dtype == whole.z_ND.dtype == np.float32
-    assert whole.probabilities_NK.shape == (60, 3) and whole.z_ND.shape == (60, model.fusion.z_dim)
-    np.testing.assert_allclose(whole.probabilities_NK.sum(1), 1, atol=1e-6)
+    assert whole.answers_N.dtype == whole.z_ND.dtype == np.float32
+    assert whole.answers_N.shape == (60, 3) and whole.z_ND.shape == (60, model.fusion.z_dim)
+    np.testing.assert_allclose(whole.answers_N.sum(1), 1, atol=1e-6)
     for batch_clips in (1, 7):
         part = infer(model, source, TRAIN, batch_clips=batch_clips)
-        np.testing.assert_allclose(part.probabilities_NK, whole.probabilities_NK, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(part.answers_N, whole.answers_N, rtol=0, atol=1e-6)
         np.testing.assert_allclose(part.z_ND, whole.z_ND, rtol=0, atol=2e-6)
 
 
@@ -48,9 +48,27 @@ def test_hidden_features_are_missing_features():
     has_audio_N = TEST % 10 != 0
     expected_NK = shown.per_modality_NK[AUDIO.feature]
     assert (shown.weights_N[IMAGE.feature][has_audio_N] == 0).all()
-    assert np.array_equal(shown.probabilities_NK[has_audio_N].argmax(1), expected_NK[has_audio_N].argmax(1))
+    assert np.array_equal(shown.answers_N[has_audio_N].argmax(1), expected_NK[has_audio_N].argmax(1))
     with pytest.raises(ConfigError, match="cannot hide"):
         infer(model, source, TEST, hidden=("other",))
+
+
+def test_the_levels_of_a_hierarchy_are_given_to_who_asks_and_make_up_the_joint_one():
+    source, model = ToySource(), train("hierarchical", config=QUICK).model
+    asked = infer(model, source, TRAIN, levels=True)
+    assert infer(model, source, TRAIN).levels_N == {}
+    shapes = {name: found.shape[1:] for name, found in asked.levels_N.items()}
+    width = model.spec.encoder.width
+    assert shapes == {
+        f"segment {AUDIO.feature}": (2, width),
+        f"segment {IMAGE.feature}": (1, width),
+        f"modality {AUDIO.feature}": (width,),
+        f"modality {IMAGE.feature}": (width,),
+    }
+    parts = [asked.weights_N[name][:, None] * asked.levels_N[f"modality {name}"] for name in model.spec.features]
+    np.testing.assert_allclose(sum(parts), asked.z_ND, rtol=0, atol=1e-5)
+    assert (asked.levels_N[f"modality {AUDIO.feature}"][TRAIN % 10 == 0] == 0).all()
+    assert infer(train("concat", config=QUICK).model, source, TRAIN, levels=True).levels_N == {}
 
 
 def test_no_rows_give_no_answers():

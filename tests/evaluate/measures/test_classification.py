@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.bootstrap import Measure, worth_interval
 from mmpipe.evaluate.figures import measure_all
 from mmpipe.evaluate.measures.calibration import calibration, reliability, risk_coverage
@@ -13,19 +14,18 @@ from mmpipe.evaluate.measures.classification import absent_classes, classificati
 from mmpipe.evaluate.measures.separation import anomaly, auprc, auroc, true_rate_at
 from mmpipe.evaluate.measures.statistic import estimates, intervals
 from mmpipe.evaluate.metrics import calibration_error, measure, negative_log_likelihood
-from mmpipe.evaluate.predictions import Predictions
 
 RNG = np.random.default_rng(7)
 WEIGHTS_DN = RNG.multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
 
 
-def answers(num_classes: int = 4, size: int = 300, seed: int = 1, absent: int = 0) -> Predictions:
+def answers(num_classes: int = 4, size: int = 300, seed: int = 1, absent: int = 0) -> ClassAnswers:
     """Return answers of middling worth."""
     rng = np.random.default_rng(seed)
     labels_N = rng.integers(num_classes - absent, size=size)
     logits_NK = rng.normal(size=(size, num_classes)) + 1.2 * np.eye(num_classes)[labels_N]
     raised_NK = np.exp(logits_NK)
-    return Predictions(
+    return ClassAnswers(
         keys=tuple(f"k{n:04}" for n in range(size)),
         groups=tuple(f"g{n // 10}" for n in range(size)),
         labels_N=labels_N,
@@ -112,7 +112,7 @@ def test_equally_filled_bins_see_what_wide_ones_average_away() -> None:
     sure_N = np.repeat([0.955, 0.995], 100)
     right_N = np.concatenate([np.ones(100, bool), np.arange(100) % 2 == 0])
     labels_N = np.where(right_N, 0, 1)
-    found = Predictions(
+    found = ClassAnswers(
         keys=tuple(map(str, range(200))),
         groups=("g",) * 200,
         labels_N=labels_N,
@@ -143,7 +143,7 @@ def test_giving_up_the_unsure_lowers_the_risk_of_an_honest_model() -> None:
 
 def test_the_area_under_the_risk_is_the_mean_risk_over_prefixes() -> None:
     confidence_N, right_N = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True])
-    found = Predictions(
+    found = ClassAnswers(
         keys=tuple("abcd"),
         groups=tuple("abcd"),
         labels_N=np.where(right_N, 0, 1),
@@ -174,7 +174,7 @@ def test_anomalies_are_a_question_of_two_kinds() -> None:
 def test_the_general_resampler_agrees_with_the_fast_one() -> None:
     found = answers()
     mine = measure_all(found, draws=4000, seed=3).measures
-    for name, kind in (("accuracy", Measure.ACCURACY), ("macro_f1", Measure.MACRO_F1)):
+    for name, kind in (("accuracy", Measure.WORTH), ("macro_f1", Measure.MACRO_F1)):
         fast = worth_interval(found, measure=kind, draws=4000, seed=3)
         assert mine[name].estimate == pytest.approx(fast.estimate)
         assert (mine[name].low, mine[name].high) == pytest.approx((fast.low, fast.high), abs=1e-9)

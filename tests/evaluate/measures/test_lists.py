@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -11,7 +13,10 @@ from mmpipe.evaluate.measures.ranking import gains, ranking
 from mmpipe.evaluate.measures.retrieval import (
     Judged,
     average_precisions,
+    chance_hits,
+    chance_precisions,
     chance_recall,
+    chance_reciprocal_ranks,
     first_ranks,
     judge_pairs,
     retrieval,
@@ -37,7 +42,8 @@ def test_ranks_recalls_and_the_median_both_ways() -> None:
     judged = judge_pairs(["a", "b", "c"])
     assert first_ranks(similarity_NN, judged).tolist() == [1, 2, 3]
     forth = estimates(retrieval(similarity_NN, judged), 3)
-    assert forth == pytest.approx({"r@1": 1 / 3, "r@5": 1, "r@10": 1, "median_rank": 2, "map": (1 + 1 / 2 + 1 / 3) / 3})
+    mean = (1 + 1 / 2 + 1 / 3) / 3
+    assert forth == pytest.approx({"r@1": 1 / 3, "r@5": 1, "r@10": 1, "mrr": mean, "median_rank": 2, "map": mean})
     back = estimates(retrieval(similarity_NN.T, judged.turned), 3)
     assert first_ranks(similarity_NN.T, judged.turned).tolist() == [1, 1, 3]
     assert back["r@1"] == pytest.approx(2 / 3)
@@ -64,6 +70,19 @@ def test_random_lists_reach_what_chance_says() -> None:
     drawn = [estimates(retrieval(RNG.random((60, 60)), judged), 60)["r@5"] for _ in range(60)]
     assert np.mean(drawn) == pytest.approx(chance_recall(judged, 5), abs=0.02)
     assert chance_recall(judge_pairs(list("abcde")), 1) == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize(("right", "size"), [(1, 1), (1, 7), (2, 7), (5, 7), (7, 7)])
+def test_chance_is_the_mean_over_all_orders_of_a_list(right: int, size: int) -> None:
+    lists = [np.isin(np.arange(size), places) for places in combinations(range(size), right)]
+    right_QC, order_QC = np.stack(lists), np.tile(-np.arange(size, dtype=float), (len(lists), 1))
+    every = estimates(
+        retrieval(order_QC, Judged(right_QC=right_QC, left_out_QC=np.zeros_like(right_QC))), len(right_QC)
+    )
+    right_Q, size_Q = np.array([right]), np.array([size])
+    assert chance_reciprocal_ranks(right_Q, size_Q)[0] == pytest.approx(every["mrr"])
+    assert chance_precisions(right_Q, size_Q)[0] == pytest.approx(every["map"])
+    assert chance_hits(right_Q, size_Q, 5)[0] == pytest.approx(every["r@5"])
 
 
 def test_intervals_of_a_search_resample_groups_of_queries() -> None:

@@ -116,6 +116,21 @@ def test_tokens_come_as_a_sequence_with_their_places_as_times(bert: tuple[Path, 
     assert value.times_ns.tolist() == [0, 1, 2, 3]
 
 
+def test_every_word_has_the_mean_of_its_tokens(bert: tuple[Path, Any]) -> None:
+    folder, network = bert
+    extractor = made(folder, pool="words")
+    assert extractor.schema.kind is FeatureKind.SEQUENCE and "every word" in extractor.schema.description
+    text = "set blue-green  now!\nred"  # the tokenizer cuts at signs: set, blue - green, now !, red
+    hidden = straight(folder, network, text).last_hidden_state[0].numpy()[1:-1]
+    value, other = extractor.extract([TextClip(text=text), TextClip(text=" ".join(WORDS))])
+    wanted = [hidden[0], hidden[1:4].mean(0), hidden[4:6].mean(0), hidden[6]]
+    np.testing.assert_allclose(value.array, wanted, atol=1e-5)
+    assert value.times_ns is not None and value.times_ns.tolist() == [0, 1, 2, 3]
+    assert len(other.array) == len(WORDS)
+    (cut,) = embed(made(folder, pool="words", max_tokens=6), text)
+    assert cut.shape == (2, 32), "[CLS] set blue - green [SEP]: the words behind have no row"
+
+
 def test_a_value_does_not_depend_on_its_neighbours_or_the_batch(bert: tuple[Path, Any]) -> None:
     folder, _ = bert
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""InfoNCE over two processes is InfoNCE over their clips in one: the same loss, the same gradients."""
+"""InfoNCE over processes is InfoNCE over their clips in one: the same loss, the same gradients."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch.multiprocessing.spawn import start_processes
-from torch.nn.parallel import DistributedDataParallel
 
 from mmpipe.train.objectives.contrastive import info_nce
 
 BATCH, DIM = 6, 5
+SHARES = ((0, 3, 6), (0, 4, 6), (0, 6, 6))  # where the shares of two processes begin and end: even, uneven, one idle
 
 
 class Towers(torch.nn.Module):
@@ -37,25 +37,26 @@ def data() -> tuple[torch.Tensor, ...]:
 
 def one_process(rank: int, store: str, out: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    model = DistributedDataParallel(Towers())
-    half = BATCH // 2
-    loss = model(*(part[rank * half : (rank + 1) * half] for part in data()))
-    loss.backward()
-    total = loss.detach().clone()
-    torch.distributed.all_reduce(total)
-    gradients = {name: parameter.grad for name, parameter in model.module.named_parameters()}
-    torch.save({"loss": total / 2, **gradients}, Path(out) / f"{rank}.pt")
+    for case, cuts in enumerate(SHARES):
+        model = Towers()
+        losses_B = model(*(part[cuts[rank] : cuts[rank + 1]] for part in data()))
+        losses_B.sum().backward()
+        found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        for gradient in found.values():
+            torch.distributed.all_reduce(gradient)
+        torch.save({"losses": losses_B.detach(), **found}, Path(out) / f"{case}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
 def test_two_processes_are_one_large_batch(tmp_path: Path) -> None:
     model = Towers()
-    loss = model(*data())
-    loss.backward()
+    losses_B = model(*data())
+    losses_B.sum().backward()
     start_processes(one_process, (str(tmp_path / "store"), str(tmp_path)), nprocs=2, start_method="spawn")
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        torch.testing.assert_close(found.pop("loss"), loss.detach())
-        for name, parameter in model.named_parameters():
-            torch.testing.assert_close(found[name], parameter.grad, msg=name)
+    for case in range(len(SHARES)):
+        ranks = [torch.load(tmp_path / f"{case}-{rank}.pt", weights_only=True) for rank in range(2)]
+        torch.testing.assert_close(torch.cat([found.pop("losses") for found in ranks]), losses_B.detach())
+        for found in ranks:
+            for name, parameter in model.named_parameters():
+                torch.testing.assert_close(found[name], parameter.grad, msg=name)

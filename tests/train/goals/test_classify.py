@@ -3,11 +3,40 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from mmpipe.config import TrainConfig
+from mmpipe.fusion.model import FusionModel
 from mmpipe.fusion.output import FusionOutput
 from mmpipe.fusion.preprocess import Prepared
-from mmpipe.train.losses import fused_loss, training_loss
+from mmpipe.fusion.spec import InputSpec, ModelSpec
+from mmpipe.train.goals.classify import ClassifyObjective
+from mmpipe.train.totals import StepTotals
+from mmpipe.types import FeatureKind
 
 LABELS_B = torch.tensor([0, 2, 1, 1])
+
+
+SPEC = ModelSpec(
+    fusion="unimodal",
+    inputs=(InputSpec(feature="a@1", kind=FeatureKind.VECTOR, dim=2),),
+    classes=("x", "y", "z"),
+)
+MODEL = FusionModel(SPEC)
+
+
+def objective(weights_K=None, **changes) -> ClassifyObjective:
+    made = ClassifyObjective(SPEC, TrainConfig(**changes), LABELS_B.numpy(), torch.device("cpu"))
+    made.class_weights_K = weights_K
+    return made
+
+
+def training_loss(out, target, prepared, weights_K=None, **changes):
+    made = objective(weights_K, **changes)
+    totals = StepTotals.of(len(target), prepared, made.weights_B(target))
+    return made.training_loss(MODEL, out, target, prepared, totals)
+
+
+def fused_loss(out, target) -> torch.Tensor:
+    return objective().plain_losses(MODEL, out, target)
 
 
 def logits(seed: int) -> torch.Tensor:
@@ -58,9 +87,7 @@ def test_class_weights_average_as_torch_does():
     weights_K = torch.tensor([0.5, 2.0, 3.0])
     out = FusionOutput(z_BD=torch.zeros(4, 1), logits_BK=logits(0), per_modality={"a": logits(1)})
     prepared = {"a": present(True, False, True, True)}
-    loss, _ = training_loss(
-        out, LABELS_B, prepared, label_smoothing=0.1, unimodal_weight=0.5, class_weights_K=weights_K
-    )
+    loss, _ = training_loss(out, LABELS_B, prepared, label_smoothing=0.1, unimodal_weight=0.5, weights_K=weights_K)
     oracle = torch.nn.CrossEntropyLoss(weights_K, label_smoothing=0.1)
     has = [0, 2, 3]
     expected = oracle(logits(0), LABELS_B) + 0.5 * oracle(logits(1)[has], LABELS_B[has])
@@ -77,7 +104,7 @@ def test_shares_of_classes_are_the_mix_of_two_labels():
     weights_K = torch.tensor([0.5, 2.0, 3.0])
     hard = one_hot(LABELS_B, 3).float()
     losses = [
-        training_loss(out, target, {}, label_smoothing=0.0, unimodal_weight=0.0, class_weights_K=weights_K)[0].item()
+        training_loss(out, target, {}, label_smoothing=0.0, unimodal_weight=0.0, weights_K=weights_K)[0].item()
         for target in (LABELS_B, hard)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-6)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from mmpipe.errors import StoreError
-from mmpipe.evaluate.predictions import Predictions, from_parquet, join, to_parquet
+from mmpipe.evaluate.answers.base import join
+from mmpipe.evaluate.answers.classes import ClassAnswers
+from mmpipe.evaluate.answers.files import from_parquet, to_parquet
 
 
-def make(keys: tuple[str, ...] = ("c", "a", "b"), **changes: object) -> Predictions:
+def make(keys: tuple[str, ...] = ("c", "a", "b"), **changes: object) -> ClassAnswers:
     rng = np.random.default_rng(0)
     values: dict = {
         "keys": keys,
@@ -16,7 +18,7 @@ def make(keys: tuple[str, ...] = ("c", "a", "b"), **changes: object) -> Predicti
         "probabilities_NK": rng.dirichlet([1, 1], len(keys)).astype(np.float32),
         "classes": ("ja", "nö\n"),
     }
-    return Predictions(**(values | changes))
+    return ClassAnswers(**(values | changes))
 
 
 def test_parquet_gives_back_the_exact_values_in_the_same_bytes() -> None:
