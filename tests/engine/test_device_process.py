@@ -384,8 +384,19 @@ def test_nobody_is_left_when_it_closes_and_a_late_worker_is_told() -> None:
 def test_who_waits_says_so(running: DeviceProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmpipe.engine.device.link.TICK_S", 0.001)
     told: list[int] = []
-    link = open_link(running.folder, on_wait=lambda: told.append(1))
-    encode(link, link.announce(json.dumps({"name": "other"})), [wave(1.0, 3_000_000)])
+
+    def wake() -> None:
+        told.append(1)
+        for pid in running.pids():
+            os.kill(pid, signal.SIGCONT)
+
+    link = open_link(running.folder, on_wait=wake)
+    feature = link.announce(json.dumps({"name": "other"}))
+    encode(link, feature, [wave(1.0)])
+    for pid in running.pids():
+        os.kill(pid, signal.SIGSTOP)  # however quick a device is, this one is waited for
+    told.clear()
+    encode(link, feature, [wave(1.0)])
     assert told
     link.close()
 
