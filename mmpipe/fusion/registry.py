@@ -52,16 +52,6 @@ def _require_goal(kind: type[Fusion], spec: ModelSpec) -> None:
         )
 
 
-def check_fusion(spec: ModelSpec) -> None:
-    """Raise the ConfigError that `make_fusion` would, without taking memory or drawing random numbers."""
-    import torch
-
-    from mmpipe.fusion.goals.registry import goal_part  # whose parts know fusions, and so this file
-
-    with torch.device("meta"):
-        make_fusion(goal_part(spec.goal).fused_spec(spec))
-
-
 def fusion_class(name: str) -> type[Fusion]:
     """Return the class behind a name; raise ConfigError that lists the valid ones."""
     if name not in _registered:

@@ -13,9 +13,10 @@ import torch
 
 from mmpipe.config import ModelConfig, parse_config
 from mmpipe.errors import ConfigError
+from mmpipe.fusion.check import check_network
 from mmpipe.fusion.files import load_model, save_model
 from mmpipe.fusion.model import FusionModel
-from mmpipe.fusion.registry import check_fusion, fusion_names, make_fusion
+from mmpipe.fusion.registry import fusion_names, make_fusion
 from mmpipe.fusion.spec import InputSpec, ModelSpec
 from mmpipe.types import FeatureKind
 
@@ -122,7 +123,7 @@ def test_the_order_in_which_options_are_written_does_not_matter() -> None:
 def test_what_a_fusion_does_not_take_is_refused_with_what_it_takes(
     fusion: str, options: dict[str, Any], said: str
 ) -> None:
-    for build in (make_fusion, check_fusion):
+    for build in (make_fusion, check_network):
         with pytest.raises(ConfigError) as error:
             build(spec_of(fusion, **options))
         assert re.search(said, str(error.value)), error.value
@@ -161,5 +162,5 @@ def vars_of(spec: ModelSpec) -> dict[str, Any]:
 @pytest.mark.parametrize("fusion", [name for name in fusion_names() if not name.startswith("test_")])
 def test_a_check_takes_no_memory_and_draws_nothing(fusion: str) -> None:
     before = torch.get_rng_state()
-    check_fusion(spec_of(fusion, (AUDIO,) if fusion == "unimodal" else ALL))
+    check_network(spec_of(fusion, (AUDIO,) if fusion == "unimodal" else ALL))
     assert torch.equal(torch.get_rng_state(), before)

@@ -8,10 +8,11 @@ import torch
 from mmpipe.config import EncoderConfig, Goal
 from mmpipe.config.retrieving import sides_of
 from mmpipe.errors import ConfigError
+from mmpipe.fusion.check import check_network
 from mmpipe.fusion.files import load_model, save_model
 from mmpipe.fusion.goals.retrieve import matched_of
 from mmpipe.fusion.model import FusionModel
-from mmpipe.fusion.registry import check_fusion, fusion_class, fusion_names
+from mmpipe.fusion.registry import fusion_class, fusion_names
 from mmpipe.fusion.spec import InputSpec, ModelSpec
 from mmpipe.types import FeatureKind
 
@@ -55,7 +56,7 @@ def features_of(spec: ModelSpec, seed: int = 0) -> dict[str, tuple[torch.Tensor,
 @pytest.mark.parametrize("fusion", ["unimodal", *JOINING])
 def test_both_sides_are_unit_vectors_and_every_parameter_learns(fusion: str) -> None:
     spec = spec_of(fusion, (AUDIO, TEXT) if fusion == "unimodal" else (AUDIO, TEXT, VIDEO))
-    check_fusion(spec)
+    check_network(spec)
     model = model_of(spec).train()
     out = model(features_of(spec))
     matched = matched_of(out)
