@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmpipe.batches.feature_reader import FeatureReader, dealt
+from mmpipe.batches.forked import leave_parents_services
 from mmpipe.batches.late import LateNames
 from mmpipe.errors import ConfigError
 
@@ -118,6 +119,7 @@ class TorchBatches:
         planned = self.reader.plan_batches(choices.batch_clips, seed=choices.seed, epoch=epoch, bucket=choices.bucket)
         rank, world = self._place()
         worker, workers = _worker()
+        leave_parents_services()
         if workers and choices.device:
             raise ConfigError("device= is for batches without workers: in a DataLoader use pin_memory and batch.to")
         at, self._resume = self._resume, _Position()

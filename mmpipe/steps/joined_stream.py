@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmpipe.batches.feature_reader import FeatureReader
+from mmpipe.batches.forked import leave_parents_services
 from mmpipe.batches.order import epoch_order
 from mmpipe.errors import ConfigError
 from mmpipe.export.webdataset import encode, fields_of
@@ -68,6 +69,7 @@ class _Runs:
         self._reader, self._run_clips, self._seed, self._epoch = reader, run_clips, seed, epoch
 
     def __call__(self) -> Iterator[dict[str, Any]]:
+        leave_parents_services()
         clips = len(self._reader)
         firsts = np.arange(0, clips, self._run_clips)
         if self._seed is not None:
