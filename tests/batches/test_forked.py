@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 import mmpipe
 from mmpipe.batches.forked import leave_parents_services, without_services
+from mmpipe.batches.torch_batches import TorchBatch
 from mmpipe.store.sample import SampleFeature, make_sample_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
@@ -41,9 +42,8 @@ def test_workers_of_a_process_that_runs_a_flow_end_well(tmp_path: Path) -> None:
     make_sample_store(tmp_path / "store", [SampleFeature(schema=SCHEMA)], shards=2, shard_clips=4)
     dataset = mmpipe.open(tmp_path / "store" / "sample", features=[SCHEMA.feature]).torch_batches(2)
     keys = [batch.keys for batch in dataset]
-    for _ in range(2):
-        loader = DataLoader(dataset, num_workers=2, batch_size=None)  # type: ignore[arg-type]
-        assert [batch.keys for batch in loader] == keys
+    loader: DataLoader[TorchBatch] = DataLoader(dataset, num_workers=2, batch_size=None)  # type: ignore[arg-type]
+    assert [batch.keys for batch in loader] == keys
 
 
 @pytest.mark.usefixtures("prefect_service")
