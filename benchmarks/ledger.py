@@ -183,7 +183,7 @@ def made_up_spine(partition: str) -> pl.DataFrame:
     """Return the clips of a date, each of its own recording with all modalities."""
     numbers = range(CLIPS_PER_DATE)
     digests = [digest_of(partition, number) for number in numbers]
-    same = {name: [""] * CLIPS_PER_DATE for name in ("group", "split", "text", "labels")}
+    same = {name: [""] * CLIPS_PER_DATE for name in ("group", "split", "text", "labels", "array")}
     columns = {
         "key": [digest[:24] for digest in digests],
         "shard": [0] * CLIPS_PER_DATE,

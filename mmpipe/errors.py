@@ -8,6 +8,7 @@ MmpipeError
 +-- GateRefused      the evaluation does not earn a release exit 4
 +-- PartialError     too much was quarantined               exit 5
 +-- TransientError   try again: somebody else won, or the machine was busy            exit 75
+    +-- HeldError    wait first: somebody alive is at work on it                      exit 75
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ class SampleError(MmpipeError):
 
 
 class ShardError(MmpipeError):
-    """A shard's work failed as a whole and must be done again."""
+    """A shard's work failed as a whole and must be done again; `report` says what came of the shards beside it."""
+
+    def __init__(self, text: str, report: object = None) -> None:
+        super().__init__(text)
+        self.report = report
 
 
 class StoreError(MmpipeError):
@@ -62,3 +67,11 @@ class TransientError(MmpipeError):
     """Nothing is wrong but the moment: try again."""
 
     exit_code = 75
+
+
+class HeldError(TransientError):
+    """Somebody alive is at work on it: wait for them, then try again; `report` says what was done beside it."""
+
+    def __init__(self, text: str, report: object = None) -> None:
+        super().__init__(text)
+        self.report = report

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from mmpipe.steps.choices import State
-from mmpipe.steps.inputs import STREAM_COLUMNS
+from mmpipe.steps.choices import NEVER, State
+from mmpipe.steps.inputs import STREAM_COLUMNS, leaves_out
+from mmpipe.steps.ledger import read_shards
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Modality
 
-NEVER = "never extracted"
 _MOST_DATES = 100  # of a longer list the newest are explained: each costs a look into its spine
 _CUT = ["start_ns", "end_ns"]
 
@@ -40,7 +40,8 @@ def with_causes(
 def _causes(
     layout: StoreLayout, corpus: str, missing: pl.DataFrame, modalities: Mapping[str, Modality]
 ) -> Iterator[tuple[str, int, str, str]]:
-    for partition in missing["partition"].unique().sort(descending=True).head(_MOST_DATES):
+    newest = missing["partition"].unique().sort(descending=True).head(_MOST_DATES).to_list()
+    for partition in _with_superseded(layout, corpus, newest):
         spine = read_spine(layout, corpus, (partition,))
         shards = missing.filter(pl.col("partition") == partition).select("shard", "feature")
         for shard, feature in shards.iter_rows():
@@ -48,6 +49,13 @@ def _causes(
             rows = spine.filter(pl.col("shard") == shard)
             if cause := _cause(before, rows, modalities[feature]):
                 yield partition, shard, feature, cause
+
+
+def _with_superseded(layout: StoreLayout, corpus: str, partitions: Sequence[str]) -> list[str]:
+    """Return the dates whose spine has superseded clips: of the others there is nothing to tell."""
+    shards = read_shards(layout, corpus, partitions)
+    found = set(shards.filter(leaves_out(pl.col(str(Modality.VIDEO))))["partition"])
+    return [partition for partition in partitions if partition in found]
 
 
 def _cause(before: pl.DataFrame, rows: pl.DataFrame, modality: Modality) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+MAX_DAYS = 1_000  # of one backfill
+MAX_IN_FLIGHT = 16  # days of one backfill at once
+NEVER = "never extracted"  # why most shards are missing
+
 
 class State(StrEnum):
     """How far a shard of a feature is."""
@@ -22,4 +26,4 @@ class Only(StrEnum):
     MISSING = "missing"
     STALE = "stale"
     FAILED = "failed"
-    ALL = "all"  # everything again, complete or not
+    ALL = "all"  # missing, stale and failed: whatever is not complete

@@ -46,6 +46,11 @@ def split_inputs(inputs: str) -> tuple[str, frozenset[int]]:
     return digest, frozenset(n for first, _, last in runs for n in range(int(first), int(last or first) + 1))
 
 
+def leaves_out(inputs: pl.Expr) -> pl.Expr:
+    """Say of noted inputs whether clips were left out of them."""
+    return inputs.str.contains(_WITHOUT, literal=True)
+
+
 def is_made_from(made: str, inputs: str) -> bool:
     """Say whether a shard that was made from something has all that it would have if it were made from `inputs`."""
     if made == inputs:
@@ -73,8 +78,27 @@ def inputs_digest(rows: pl.DataFrame, modality: Modality) -> str:
 
 def inputs_digests(rows: pl.DataFrame, modalities: Iterable[Modality] = tuple(Modality)) -> dict[Modality, str]:
     """Return `inputs_digest` of several modalities in one pass."""
-    lines = rows.sort("ordinal").select(
-        pl.concat_str("ordinal", "key", "start_ns", "end_ns", STREAM_COLUMNS[modality], separator=" ").alias(modality)
-        for modality in modalities
-    )
+    return _digest_columns(rows.sort("ordinal").select(_lines(modalities)))
+
+
+def inputs_of_shards(spine: pl.DataFrame) -> dict[int, dict[Modality, str]]:
+    """Return for each shard of a spine what features of every modality are made from now, in one pass over all."""
+    ordered = spine.sort("shard", "ordinal")
+    left_out = dict(ordered.filter("superseded").group_by("shard").agg("ordinal").iter_rows())
+    lines = ordered.select("shard", *_lines(Modality)).partition_by("shard", as_dict=True, include_key=False)
+    return {
+        number: {modality: note_inputs(digest, left_out.get(number, ())) for modality, digest in digests.items()}
+        for (number,), rows in lines.items()
+        for digests in (_digest_columns(rows),)
+    }
+
+
+def _lines(modalities: Iterable[Modality]) -> Iterator[pl.Expr]:
+    """Yield a line for each clip: its place, range and the stream of a modality."""
+    for modality in modalities:
+        stream = STREAM_COLUMNS[modality]
+        yield pl.concat_str("ordinal", "key", "start_ns", "end_ns", stream, separator=" ").alias(modality)
+
+
+def _digest_columns(lines: pl.DataFrame) -> dict[Modality, str]:
     return {Modality(column.name): hashlib.sha256("\n".join(column.to_list()).encode()).hexdigest() for column in lines}

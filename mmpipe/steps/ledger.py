@@ -15,11 +15,10 @@ from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.features.naming import extractor_behind, rendition_of
-from mmpipe.steps.causes import NEVER
-from mmpipe.steps.choices import State
+from mmpipe.steps.choices import NEVER, State
 from mmpipe.steps.external_drift import hold_drifted
 from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.inputs import inputs_digests, is_made_from, note_inputs, split_inputs, superseded_in
+from mmpipe.steps.inputs import inputs_of_shards, is_made_from, split_inputs
 from mmpipe.steps.renditions import noted_rendition
 from mmpipe.store.cache import cache_path, keep_frame, load_frame
 from mmpipe.store.claims import Place, running_shards
@@ -146,12 +145,13 @@ def read_shards(layout: StoreLayout, corpus: str, partitions: Sequence[str] | No
 def _digest_shards(dataset: DatasetLayout, partition: str) -> Iterator[tuple[str | int, ...]]:
     """Yield (sha256 of the file, number of live clips, inputs per modality) of each shard of a partition's spine."""
     head = read_head(dataset, partition)
-    by_shard = read_spine_manifest(dataset, head).partition_by("shard", as_dict=True)
+    spine = read_spine_manifest(dataset, head)
+    live = dict(spine.group_by("shard").agg((~pl.col("superseded")).sum()).iter_rows())
+    noted = inputs_of_shards(spine)
     for entry in head.shards if head else ():
-        if (rows := by_shard.get((entry.number,))) is not None:
-            digests, gone = inputs_digests(rows), superseded_in(rows)
-            noted = (note_inputs(digests[modality], gone) for modality in Modality)
-            yield entry.files[0].sha256, rows.height - len(gone), *noted
+        if entry.number in noted:
+            inputs = noted[entry.number]
+            yield entry.files[0].sha256, live[entry.number], *(inputs[modality] for modality in Modality)
 
 
 def _judge_feature(

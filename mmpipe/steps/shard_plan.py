@@ -25,7 +25,7 @@ from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.receipt import drop_receipts
-from mmpipe.store.spine import read_spine
+from mmpipe.store.spine import read_spine_shards
 from mmpipe.types import Asset, Clip, Modality
 
 
@@ -38,7 +38,7 @@ def plan_works(
 ) -> list[ShardWork]:
     """Return what workers must know to make due shards; a shard that is finished but for its commit is left out.
 
-    Each partition's spine and assets are read once, and each feature's committed indexes once for all shards.
+    A partition's assets and due shards of its spine are read once, and each feature's committed indexes once for all.
     """
     works: list[ShardWork] = []
     judged: list[ShardDue] = []
@@ -46,9 +46,11 @@ def plan_works(
     for partition, dues in groupby(
         sorted(shards, key=lambda due: (due.partition, due.shard)), lambda due: due.partition
     ):
-        spine = read_spine(layout, corpus, (partition,))
-        assets = assets_of(read_assets(layout, corpus, (partition,)))
-        for due in dues:
+        wanted = list(dues)
+        spine = read_spine_shards(layout, corpus, partition, {due.shard for due in wanted})
+        streams = read_assets(layout, corpus, (partition,))
+        assets = assets_of(streams.filter(pl.col("asset_id").is_in(spine["asset_id"].unique().implode())))
+        for due in wanted:
             rows = spine.filter(pl.col("shard") == due.shard).sort("ordinal")
             features = tuple(_features_to_make(config, layout, corpus, due, rows, extractors))
             if features:

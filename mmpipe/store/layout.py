@@ -53,8 +53,9 @@ class StoreLayout:
         return tuple(sorted(path.parent.name for path in (self.root / corpus).glob("*/_meta")))
 
     def feature_names(self, corpus: str) -> tuple[str, ...]:
-        """Return the features of a corpus, as `NAME@VERSION`: every dataset that is no table of mmpipe's own."""
-        return tuple(name for name in self.dataset_names(corpus) if "@" in name)
+        """Return the features of a corpus, as `NAME@VERSION`: what has a commit and is no table of mmpipe's own."""
+        names = (name for name in self.dataset_names(corpus) if "@" in name)
+        return tuple(name for name in names if any((self.root / corpus / name / "_meta").glob("dt=*")))
 
     def corpora(self) -> tuple[str, ...]:
         """Return the corpora that were ever ingested."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mmpipe.errors import MmpipeError, TransientError
+from mmpipe.errors import HeldError, MmpipeError, TransientError
 from mmpipe.io import canonical_json, make_directory, put_if_absent, remove_file, write_durable
 from mmpipe.remote import RemotePath
 from mmpipe.store.holder import Holder, process_start, refusal, this_host, this_process
@@ -46,7 +46,7 @@ class Lease(ABC):
 
     @staticmethod
     def acquire(layout: StoreLayout, name: str, ttl_s: float = 60.0) -> Lease:
-        """Take a lease, or raise TransientError that says who has it, since when, and what to do.
+        """Take a lease, or raise HeldError that says who has it, since when, and what to do.
 
         `ttl_s` is how old the heartbeat of a holder on another machine may be; here, the process is looked up.
         """
@@ -58,7 +58,7 @@ class Lease(ABC):
         make_directory(layout.leases)
         with _guard(path) as now_s:
             if found := _who_lives(path, now_s, ttl_s):
-                raise TransientError(refusal(path, *found, ttl_s))
+                raise HeldError(refusal(path, *found, ttl_s))
             return _FileLease(path, _take(layout, path), ttl_s)
 
     def check(self) -> None:

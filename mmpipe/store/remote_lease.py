@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from mmpipe.errors import MmpipeError, TransientError
+from mmpipe.errors import HeldError, MmpipeError, TransientError
 from mmpipe.io import canonical_json
 from mmpipe.remote import RemotePath, create, read_stamped, store_now, swap
 from mmpipe.store.holder import Holder, process_start, refusal, this_host, this_process
@@ -19,13 +19,13 @@ from mmpipe.store.lease import Lease
 
 
 def take_remote_lease(path: RemotePath, ttl_s: float) -> Lease:
-    """Take a lease, or raise TransientError that says who has it, since when, and what to do."""
+    """Take a lease, or raise HeldError that says who has it, since when, and what to do."""
     holder = this_process()
     found = read_stamped(path)
     if found is None:
         taken = create(path, _record(holder, 0))
     elif living := _who_lives(path, found[0], ttl_s):
-        raise TransientError(refusal(path, *living, ttl_s))
+        raise HeldError(refusal(path, *living, ttl_s))
     else:
         taken = swap(path, _record(holder, 0), found[1])
     if not taken:

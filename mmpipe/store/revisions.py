@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mmpipe.errors import StoreError
 from mmpipe.io import list_names
@@ -26,13 +27,18 @@ def read_manifest(dataset: DatasetLayout, partition: str, revision: int) -> Mani
     """Return one revision; StoreError where it is missing, damaged, or of another place."""
     path = dataset.meta(partition) / manifest_name(revision)
     try:
-        manifest = Manifest.from_bytes(path.read_bytes(), where=str(path))
+        manifest = _parse(path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing. Run `mmpipe verify`.") from error
     place = (manifest.corpus, manifest.dataset, manifest.partition, manifest.revision)
     if place != (dataset.corpus, dataset.name, partition, revision):
         raise StoreError(f"{path} speaks of another place, {place}. Run `mmpipe verify`.")
     return manifest
+
+
+@lru_cache(maxsize=4)  # one step looks at a head several times, and to check one of 10,000 shards takes seconds
+def _parse(data: bytes, where: str) -> Manifest:
+    return Manifest.from_bytes(data, where=where)
 
 
 def list_revisions(dataset: DatasetLayout, partition: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import Manifest
 from mmpipe.store.revisions import read_head
 from mmpipe.store.spinecard import write_spine_card
-from mmpipe.store.table import TableKind, put_table, read_manifest_table, read_partitions
+from mmpipe.store.table import TableKind, put_table, read_manifest_table, read_partitions, read_some_shards
 from mmpipe.types import Asset, Clip, Modality, Split, digest_of
 
 _FIRST_COLUMNS: tuple[tuple[str, type[pl.DataType]], ...] = (
@@ -188,6 +188,12 @@ def write_spine(
 def read_spine(layout: StoreLayout, corpus: str, partitions: Sequence[str] | None = None) -> pl.DataFrame:
     """Return the newest spine of a corpus in (partition, shard, ordinal) order; the first column is the partition."""
     return read_partitions(layout.dataset(corpus, CLIPS), SPINE, partitions)
+
+
+def read_spine_shards(layout: StoreLayout, corpus: str, partition: str, numbers: Collection[int]) -> pl.DataFrame:
+    """Return some shards of a partition's newest spine, without the partition column."""
+    dataset = layout.dataset(corpus, CLIPS)
+    return read_some_shards(dataset, SPINE, read_head(dataset, partition), numbers)
 
 
 def read_spine_manifest(dataset: DatasetLayout, manifest: Manifest | None) -> pl.DataFrame:

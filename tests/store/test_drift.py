@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmpipe.store.commit import commit_partition, read_head
-from mmpipe.store.drift import warn_of_values
+from mmpipe.store.drift import warn_of_date, warn_of_values
 from mmpipe.store.finding import Severity
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.sample import FINGERPRINT, SampleFeature, make_sample_store
@@ -63,3 +63,12 @@ def test_a_damaged_head_is_left_to_verify(layout: StoreLayout) -> None:
     path.write_bytes(b"{")
     assert warn_of_values(layout, ["sample"]) == ()
     assert "manifest_damaged" in {finding.code for finding in verify_store(layout)}
+
+
+def test_a_date_is_compared_with_the_last_one_before_it_that_has_values(layout: StoreLayout) -> None:
+    tell(layout, DAYS[0], norm_mean=1.0)
+    tell(layout, DAYS[1], norm_mean=3.0, num_constant=1)
+    assert warn_of_date(layout, "sample", DAYS[0]) == {}, "what comes after it is not its fault"
+    (told,) = warn_of_date(layout, "sample", DAYS[1]).values()
+    assert (told.code, told.detail) == ("norm_drift", f"the mean norm is 3, that of {DAYS[0]} is 1")
+    assert warn_of_date(layout, "sample", "2026-11-22") == {}, "a date that is not there"

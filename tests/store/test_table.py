@@ -7,7 +7,14 @@ import pytest
 from mmpipe.errors import StoreError
 from mmpipe.store.commit import commit_partition
 from mmpipe.store.layout import create_store
-from mmpipe.store.table import TableKind, put_table, read_manifest_table, read_partitions
+from mmpipe.store.table import (
+    TableKind,
+    put_table,
+    read_manifest_table,
+    read_partitions,
+    read_shard_table,
+    read_some_shards,
+)
 
 DAY = "2026-11-20"
 KIND = TableKind(
@@ -23,8 +30,9 @@ def dataset(fast_path):
     return create_store(fast_path / "store").dataset("talk", "toy")
 
 
-def commit(dataset, entry, schema=KIND.digest):
-    return commit_partition(dataset, DAY, schema=schema, fingerprint="", shards={entry.number: entry})
+def commit(dataset, *entries, schema=KIND.digest):
+    shards = {entry.number: entry for entry in entries}
+    return commit_partition(dataset, DAY, schema=schema, fingerprint="", shards=shards)
 
 
 def test_rows_come_back_with_their_types_and_order(dataset):
@@ -73,3 +81,20 @@ def test_another_schema_is_refused_with_the_way_out(dataset):
     head = commit(dataset, put_table(dataset, DAY, KIND, 0, KIND.frame(ROWS)), schema="other")
     with pytest.raises(StoreError, match="another schema than this mmpipe's toy"):
         read_manifest_table(dataset, KIND, head)
+
+
+def test_many_small_shards_are_read_in_one_call_and_say_the_same(dataset):
+    entries = [put_table(dataset, DAY, KIND, number, KIND.frame(ROWS).head(1 + number % 2)) for number in range(40)]
+    head = commit(dataset, *entries)
+    one_by_one = pl.concat([read_shard_table(dataset, KIND, shard) for shard in head.shards])
+    assert read_manifest_table(dataset, KIND, head).equals(one_by_one)
+    some = read_some_shards(dataset, KIND, head, {3, 17})
+    assert some.equals(pl.concat([read_shard_table(dataset, KIND, head.shards[number]) for number in (3, 17)]))
+
+
+def test_one_bad_file_among_many_is_named_as_damage(dataset):
+    other = TableKind(name="toy", columns=(("name", pl.String),))
+    entries = [put_table(dataset, DAY, KIND, number, KIND.frame(ROWS)) for number in range(20)]
+    entries[7] = put_table(dataset, DAY, other, 7, other.frame([("a",), ("b",)]))
+    with pytest.raises(StoreError, match="Run `mmpipe verify`"):
+        read_manifest_table(dataset, KIND, commit(dataset, *entries))

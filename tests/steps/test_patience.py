@@ -1,0 +1,77 @@
+"""Who needs what others are making waits while they live and get on, and says who they are when it gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mmpipe.config import Config, parse_config
+from mmpipe.errors import HeldError
+from mmpipe.steps.patience import wait_for_others, waiting_line
+from mmpipe.store.claims import claim_shards
+from mmpipe.store.layout import StoreLayout, create_store
+
+DT = "2026-11-20"
+PLACES = {(DT, 0), (DT, 1)}
+
+
+class Time:
+    """A clock that a wait moves by sleeping, and what happens while it sleeps."""
+
+    def __init__(self, meanwhile: Callable[[float], None] = lambda now_s: None) -> None:
+        self.now_s = 0.0
+        self._meanwhile = meanwhile
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self._meanwhile(self.now_s)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "raw").mkdir()
+    config = parse_config({"store": str(tmp_path / "store"), "corpora": {"talk": {"root": str(tmp_path / "raw")}}})
+    create_store(config.store)
+    return config
+
+
+def wait(config: Config, time: Time, patience_s: float = 3600.0) -> None:
+    wait_for_others(config, "talk", PLACES, patience_s, time, time.sleep)
+
+
+def test_what_nobody_has_is_not_waited_for(config: Config) -> None:
+    time = Time()
+    wait(config, time)
+    assert time.now_s == 0
+
+
+def test_the_wait_ends_when_one_of_them_is_free(config: Config) -> None:
+    layout = StoreLayout(config.store)
+    with ExitStack() as first, claim_shards(layout, "talk", [(DT, 1)]):
+        first.enter_context(claim_shards(layout, "talk", [(DT, 0)]))
+        time = Time(lambda now_s: first.close() if now_s > 600 else None)
+        wait(config, time)
+        assert 600 < time.now_s < 620
+
+
+def test_whoever_keeps_all_for_too_long_is_named(config: Config) -> None:
+    time = Time()
+    with (
+        claim_shards(StoreLayout(config.store), "talk", PLACES),
+        pytest.raises(HeldError, match=f"dt={DT} shard 0 and 1 more is being worked on by process .* Wait for it"),
+    ):
+        wait(config, time, patience_s=7200)
+    assert 7200 <= time.now_s < 7220
+
+
+def test_what_is_waited_for_is_said_once_per_maker() -> None:
+    line = waiting_line({(DT, 0): "process 7 on here", (DT, 1): "process 7 on here", (DT, 2): "process 9 on there"})
+    assert line == (
+        "3 shards of this run are being made by others, and waited for: process 7 on here; process 9 on there."
+    )
