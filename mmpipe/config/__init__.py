@@ -53,6 +53,7 @@ from mmpipe.config.listing import RankLoss as RankLoss
 from mmpipe.config.listing import RankOptions as RankOptions
 from mmpipe.config.models import FusionOptions as FusionOptions
 from mmpipe.config.models import ModelConfig as ModelConfig
+from mmpipe.config.night import NightConfig as NightConfig
 from mmpipe.config.release import ReleaseConfig as ReleaseConfig
 from mmpipe.config.store import EngineConfig as EngineConfig
 from mmpipe.config.store import RetentionConfig as RetentionConfig
@@ -82,3 +83,4 @@ from mmpipe.config.tune import Measure as Measure
 from mmpipe.config.tune import Pruner as Pruner
 from mmpipe.config.tune import TuneConfig as TuneConfig
 from mmpipe.config.tune import TunedParts as TunedParts
+from mmpipe.config.watch import WatchConfig as WatchConfig

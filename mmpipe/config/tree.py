@@ -21,6 +21,7 @@ from mmpipe.config.models import ModelConfig
 from mmpipe.config.release import ReleaseConfig
 from mmpipe.config.store import EngineConfig, RetentionConfig
 from mmpipe.config.table import Name, Place
+from mmpipe.config.watch import STDERR, WatchConfig, is_url
 from mmpipe.errors import ConfigError
 from mmpipe.remote import RemotePath
 
@@ -30,6 +31,7 @@ _FILES_OF_FEATURES = ("model", "weights")  # parameters of extractors that may n
 _NO_SETTINGS = (
     *("MMPIPE_CACHE", "MMPIPE_CACHE_BYTES", "MMPIPE_CONFIG", "MMPIPE_FAULT"),
     *("MMPIPE_MLFLOW_URI", "MMPIPE_SIGN_KEY"),
+    *("MMPIPE_HOME", "MMPIPE_HEAVY_POOL", "MMPIPE_DESK_URL", "MMPIPE_NOTIFY_URL", "MMPIPE_SERVICE_MARK"),
 )
 
 
@@ -57,6 +59,7 @@ class Config(BaseSettings):
     release: ReleaseConfig = ReleaseConfig()
     engine: EngineConfig = EngineConfig()
     retention: RetentionConfig = RetentionConfig()
+    watch: WatchConfig = WatchConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -145,8 +148,15 @@ def resolve_paths(config: Config, base: Path) -> Config:
             "corpora": corpora,
             "features": features,
             "release": config.release.model_copy(update=keys),
+            "watch": _resolved_watch(base, config.watch),
         }
     )
+
+
+def _resolved_watch(base: Path, watch: WatchConfig) -> WatchConfig:
+    files = {name: getattr(watch, name) for name in ("log_file", "lineage")}
+    found = {name: file for name, file in files.items() if file and file != STDERR and not is_url(file)}
+    return watch.model_copy(update={name: str(base / Path(file).expanduser()) for name, file in found.items()})
 
 
 def _beside(base: Path, value: JsonValue) -> JsonValue:

@@ -19,6 +19,7 @@ class Kind(IntEnum):
     RESULT = 5  # from a worker: what the function returned
     FAILURE = 6  # from a worker: JSON {code, detail, part}
     STARVED = 7  # from a worker: it ran into MemoryError
+    LOG = 8  # from a worker: a line for the log, see `worker_log`
 
 
 _KINDS = frozenset(Kind)

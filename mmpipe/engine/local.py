@@ -13,6 +13,7 @@ from typing import Self
 from mmpipe.engine.engine import OnEvent, ignore_event
 from mmpipe.engine.slot import Slot, Stopped, WorkerSettings
 from mmpipe.engine.work import Event, Outcome, WorkItem
+from mmpipe.engine.worker_log import OFF, tell
 from mmpipe.errors import TransientError
 
 
@@ -21,7 +22,8 @@ class LocalEngine:
 
     Every item runs under its timeout, its worker under `memory_bytes`; a part that ends its worker again and again is
     left out and reported. `worker_setup` ("module:name") is called once in every new worker. Standard output and error
-    of worker k go to `log_folder/worker-k.log`, or nowhere. May be shared by threads.
+    of worker k go to `log_folder/worker-k.log`, or, from `log_level` on with all that is logged in it, to the logger
+    `mmpipe.worker` in the thread that runs the item. May be shared by threads.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class LocalEngine:
         memory_bytes: int,
         worker_setup: str | None = None,
         log_folder: Path | None = None,
+        log_level: int = OFF,
     ) -> None:
         self._num_workers = num_workers or len(os.sched_getaffinity(0))
         self._memory_bytes = memory_bytes
         self._setup = worker_setup
         self._log_folder = log_folder
+        self._log_level = log_level
         self._jobs: SimpleQueue[tuple[_Run, WorkItem] | None] = SimpleQueue()
         self._runs: set[_Run] = set()
         self._threads: list[threading.Thread] = []
@@ -104,6 +108,7 @@ class LocalEngine:
                     memory_bytes=self._memory_bytes,
                     log_file=self._log_folder and self._log_folder / f"worker-{number}.log",
                     stop_descriptor=self._stop_descriptor,
+                    log_level=self._log_level,
                 )
                 # Daemons: an engine that nobody closed must not keep the process; the kernel ends its workers.
                 thread = threading.Thread(target=self._serve, args=(settings,), name=f"worker-{number}", daemon=True)
@@ -148,4 +153,5 @@ class _Run:
                 return message
             if isinstance(message, BaseException):
                 raise message
-            on_event(message)
+            if not tell(message):
+                on_event(message)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmpipe.engine.frames import Kind
 from mmpipe.engine.process import WorkerProcess
 from mmpipe.engine.strikes import Strikes
-from mmpipe.engine.work import Event, Outcome, PoisonedPart, WorkFailure, WorkItem
+from mmpipe.engine.work import Event, Outcome, PoisonedPart, SaidLine, WorkFailure, WorkItem
+from mmpipe.engine.worker_log import OFF, OUTPUT, LineLimit, parse_line
 from mmpipe.errors import ConfigError, TransientError
+from mmpipe.words import counted, printable
 
 TICK_S = 0.05  # how often memory and life are looked at: a worker can outgrow its limit for so long
 START_TIMEOUT_S = 180.0  # imports of a large library on a busy machine
@@ -43,6 +46,7 @@ class WorkerSettings:
     memory_bytes: int
     log_file: Path | None
     stop_descriptor: int
+    log_level: int = OFF  # least level of what the process says that becomes an event
 
 
 class Slot:
@@ -53,6 +57,7 @@ class Slot:
         self._process: WorkerProcess | None = None
         self._part = ""
         self._next_weighing_s = 0.0
+        self._say: Callable[[SaidLine], None] = lambda line: None  # tells who waits for the item
 
     def serve(
         self, function: str, item: WorkItem, emit: Callable[[Event], None], is_over: Callable[[], bool]
@@ -60,6 +65,7 @@ class Slot:
         """Run an item until it finishes, without the parts that ended the worker again and again. Raise Stopped."""
         strikes = Strikes()
         poisoned: dict[str, PoisonedPart] = {}
+        self._ear = _Ear(item.name, emit)
         while True:
             try:
                 answer = self._attempt(function, item, poisoned, emit, is_over)
@@ -74,6 +80,9 @@ class Slot:
                     break
                 poisoned[part] = PoisonedPart(part=part, code=death.code, detail=death.detail)
                 emit(Event(item=item.name, kind="poisoned", text=part))
+        if self._process is not None:
+            self._without_lines((), self._process.take_lines(to_end=True))
+        self._ear.tell_rest()
         found = tuple(poisoned.values())
         if isinstance(answer, WorkFailure):
             return Outcome(name=item.name, failure=answer, poisoned=found)
@@ -123,14 +132,16 @@ class Slot:
         strikes, is_hopeless = Strikes(), False
         while not is_hopeless:
             self.end()
-            self._process = WorkerProcess(self._settings.log_file, self._settings.stop_descriptor)
+            settings = self._settings
+            self._process = WorkerProcess(settings.log_file, settings.stop_descriptor, settings.log_level)
             try:
                 return self._set_up(self._process, is_over)
             except WorkerDied as death:
                 deaths.append(death.detail)
                 is_hopeless = strikes.add("", killed=death.killed)
         log = self._settings.log_file or "nowhere: give the engine a log_folder"
-        raise TransientError(f"a worker process could not start: {'; then '.join(deaths)}. Its log is {log}")
+        said = f"It said at last: {self._ear.last}" if self._ear.last else f"Its log is {log}"
+        raise TransientError(f"a worker process could not start: {'; then '.join(deaths)}. {said}")
 
     def _set_up(self, process: WorkerProcess, is_over: Callable[[], bool]) -> WorkerProcess:
         process.post(Kind.SETUP, (self._settings.setup or "").encode())
@@ -156,10 +167,11 @@ class Slot:
             self._next_weighing_s = time.monotonic() + TICK_S
             if process.weigh() > self._settings.memory_bytes:
                 raise self._loss("memory", f"more than {self._settings.memory_bytes} bytes resident")
-        frames = process.exchange(min(TICK_S, deadline_s - time.monotonic()))
-        is_dead = not frames and (process.ended or not process.is_alive())
+        heard = process.exchange(min(TICK_S, deadline_s - time.monotonic()))
+        is_dead = not heard and (process.ended or not process.is_alive())
         if is_dead:
-            frames = process.exchange(0)  # what it said before it died comes first
+            heard = process.exchange(0)  # what it said before it died comes first
+        frames = self._without_lines(heard, process.take_lines())
         if frames:
             return frames
         if process.is_broken:
@@ -169,6 +181,23 @@ class Slot:
         if time.monotonic() > deadline_s:
             raise self._loss("timeout", f"no report for {timeout_s:g} s")
         return frames
+
+    def _without_lines(
+        self, frames: Iterable[tuple[Kind, bytes]], output: Iterable[tuple[str, str]]
+    ) -> list[tuple[Kind, bytes]]:
+        """Pass the lines for the log on, with the part that each was said in, and return the other frames."""
+        rest: list[tuple[Kind, bytes]] = []
+        part = self._part
+        for kind, body in frames:
+            if kind is Kind.LOG:
+                self._ear.hear(parse_line(body, part))
+                continue
+            if kind is Kind.PART:
+                part = _name_of(body)
+            rest.append((kind, body))
+        for said_in, text in output:
+            self._ear.hear(SaidLine(level=logging.WARNING, origin=OUTPUT, text=text, part=said_in))
+        return rest
 
     def _parse_failure(self, body: bytes) -> WorkFailure:
         """Return the failure that a worker describes; what it says is data, whatever it is."""
@@ -184,12 +213,41 @@ class Slot:
         if self._process is not None:
             exit_code = self._process.kill()
             killed = exit_code == -signal.SIGKILL and not detail  # it was gone before we sent ours
-            for kind, body in self._process.last_words():
+            heard = self._process.last_words()
+            for kind, body in self._without_lines(heard, ()):
                 if kind is Kind.PART:
                     self._part = _name_of(body)
+            self._without_lines([], self._process.take_lines())
             detail = detail or _describe(exit_code)
         self.end()
         return WorkerDied(code, detail, killed)
+
+
+class _Ear:
+    """Takes the lines of one item, as many as are wanted, to whoever waits for it."""
+
+    def __init__(self, item: str, emit: Callable[[Event], None]) -> None:
+        self._item = item
+        self._emit = emit
+        # What is logged is not lost beside what a library prints.
+        self._logged, self._printed = LineLimit(), LineLimit()
+        self.last = ""  # line that was heard, passed on or not
+
+    def hear(self, line: SaidLine | None) -> None:
+        """Pass a line on."""
+        if line is None:
+            return
+        self.last = printable(line.text)
+        limit = self._printed if line.origin == OUTPUT else self._logged
+        if limit.wants(line.part):
+            self._emit(Event(item=self._item, kind="said", text=line.text, line=line))
+
+    def tell_rest(self) -> None:
+        """Say how many were not passed on."""
+        if number := self._logged.num_left_out + self._printed.num_left_out:
+            text = f"{counted(number, 'more line', 'were', 'was')} left out"
+            line = SaidLine(level=logging.WARNING, origin="", text=text, part="")
+            self._emit(Event(item=self._item, kind="said", text=text, line=line))
 
 
 def _describe(exit_code: int) -> str:

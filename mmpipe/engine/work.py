@@ -47,9 +47,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SaidLine:
+    """One line that a worker process said: logged, warned or printed, by our code or anybody's."""
+
+    level: int  # as in `logging`
+    origin: str  # logger that it came from
+    text: str
+    part: str  # that the worker was at, "" between parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened to an item on its way, for progress displays and logs."""
 
     item: str
-    kind: str  # "started" (text: process id), "part" (its name), "died" (why), "poisoned" (the part)
+    kind: str  # "started" (text: process id), "part" (its name), "died" (why), "poisoned" (the part), "said"
     text: str
+    line: SaidLine | None = None  # of "said"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ import numpy as np
 from mmpipe.errors import ConfigError, SampleError
 from mmpipe.types import AudioClip, ClipMedia, FeatureValue, ImageClip, TextClip, VideoClip
 
-DEADLY, BAD, CRASHING, LARGE, HANGING, ONCE = 101.0, 102.0, 103.0, 104.0, 105.0, 106.0
+DEADLY, BAD, CRASHING, LARGE, HANGING, ONCE, TALKING = 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0
 
 
 class OutOfMemoryError(RuntimeError):
@@ -82,6 +83,9 @@ class FakeEncoder:
             raise ZeroDivisionError("a fault of the programmer")
         if order == LARGE:
             raise OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        if order == TALKING:
+            for number in range(100):
+                logging.getLogger("the.model").warning("odd weights %d", number)
         if order == HANGING:
             time.sleep(1000)
 

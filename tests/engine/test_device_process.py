@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from mmpipe.engine.device.culprits import settle
 from mmpipe.engine.device.link import DeviceLink, Encoded
 from mmpipe.engine.device.process import DeviceProcesses, DeviceSpec
+from mmpipe.engine.device.serve import MOST_SAID
 from mmpipe.engine.device.wire import Fault, FaultKind
 from mmpipe.errors import ConfigError, SampleError, TransientError
 from mmpipe.types import AudioClip, ClipMedia, FeatureValue, TextClip, VideoClip
@@ -90,6 +92,16 @@ def settled(link: DeviceLink, feature: int, media: Sequence[ClipMedia]) -> list[
 
 
 # --------------------------------------------------------------------------- good work
+
+
+def test_what_is_logged_while_a_request_is_computed_is_said_to_who_asked(
+    link: DeviceLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    feature = link.announce(PLAIN)
+    with caplog.at_level(logging.WARNING, "mmpipe.device"):
+        check([wave(device_fakes.TALKING)], encode(link, feature, [wave(device_fakes.TALKING)]))
+    told = [record.getMessage() for record in caplog.records if record.name == "mmpipe.device"]
+    assert told == [f"the.model: odd weights {number}" for number in range(MOST_SAID)], "and no more than that"
 
 
 def test_values_come_back_in_order_while_two_requests_are_on_their_way(link: DeviceLink) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -31,9 +32,8 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="the extra mmpip
 
 @pytest.fixture(scope="module")
 def engine(ray_nodes: RayNodes) -> Iterator[RayEngine]:
-    with RayEngine(
-        RaySettings(address=ray_nodes.address, num_workers=2), MEMORY_BYTES, "faulty_work:count_setup"
-    ) as engine:
+    settings = RaySettings(address=ray_nodes.address, num_workers=2)
+    with RayEngine(settings, MEMORY_BYTES, "faulty_work:count_setup", log_level=logging.WARNING) as engine:
         yield engine
 
 
@@ -62,6 +62,15 @@ def driver(code: str, path: Path = REPOSITORY) -> list[str]:
 
 
 # --------------------------------------------------------------------------- as on one machine
+
+
+def test_what_a_worker_says_is_logged_by_the_driver(engine: RayEngine, caplog: pytest.LogCaptureFixture) -> None:
+    payload = [("c1", "log"), ("c2", "terminal")]
+    with caplog.at_level(logging.WARNING, "mmpipe.worker"):
+        list(engine.run("talking_work:talk", [WorkItem(name="shard 7", payload=payload, timeout_s=60)]))
+    told = [record.getMessage() for record in caplog.records if record.name == "mmpipe.worker"]
+    assert any(line.startswith("shard 7, c1: anybody.else: one of a") for line in told)
+    assert "shard 7, c2: output: said by a C library" in told
 
 
 def test_every_way_to_end_is_told_as_locally(engine: RayEngine) -> None:

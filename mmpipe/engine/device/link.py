@@ -6,6 +6,7 @@ A micro-batch that was being computed when it died, twice, is taken apart to fin
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import time
@@ -24,6 +25,7 @@ from mmpipe.engine.device.wire import (
     Message,
     Place,
     Request,
+    Said,
     Started,
     connect,
     receive,
@@ -32,6 +34,7 @@ from mmpipe.engine.device.wire import (
 from mmpipe.errors import MmpipeError, TransientError
 from mmpipe.types import DeviceMedia, FeatureValue
 
+LOGGER = logging.getLogger("mmpipe.device")
 NUM_BLOCKS = 2  # requests in flight: one is computed, the next lies ready
 TICK_S = 1.0  # how often somebody who waits says so
 STRIKES = 2  # one death may be chance
@@ -167,6 +170,9 @@ class DeviceLink:
             self.meter.wait_ns += time.monotonic_ns() - started_ns
 
     def _hear(self, message: Message) -> None:
+        if isinstance(message, Said):
+            LOGGER.log(message.level, "%s: %s", message.origin, message.text)
+            return
         if not isinstance(message, Started | Answer | Fault) or message.number not in self._flying:
             raise Closed(f"{type(message).__name__} is not for the device to say now")
         flight = self._flying[message.number]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import logging
 import os
 import selectors
 import socket
@@ -15,8 +16,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -26,11 +27,13 @@ from mmpipe.engine.device.meter import SharedMeter
 from mmpipe.engine.device.models import Encoder, LoadedEncoders, StagingEncoder, is_out_of_memory, units_of
 from mmpipe.engine.device.peer import Peer
 from mmpipe.engine.device.queue import Job, JobQueue
-from mmpipe.engine.device.wire import MAX_DETAIL_LETTERS, Answer, Closed, Fault, FaultKind, Started
+from mmpipe.engine.device.wire import MAX_DETAIL_LETTERS, Answer, Closed, Fault, FaultKind, Said, Started
 from mmpipe.engine.worker import die_with, offer_to_oom_killer
 from mmpipe.errors import ConfigError, MmpipeError, SampleError, TransientError
 from mmpipe.types import FeatureValue
 
+# Lines of one request and their letters: a worker that decodes reads late, and the answer must fit behind them.
+MOST_SAID, MOST_SAID_LETTERS = 8, 500
 BROKEN_EXIT_CODE = 17  # the device does nothing any more: a process of its own is the only cure
 
 
@@ -80,6 +83,10 @@ class Server:
         self._listener = socket.socket(fileno=settings.listener)
         self._queue = JobQueue(lambda spec: self._encoders.find(spec) is not None)
         self._encoders = LoadedEncoders(open_encoder, settings.device, self._meter, self._queue.nothing_staged)
+
+        self._voice = _Voice()
+        logging.getLogger().addHandler(self._voice)
+        logging.captureWarnings(True)
 
     def run(self) -> NoReturn:
         """Serve for good. A thread that ends takes the process along: half a server would be none."""
@@ -149,7 +156,8 @@ class Server:
             # In C and without the interpreter's lock: it also ends a process that hangs inside a library.
             faulthandler.dump_traceback_later(self._settings.request_timeout_s, exit=True)
             try:
-                self._answer(job)
+                with self._voice.heard_by(job.peer):
+                    self._answer(job)
             finally:
                 faulthandler.cancel_dump_traceback_later()
 
@@ -193,6 +201,36 @@ class Server:
         parcel.write(job.block.view(job.nbytes, parcel.nbytes))
         self._meter.add(value_bytes=parcel.nbytes)
         return Answer(number=job.number, offset=job.nbytes, nbytes=parcel.nbytes, used_units=used, padded_units=padded)
+
+
+class _Voice(logging.Handler):
+    """Tells the worker whose request is computed what is logged or warned meanwhile; its parent knows the clips."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._peer: Peer | None = None
+        self._num_left = 0
+
+    @contextmanager
+    def heard_by(self, peer: Peer) -> Iterator[None]:
+        """Speak to a worker for as long as the block lasts, and say only so much."""
+        self._peer, self._num_left = peer, MOST_SAID
+        try:
+            yield
+        finally:
+            self._peer = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record; what nobody asked for is for nobody."""
+        peer = self._peer
+        if peer is None or self._num_left <= 0:
+            return
+        self._num_left -= 1
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001 - of anybody's record: its arguments need not fit its text
+            text = str(record.msg)
+        peer.send(Said(level=record.levelno, origin=record.name[:100], text=text[:MOST_SAID_LETTERS]))
 
 
 def _extract(encoder: Encoder, job: Job) -> list[FeatureValue]:

@@ -78,9 +78,18 @@ class Fault:
     detail: str
 
 
-Message = Announce | Place | Request | Started | Answer | Fault
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """To a worker: a line for the log, of the time in which its request was computed."""
+
+    level: int
+    origin: str
+    text: str
+
+
+Message = Announce | Place | Request | Started | Answer | Fault | Said
 _BY_NAME: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Announce, Place, Request, Started, Answer, Fault)
+    kind.__name__: kind for kind in (Announce, Place, Request, Started, Answer, Fault, Said)
 }
 
 

@@ -230,7 +230,8 @@ class Crew:
         if settings.memory_bytes:
             options["memory"] = settings.memory_bytes
         path = list(sys.path) if settings.is_private else []
-        actor = self._class.options(**options).remote(path, self._kind.setup, self._kind.memory_bytes)
+        kind = self._kind
+        actor = self._class.options(**options).remote(path, kind.setup, kind.memory_bytes, kind.log_level)
         member = _Member(actor=actor)
         self._table.members.append(member)
 

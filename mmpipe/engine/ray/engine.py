@@ -17,6 +17,7 @@ from mmpipe.engine.ray.cluster import RaySettings, enter_cluster, leave_cluster
 from mmpipe.engine.ray.crew import Crew
 from mmpipe.engine.ray.job import Job, NodeCheck, WorkerKind
 from mmpipe.engine.work import Event, Outcome, WorkItem
+from mmpipe.engine.worker_log import OFF, tell
 from mmpipe.errors import TransientError
 
 
@@ -33,9 +34,10 @@ class RayEngine:
         memory_bytes: int,
         worker_setup: str | None = None,
         node_check: NodeCheck | None = None,
+        log_level: int = OFF,
     ) -> None:
         self._settings = settings
-        self._kind = WorkerKind(memory_bytes=memory_bytes, setup=worker_setup)
+        self._kind = WorkerKind(memory_bytes=memory_bytes, setup=worker_setup, log_level=log_level)
         self._node_check = node_check
         self._runs: set[_Run] = set()
         self._start_lock = threading.Lock()
@@ -122,4 +124,5 @@ class _Run:
                 return message
             if isinstance(message, BaseException):
                 raise message
-            on_event(message)
+            if not tell(message):
+                on_event(message)

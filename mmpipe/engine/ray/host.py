@@ -45,10 +45,14 @@ class RayHost:
     (The kernel ends a worker with the *thread* that started it, and a pool's threads are not ours to keep.)
     """
 
-    def __init__(self, worker_setup: str | None, memory_bytes: int) -> None:
+    def __init__(self, worker_setup: str | None, memory_bytes: int, log_level: int) -> None:
         self._stop_descriptor = os.eventfd(0)
         self._settings = WorkerSettings(
-            setup=worker_setup, memory_bytes=memory_bytes, log_file=None, stop_descriptor=self._stop_descriptor
+            setup=worker_setup,
+            memory_bytes=memory_bytes,
+            log_file=None,
+            stop_descriptor=self._stop_descriptor,
+            log_level=log_level,
         )
         self._jobs: SimpleQueue[tuple[int, str, bytes] | None] = SimpleQueue()
         self._news: defaultdict[int, SimpleQueue[News]] = defaultdict(SimpleQueue)  # by ticket
@@ -135,13 +139,13 @@ def actor_class() -> type[Any]:
     class MmpipeWorker:
         """Finds mmpipe on its node and hands all calls on to a RayHost."""
 
-        def __init__(self, path: list[str], worker_setup: str | None, memory_bytes: int) -> None:
+        def __init__(self, path: list[str], worker_setup: str | None, memory_bytes: int, log_level: int) -> None:
             import sys
 
             if path:
                 sys.path[:] = path
             self._host: Any = None
-            self._make = (worker_setup, memory_bytes)
+            self._make = (worker_setup, memory_bytes, log_level)
 
         def hello(self, check: str, payload: bytes) -> bytes:
             """Return a pickled NodeReport, or nothing where mmpipe is missing."""

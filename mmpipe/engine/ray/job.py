@@ -35,10 +35,11 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerKind:
-    """How worker processes are set up and bounded."""
+    """How worker processes are set up, bounded and heard."""
 
     memory_bytes: int
     setup: str | None
+    log_level: int  # least level of what they say that reaches the log
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

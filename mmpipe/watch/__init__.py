@@ -1,0 +1,1 @@
+"""Who hears of the stages of a night, and how: log lines, spans, lineage events, metrics. It decides nothing."""
