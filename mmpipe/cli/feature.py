@@ -1,7 +1,8 @@
-"""The verbs on features: other teams' datasets, deprecation, and encoders that are trained here."""
+"""The verbs on features: other teams' datasets, new versions beside old ones, and encoders that are trained here."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from mmpipe.cli.options import (
     Corpus,
     DryRun,
     FeatureVersion,
+    OnlyDate,
     Reason,
     open_config,
 )
-from mmpipe.cli.show import print_rows, print_text
+from mmpipe.cli.show import Bars, print_json, print_notes, print_rows, print_text
 from mmpipe.errors import ConfigError
 from mmpipe.external.pin import MatchBy
 from mmpipe.types import Modality
@@ -32,6 +34,8 @@ def register(app: typer.Typer) -> None:
     group.command()(add)
     group.command()(ls)
     group.command()(refresh)
+    group.command()(canary)
+    group.command()(compare)
     group.command()(deprecate)
     group.command()(train)
     app.add_typer(group, rich_help_panel=LOOKING)
@@ -103,6 +107,50 @@ def refresh(
     settings, chosen = open_config(config, corpus)
     report = refresh_feature(settings, chosen, name, reason, dry_run=dry_run)
     print_rows(report.table(), as_json, "would pin" if dry_run else "pinned")
+
+
+def canary(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A table below `features`, or an extractor that changed.")
+    ],
+    against: Annotated[str, typer.Option(metavar="NAME[@VERSION]", help="What is read today; none: its kin.")] = "",
+    dt: OnlyDate = None,
+    shard: Annotated[int, typer.Option(min=0, help="Which shard of the date.")] = 0,
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one shard of a feature that nobody reads yet, and compare it; nothing is committed."""
+    from mmpipe.steps.canary import make_canary
+
+    settings, chosen = open_config(config, corpus)
+    with Bars() as bars:
+        made = make_canary(settings, chosen, name, against, dt, shard, bars)
+    if as_json:
+        print_json(asdict(made))
+        return
+    print_rows(made.table(), False, f"canary of {chosen}")
+    print_notes(f"look at it: {text}" for text in (made.likeness.warnings() if made.likeness else ()))
+
+
+def compare(
+    old: Annotated[str, typer.Argument(metavar="OLD[@VERSION]", help="What is read today.")],
+    new: Annotated[str, typer.Argument(metavar="NEW[@VERSION]", help="What is to take its place.")],
+    dt: OnlyDate = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    corpus: Corpus = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold two committed features against each other, clip by clip, in the newest dates."""
+    from mmpipe.steps.feature_compare import compare_features
+
+    settings, chosen = open_config(config, corpus)
+    found = compare_features(settings, chosen, old, new, dt)
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_rows(found.table(), False, f"{found.new} beside {found.old}, {len(found.partitions)} dates of {chosen}")
+    print_notes(f"look at it: {text}" for text in found.likeness.warnings())
 
 
 def deprecate(
