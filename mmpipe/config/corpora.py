@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +20,7 @@ from mmpipe.config.intake import (
     TextConfig,
     Validation,
 )
+from mmpipe.config.night import NightConfig
 from mmpipe.config.table import FeatureName, Name, Place, Table, split_feature
 
 
@@ -142,6 +143,8 @@ class RightsConfig(Table):
 class CorpusConfig(Table):
     """A named source of raw files."""
 
+    beside: ClassVar[frozenset[str]] = frozenset({"night", "max_age_h_of"})
+
     root: Place = Field(description="folder, read recursively; or a URL: s3://bucket/prefix, https://host/folder")
     labels: LabelsConfig | None = None
     dates: DatesConfig = DatesConfig()
@@ -168,7 +171,11 @@ class CorpusConfig(Table):
     max_age_h: float | None = Field(
         None, gt=0, description="`mmpipe status` ends with 1 where a feature's newest whole date ended longer ago"
     )
+    max_age_h_of: dict[FeatureName, Annotated[float, Field(gt=0)]] = Field(
+        {}, description='`max_age_h` of single features, e.g. { "audio-logmel" = 30 }'
+    )
     max_quarantined: float = Field(0.2, ge=0, le=1, description="a larger share of quarantined files ends with exit 5")
+    night: NightConfig = NightConfig()
 
     @model_validator(mode="after")
     def _rights_have_a_table(self) -> Self:
@@ -195,6 +202,10 @@ class CorpusConfig(Table):
         for name in self.features or ():
             self.require_rendition(name)
         return self
+
+    def allowed_age_h(self, feature: str) -> float | None:
+        """Return how long ago a feature's newest whole date may have ended; `feature` with its version or without."""
+        return self.max_age_h_of.get(feature.partition("@")[0], self.max_age_h)
 
     def require_rendition(self, feature: str) -> None:
         """Refuse a feature that names a rendition which the corpus has not."""

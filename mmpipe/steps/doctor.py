@@ -15,6 +15,8 @@ from mmpipe.config import load_config
 from mmpipe.errors import MmpipeError
 from mmpipe.io import require_writable
 from mmpipe.remote import RemotePath
+from mmpipe.steps.doctor_packages import check_ffmpeg, check_packages, check_prefect_home, check_zone
+from mmpipe.steps.doctor_server import examine_server
 from mmpipe.words import counted
 
 LOW_SPACE_BYTES = 5 << 30
@@ -22,6 +24,7 @@ LOW_SPACE_BYTES = 5 << 30
 
 def examine(config_path: Path) -> list[dict[str, str]]:
     """Return one row per check: ok, weak, or wrong with the way out."""
+    timezone = _timezone(config_path)
     checks: list[Callable[[], tuple[str, str, str]]] = [
         _check_python,
         _check_system,
@@ -34,12 +37,21 @@ def examine(config_path: Path) -> list[dict[str, str]]:
         lambda: _check_features(config_path),
         lambda: _check_models(config_path),
         lambda: _check_release(config_path),
+        check_packages,
+        check_ffmpeg,
+        lambda: check_zone(timezone),
+        check_prefect_home,
     ]
-    rows = []
-    for check in checks:
-        what, state, detail = check()
-        rows.append({"check": what, "state": state, "detail": detail})
-    return rows
+    found = [*(check() for check in checks), *examine_server(timezone)]
+    return [{"check": what, "state": state, "detail": detail} for what, state, detail in found]
+
+
+def _timezone(path: Path) -> str:
+    """Return the zone of the config; the usual one where it cannot be read, which is a row of its own."""
+    try:
+        return load_config(path).timezone
+    except MmpipeError:
+        return "UTC"
 
 
 def _check_python() -> tuple[str, str, str]:

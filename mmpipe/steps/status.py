@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from mmpipe.config import Config
+from mmpipe.features.extractor import feature_name
 from mmpipe.steps.choices import State
 from mmpipe.steps.clip_filters import FILTER_STAGE
 from mmpipe.steps.feature_set import try_features
@@ -47,7 +48,8 @@ class Freshness:
     newest: str  # "" where no date is whole
     age_h: float | None  # since that date ended, in the schedule's zone
     published: str  # when the head of that date was written, UTC
-    late: bool  # older than the corpus's `max_age_h`, or none
+    late: bool  # older than allowed, or none
+    max_age_h: float | None = None  # what is allowed: `max_age_h_of` the feature, else `max_age_h` of the corpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +75,22 @@ class Status:
         """Yield the features that are older than they may be."""
         yield from (fresh for fresh in self.freshness if fresh.late)
 
+    def sentence(self, fresh: Freshness) -> str:
+        """Say how old a feature is, and how old it may be."""
+        age = f"ended {fresh.age_h:.0f} h ago" if fresh.age_h is not None else "is not there yet"
+        age = "is not known" if fresh.feature in self.faults else age
+        allowed = "" if fresh.max_age_h is None else f"; max_age_h = {fresh.max_age_h:g}"
+        return f"the newest whole date of {fresh.feature} {age}{allowed}"
 
-def read_status(config: Config, corpus: str, now: datetime | None = None) -> Status:
-    """Count the ledger of a corpus, and say how old the newest whole date of each feature is."""
+
+def read_status(config: Config, corpus: str, now: datetime | None = None, ledger: pl.DataFrame | None = None) -> Status:
+    """Count the ledger of a corpus, read where the caller has none, and say how old each feature is."""
     extractors, faults = try_features(config, corpus)
-    cells = [*_cells(read_ledger(config, corpus, extractors=extractors)), *_unknown(config, corpus, faults)]
+    ledger = read_ledger(config, corpus, extractors=extractors) if ledger is None else ledger
+    cells = [*_cells(ledger), *_unknown(config, corpus, faults)]
     cells = sorted(cells, key=lambda cell: cell.dt)  # those of a date stay in their order
-    newest = {cell.feature: "" for cell in cells}
+    newest = dict.fromkeys(_with_objective(config, corpus, [*map(feature_name, extractors), *faults]), "")
+    newest |= {cell.feature: "" for cell in cells}
     newest |= {cell.feature: cell.dt for cell in cells if cell.settled}  # in the order of dates
     return Status(
         cells=tuple(cells),
@@ -87,6 +98,13 @@ def read_status(config: Config, corpus: str, now: datetime | None = None) -> Sta
         filtered=_count_filtered(config, corpus),
         faults=faults,
     )
+
+
+def _with_objective(config: Config, corpus: str, features: Sequence[str]) -> Iterator[str]:
+    """Yield the features that must be fresh, also where there is no date yet, and names that no feature has."""
+    _, source = config.corpus(corpus)
+    yield from (name for name in features if source.allowed_age_h(name) is not None)
+    yield from sorted(source.max_age_h_of.keys() - {name.partition("@")[0] for name in features})
 
 
 def _unknown(config: Config, corpus: str, faults: Mapping[str, str]) -> Iterator[Cell]:
@@ -151,5 +169,6 @@ def _freshness(config: Config, corpus: str, feature: str, dt: str, now: datetime
         published = (
             datetime.fromtimestamp(stamps_ns[0] / 1e9, UTC).isoformat(timespec="seconds") if len(stamps_ns) else ""
         )
-    late = source.max_age_h is not None and (age_h is None or age_h > source.max_age_h)
-    return Freshness(feature=feature, newest=dt, age_h=age_h, published=published, late=late)
+    allowed_h = source.allowed_age_h(feature)
+    late = allowed_h is not None and (age_h is None or age_h > allowed_h)
+    return Freshness(feature=feature, newest=dt, age_h=age_h, published=published, late=late, max_age_h=allowed_h)
