@@ -43,7 +43,7 @@ def verify(
     from dataclasses import asdict
 
     from mmpipe.steps.repair import repair_store
-    from mmpipe.steps.verify import count_damage, find_faults, name_redacted, open_to_verify
+    from mmpipe.steps.verify import check_store, count_damage, find_faults, name_redacted, open_to_verify
     from mmpipe.store.layout import open_store
 
     if (source or dry_run or accept_loss) and not repair:
@@ -55,7 +55,8 @@ def verify(
         for step in repair_store(settings, layout, corpus, copy, dry_run, accept_loss):
             action = f"would be {step.action}" if dry_run else step.action
             typer.echo(plain(f"{action}: {step.path}" + (f": {step.detail}" if step.detail else "")), err=True)
-    findings = find_faults(layout, corpus)
+    # A dry run changes nothing, not even a statistic.
+    findings = find_faults(layout, corpus) if dry_run else check_store(settings, layout, corpus)
     if as_json or not findings:
         print_rows([asdict(finding) for finding in findings], as_json, "damage")
     for finding in () if as_json else findings:

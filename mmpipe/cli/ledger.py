@@ -12,6 +12,7 @@ from mmpipe.cli.options import (
     DEFAULT_CONFIG,
     LOOKING,
     NIGHTS,
+    Anew,
     AsJson,
     ConfigPath,
     Corpus,
@@ -40,6 +41,7 @@ def plan(
     last: LastDate = None,
     feature: Features = None,
     only: WhichShards = Only.DUE,
+    force: Anew = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what is due and why, and what it will take."""
@@ -62,13 +64,13 @@ def plan(
         resolve_features(settings, name)  # and so is a model that is not there
     else:
         dates = dates_between(settings, name, first, last) if first or last else None
-        made = plan_corpus(settings, name, dates, only, feature)
+        made = plan_corpus(settings, name, dates, only, feature, force)
     rows += [
         {"dt": due.partition, "shard": due.shard, "feature": feature, "clips": due.clips, "reason": reason}
         for due in made.shards
         for feature, reason in due.named_reasons()
     ]
-    if not (new_files or first or last or feature or only is not Only.DUE):
+    if not (new_files or first or last or feature or force or only is not Only.DUE):
         rows += [
             {"dt": today, "shard": "", "feature": f"(train {model})", "clips": "", "reason": reason}
             for model, reason in models_due(settings, name, made)
@@ -99,7 +101,7 @@ def plan(
 
 
 def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
-    """Show how far every date and feature is, and how fresh (exit 1: one is older than `max_age_h`).
+    """Show how far every date and feature is, and how fresh (exit 1: one is older than `max_age_h` allows).
 
     A feature that cannot be made on this machine is unknown: the others are shown, and where there is a `max_age_h` it
     counts as late.
@@ -124,12 +126,8 @@ def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: 
     for feature, why in found.faults.items():
         typer.echo(plain(f"unknown: {feature} cannot be made here: {why}"), err=True)
     if late := list(found.late()):
-        _, source = settings.corpus(name)
         for entry in late:
-            age = f"ended {entry.age_h:.0f} h ago" if entry.age_h is not None else "is not there yet"
-            age = "is not known" if entry.feature in found.faults else age
-            text = f"late: the newest whole date of {entry.feature} {age}; max_age_h = {source.max_age_h:g}"
-            typer.echo(plain(text), err=True)
+            typer.echo(plain(f"late: {found.sentence(entry)}"), err=True)
         raise typer.Exit(1)
 
 

@@ -13,6 +13,7 @@ from mmpipe.cli.options import (
     DEFAULT_CONFIG,
     NIGHTS,
     STEPS,
+    Anew,
     AsJson,
     ConfigPath,
     Corpus,
@@ -29,7 +30,7 @@ from mmpipe.cli.options import (
 from mmpipe.cli.show import Bars, plain, print_json, print_notes, print_rows, print_text
 from mmpipe.config import CONFIG_NAME, ClipRule
 from mmpipe.errors import ConfigError, GateRefused
-from mmpipe.steps.choices import Only
+from mmpipe.steps.choices import MAX_IN_FLIGHT, Only
 from mmpipe.words import counted
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def extract(
     dt: OnlyDate = None,
     feature: Features = None,
     only: WhichShards = Only.DUE,
+    force: Anew = False,
     as_json: AsJson = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -191,7 +193,7 @@ def extract(
     from mmpipe.steps.plan import plan_corpus
 
     settings, name = open_config(config, corpus)
-    made = plan_corpus(settings, name, (dt,) if dt else None, only, feature)
+    made = plan_corpus(settings, name, (dt,) if dt else None, only, feature, force)
     if dry_run or (made.is_empty and not made.running):
         if as_json:
             print_json({"corpus": name, "due": len(made.shards)})
@@ -217,6 +219,11 @@ def backfill(
     corpus: Corpus = None,
     feature: Features = None,
     only: WhichShards = Only.DUE,
+    force: Anew = False,
+    max_in_flight: Annotated[
+        int,
+        typer.Option(min=1, max=MAX_IN_FLIGHT, help="Dates at once, on one pool of workers."),
+    ] = 1,
     dry_run: DryRun = False,
 ) -> None:
     """Bring a range of dates up to the config of today; a failed date stops no other."""
@@ -224,7 +231,9 @@ def backfill(
 
     settings, name = open_config(config, corpus)
     with Bars() as bars:
-        made = backfill_dates(settings, name, first, last, only, feature, dry_run, bars)
+        made = backfill_dates(
+            settings, name, first, last, only, feature, dry_run, bars, force=force, max_in_flight=max_in_flight
+        )
     print_rows(made.table(), False, f"backfill of {name}")
     made.raise_if_failed()
 

@@ -48,7 +48,10 @@ FromDate = Annotated[str, _date("--from", "First date.")]
 ToDate = Annotated[str, _date("--to", "Last date.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-WhichShards = Annotated[Only, typer.Option("--only", help="Which shards: due means missing or stale.")]
+WhichShards = Annotated[
+    Only, typer.Option("--only", help="Which shards: due means missing or stale; all means these and failed.")
+]
+Anew = Annotated[bool, typer.Option("--force", help="Also what is complete; all is computed, and nothing is copied.")]
 FeatureVersion = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A feature, as `mmpipe ls` names it.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
 Features = Annotated[list[str] | None, typer.Option("--feature", help="Only this feature; may be given again.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,7 @@ from mmpipe.steps.feature_set import resolve_features
 from mmpipe.steps.ingest_record import look_again
 from mmpipe.steps.inputs import possible_inputs, shard_inputs
 from mmpipe.steps.replay import replay_command
+from mmpipe.steps.watching import clip_tables, feature_tables, watch_stage
 from mmpipe.store.card import write_card
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.commit import commit_partition, read_head
@@ -22,6 +24,7 @@ from mmpipe.store.quarantine import EXTRACTION, write_quarantine
 from mmpipe.store.receipt import Receipt, read_receipt
 from mmpipe.store.schema import schema_digest
 from mmpipe.store.spine import read_spine
+from mmpipe.watch.stage import Stage
 from mmpipe.words import counted
 
 _NOT_AS_INGESTED = frozenset({"changed_since_ingest", "unreadable"})  # of what a corpus holds now, an ingest knows more
@@ -68,6 +71,19 @@ class CommitReport:
 def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
     """Commit every finished shard of a partition: one manifest per feature, the quarantine first."""
     layout = create_store(config.store)
+    with watch_stage(config, Stage.COMMIT, corpus=corpus, dates=(dt,)) as stage:
+        report = _commit_features(config, layout, corpus, dt)
+        stage.read(partial(clip_tables, layout, corpus, (dt,)))
+        stage.made(partial(feature_tables, layout, corpus, [count.feature for count in report.features], (dt,)))
+        stage.count(
+            features=len(report.features),
+            written=sum(count.written for count in report.features),
+            quarantined=sum(count.quarantined for count in report.features),
+        )
+    return report
+
+
+def _commit_features(config: Config, layout: StoreLayout, corpus: str, dt: str) -> CommitReport:
     spine = read_spine(layout, corpus, (dt,))
     shards = {int(number): rows for (number,), rows in sorted(spine.partition_by("shard", as_dict=True).items())}
     found = [

@@ -24,8 +24,10 @@ from mmpipe.steps.goals.registry import steps_of
 from mmpipe.steps.linear_reference import REFERENCE
 from mmpipe.steps.trained import CONTROL, read_checkpoint, unreleased
 from mmpipe.steps.training_set import TrainingSet, open_training_set
+from mmpipe.steps.watching import folder_table, watch_stage
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.snapshot import Snapshot, read_snapshot, snapshot_path
+from mmpipe.watch.stage import Stage
 
 PARITY_NAME = "parity.json"
 PARITY_TOLERANCE = 1e-5
@@ -82,6 +84,16 @@ def in_reading_order(row: Mapping[str, Any]) -> dict[str, Any]:
 def evaluate_checkpoint(config: Config, model: str, checkpoint: str, production: Answers | None = None) -> Evaluation:
     """Measure the contenders of a checkpoint and judge the best fused one, also against the version in production."""
     name, settings = config.model(model)
+    with watch_stage(config, Stage.EVALUATE, corpus=settings.corpus, model=name) as stage:
+        evaluation = _evaluate(config, name, settings, checkpoint, production)
+        stage.read(lambda: [folder_table(evaluation.checkpoint, version=checkpoint)])
+        stage.count(contenders=len(evaluation.candidates))
+    return evaluation
+
+
+def _evaluate(
+    config: Config, name: str, settings: ModelConfig, checkpoint: str, production: Answers | None
+) -> Evaluation:
     layout = open_store(config.store)
     folder = layout.checkpoints / checkpoint
     table = read_checkpoint(folder)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -37,14 +38,18 @@ from mmpipe.steps.speed import SpeedFacts, SpeedReport, judge_speed
 from mmpipe.steps.speed_measure import measure_speed
 from mmpipe.steps.speed_notes import note_speed
 from mmpipe.steps.staging import sweep_staging
+from mmpipe.steps.watching import clip_tables, watch_stage
 from mmpipe.steps.wire import decode
 from mmpipe.steps.workers import devices_beside, num_workers, pictures_beside, shared_engine
 from mmpipe.store.claims import Claim, Place, claim_shards
 from mmpipe.store.identity import note_identity
 from mmpipe.store.journal import MadeShard, note_made
-from mmpipe.store.layout import create_store
+from mmpipe.store.layout import StoreLayout, create_store
 from mmpipe.store.schema import freeze_schema
 from mmpipe.store.throughput import ThroughputNote, note_throughput
+from mmpipe.watch.drops import log_drops
+from mmpipe.watch.stage import Stage
+from mmpipe.watch.watcher import OpenStage
 from mmpipe.words import counted
 
 FUNCTION = "mmpipe.steps.extract_shard:extract_shard"
@@ -63,6 +68,8 @@ class ExtractReport:
     meters: tuple[WorkMeter, ...] = ()  # of every shard that was made by a worker
     devices: tuple[DeviceReport, ...] = ()  # what each encoder process did since the run began
     speed: SpeedFacts | None = None  # None where no worker decoded anything
+    failed: int = 0  # shards that could not be made
+    held: Mapping[Place, str] = field(default_factory=dict)  # shards that somebody else was making, and who
 
     def summary(self) -> str:
         """Return a line of Markdown."""
@@ -91,20 +98,21 @@ def extract_plan(
     that could not be made. TransientError, after that: shards that somebody else is making.
     """
     layout = create_store(config.store)
-    with shared_engine(config):  # the workers that make a bank go on with the shards
-        ensure_banks(config, plan.corpus, _features(plan.shards), progress)
-        require_room(config, plan.corpus, plan.shards, free)
-        with claim_shards(layout, plan.corpus, _places(plan.shards)) as claim:
-            shards = _still_due(config, plan.corpus, plan.shards, claim)
-            report, failed = _extract(config, plan.corpus, shards, progress)
-            behind = {failure.partition for failure in failed}
-            counts = [
-                count
-                for partition in sorted({due.partition for due in shards} - behind)
-                for count in commit_features(config, plan.corpus, partition).features
-            ]
-    _raise_failures(failed)
-    raise_if_running({**plan.running_places, **claim.held})
+    with watch_stage(config, Stage.EXTRACT, corpus=plan.corpus, dates=plan.partitions) as stage:
+        with shared_engine(config):  # the workers that make a bank go on with the shards
+            ensure_banks(config, plan.corpus, _features(plan.shards), progress)
+            require_room(config, plan.corpus, plan.shards, free)
+            with claim_shards(layout, plan.corpus, _places(plan.shards)) as claim:
+                shards = _still_due(config, plan.corpus, plan.shards, claim)
+                report, failed = _extract(config, plan.corpus, shards, progress, stage)
+                behind = {failure.partition for failure in failed}
+                counts = [
+                    count
+                    for partition in sorted({due.partition for due in shards} - behind)
+                    for count in commit_features(config, plan.corpus, partition).features
+                ]
+        _raise_failures(failed, report)
+        raise_if_running({**plan.running_places, **claim.held})
     return report, CommitReport(corpus=plan.corpus, features=tuple(counts))
 
 
@@ -117,16 +125,20 @@ def extract_shards(
 ) -> ExtractReport:
     """Make shards durable, each with a receipt; those that have one already are not made again.
 
-    ShardError, after all the others are made: shards that could not be. TransientError: shards somebody else makes.
+    ShardError, after all the others are made: shards that could not be. HeldError, with the report of the others:
+    shards that somebody else makes.
     """
     layout = create_store(config.store)
-    with shared_engine(config):
-        ensure_banks(config, corpus, _features(shards), progress)
-        require_room(config, corpus, shards, free)
-        with claim_shards(layout, corpus, _places(shards)) as claim:
-            report, failed = _extract(config, corpus, _still_due(config, corpus, shards, claim), progress)
-    _raise_failures(failed)
-    raise_if_running(claim.held)
+    dates = sorted({due.partition for due in shards})
+    with watch_stage(config, Stage.EXTRACT, corpus=corpus, dates=dates) as stage:
+        with shared_engine(config):
+            ensure_banks(config, corpus, _features(shards), progress)
+            require_room(config, corpus, shards, free)
+            with claim_shards(layout, corpus, _places(shards)) as claim:
+                report, failed = _extract(config, corpus, _still_due(config, corpus, shards, claim), progress, stage)
+            report = replace(report, held=claim.held)
+        _raise_failures(failed, report)
+    raise_if_running(claim.held, report)
     return report
 
 
@@ -141,13 +153,36 @@ def _places(shards: Iterable[ShardDue]) -> set[Place]:
 def _still_due(config: Config, corpus: str, shards: Sequence[ShardDue], claim: Claim) -> tuple[ShardDue, ...]:
     """Return the claimed shards without what somebody has committed since they were planned."""
     taken = tuple(due for due in shards if (due.partition, due.shard) in claim.taken)
-    planned = [due for due in taken if not due.again]
-    if not planned:
-        return taken
-    partitions, features = ({due.partition for due in planned}, {name for due in planned for name in due.features})
-    ledger = read_ledger(config, corpus, sorted(partitions), sorted(features))
-    made = set(ledger.filter(pl.col("state") == State.COMPLETE).select("partition", "shard", "feature").iter_rows())
+    made = _complete(config, corpus, [due for due in taken if not due.again])
     return tuple(left for due in taken if (left := due if due.again else due.without(made)).features)
+
+
+def _complete(config: Config, corpus: str, dues: Sequence[ShardDue]) -> set[tuple[str, int, str]]:
+    """Return the (partition, shard, feature) that are complete by now in the partitions of due shards."""
+    if not dues:
+        return set()
+    partitions, features = ({due.partition for due in dues}, {name for due in dues for name in due.features})
+    ledger = read_ledger(config, corpus, sorted(partitions), sorted(features))
+    return set(ledger.filter(pl.col("state") == State.COMPLETE).select("partition", "shard", "feature").iter_rows())
+
+
+def _still_to_make(
+    config: Config, corpus: str, works: Sequence[ShardWork], dues: Sequence[ShardDue]
+) -> list[ShardWork]:
+    """Return works without what was committed while they were planned: its receipts, which would say so, are gone."""
+    again = {(due.partition, due.shard) for due in dues if due.again}
+    places = {(work.partition, work.shard) for work in works} - again
+    made = _complete(config, corpus, [due for due in dues if (due.partition, due.shard) in places])
+    made = {(partition, shard, name) for partition, shard, name in made if (partition, shard) in places}
+    if not made:
+        return list(works)
+    return [left for work in works if (left := _without(work, made)).features]
+
+
+def _without(work: ShardWork, made: Collection[tuple[str, int, str]]) -> ShardWork:
+    features = tuple(one for one in work.features if (work.partition, work.shard, one.feature) not in made)
+    names = {one.feature for one in features}
+    return replace(work, features=features, reused=tuple(value for value in work.reused if value.feature in names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +194,7 @@ class _Failed:
 
 
 def _extract(
-    config: Config, corpus: str, planned: Sequence[ShardDue], progress: Progress
+    config: Config, corpus: str, planned: Sequence[ShardDue], progress: Progress, stage: OpenStage
 ) -> tuple[ExtractReport, tuple[_Failed, ...]]:
     started = time.monotonic()
     layout = create_store(config.store)
@@ -168,7 +203,7 @@ def _extract(
         freeze_schema(layout.dataset(corpus, name), extractors[name].schema)
         note_identity(layout.dataset(corpus, name), fingerprint(extractors[name]), identity_of(extractors[name]))
     filled, shards = fill_external(layout, corpus, planned)
-    works = plan_works(config, layout, corpus, shards, extractors)
+    works = _still_to_make(config, corpus, plan_works(config, layout, corpus, shards, extractors), shards)
     device = resolve_device(config.engine, [extractors[name] for name in _features(shards)]) if works else CPU
     progress.start("extract", sum(work.num_clips for work in works))
     specs = picture_specs(config.engine, [extractors[name] for name in _features(shards)]) if works else ()
@@ -211,7 +246,9 @@ def _extract(
         meters=tuple(shard.meter for shard in done if shard.meter.worker),
         devices=encoders,
         speed=speed,
+        failed=len(settled) - sum(isinstance(shard, ShardDone) for shard in settled),
     )
+    _tell(stage, layout, report, done)
     if speed:
         note_speed(layout, corpus, speed)
     if done:
@@ -221,6 +258,19 @@ def _extract(
         names = sorted({feature.feature for shard in done for feature in shard.features})
         note_throughput(layout, corpus, _note_of(report, names, num_workers(config)))
     return report, tuple(shard for shard in settled if isinstance(shard, _Failed))
+
+
+def _tell(stage: OpenStage, layout: StoreLayout, report: ExtractReport, done: Sequence[ShardDone]) -> None:
+    """Say to whoever watches what a batch came to; that it is committed, is another stage."""
+    log_drops(report.corpus, [drop for shard in done for feature in shard.features for drop in feature.drops])
+    stage.read(partial(clip_tables, layout, report.corpus, sorted({shard.partition for shard in done})))
+    stage.count(
+        shards=report.shards,
+        computed=report.computed,
+        reused=report.reused,
+        quarantined=sum(report.quarantined.values()),
+        failed=report.failed,
+    )
 
 
 def _made(done: Iterable[ShardDone], reasons: Mapping[tuple[str, int, str], str]) -> Iterator[MadeShard]:
@@ -247,10 +297,12 @@ def _note_of(report: ExtractReport, features: Sequence[str], workers: int) -> Th
     )
 
 
-def _raise_failures(failed: Sequence[_Failed]) -> None:
+def _raise_failures(failed: Sequence[_Failed], report: ExtractReport) -> None:
     if failed:
         details = "\n".join(failure.detail for failure in failed)
-        raise ShardError(f"{len(failed)} shards could not be made; run the same again for these alone:\n{details}")
+        raise ShardError(
+            f"{len(failed)} shards could not be made; run the same again for these alone:\n{details}", report
+        )
 
 
 def _devices(config: Config, device: str) -> AbstractContextManager[DevicePool]:

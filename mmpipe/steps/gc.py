@@ -33,10 +33,12 @@ from mmpipe.steps.garbage import Collection, Garbage
 from mmpipe.steps.gc_bucket import Stamped, find_far, remove_far
 from mmpipe.steps.mirror import spare_mirrors
 from mmpipe.steps.retention import held_objects, newest_change, spare_checkpoints, spare_snapshots
+from mmpipe.steps.watching import watch_stage
 from mmpipe.store.audit import append_event
 from mmpipe.store.layout import StoreLayout, open_store, require_current
 from mmpipe.store.lease import Lease, find_holder
 from mmpipe.types import digest_of
+from mmpipe.watch.stage import Stage
 
 LEASE = "gc"
 CLOCK_MARGIN_S = 3600.0  # a lease says since when by the clock of its holder's machine
@@ -78,6 +80,13 @@ def collect_garbage(
     if not delete:
         items = _find(config, layout, corpus, _cutoff(layout, days, clock))
         return Collection(items=tuple(items), days=days, deleted=False)
+    with watch_stage(config, Stage.GC, corpus=corpus or "") as stage:
+        gone = _collect(config, layout, corpus, days, clock)
+        stage.count(things=len(gone), bytes=sum(item.nbytes for item in gone))
+    return Collection(items=gone, days=days, deleted=True)
+
+
+def _collect(config: Config, layout: StoreLayout, corpus: str | None, days: float, clock: Clock) -> tuple[Garbage, ...]:
     require_current(layout)
     if isinstance(layout.root, RemotePath):
         require_conditional_delete(layout.root)
@@ -87,8 +96,7 @@ def collect_garbage(
         items = _find(config, layout, corpus, cutoff_s)
         if items:
             _note(layout, corpus, days, tuple(items))
-        gone = tuple(item for item, stamp in items.items() if _remove(layout, item, stamp, cutoff_s))
-    return Collection(items=gone, days=days, deleted=True)
+        return tuple(item for item, stamp in items.items() if _remove(layout, item, stamp, cutoff_s))
 
 
 def _cutoff(layout: StoreLayout, days: float, clock: Clock) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from mmpipe.config import Config, CorpusConfig, DateRule
@@ -44,6 +45,7 @@ from mmpipe.steps.survey import require_survey, survey_corpus
 from mmpipe.steps.taken_back import find_refused_again, supersede
 from mmpipe.steps.texts import give_texts
 from mmpipe.steps.vanished import find_vanished
+from mmpipe.steps.watching import clip_tables, folder_table, new_drops_logged, watch_stage
 from mmpipe.steps.wire import decode
 from mmpipe.steps.worker import ProbeWork
 from mmpipe.steps.workers import shared_engine
@@ -52,6 +54,8 @@ from mmpipe.store.layout import StoreLayout, check_partition, create_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.tombstones import FILE, STREAM, Tombstones, read_tombstones
 from mmpipe.types import Drop, RawFile, digest_of
+from mmpipe.watch.stage import Stage
+from mmpipe.watch.watcher import OpenStage
 
 PROBE_BATCH = 32
 FUNCTION = "mmpipe.steps.worker:probe_files"
@@ -68,17 +72,28 @@ def ingest_corpus(
     _, source = config.corpus(corpus)
     check_tables(config)  # before hours of work, not after
     layout = create_store(config.store)
-    with Lease.acquire(layout, f"ingest-{corpus}"):
-        intake = take_in(source, dt, look or look_at_corpus(config, corpus, progress=progress))
-        report = _ingest(config, layout, corpus, source, dt, intake, progress)
-    if report.quarantined_share > source.max_quarantined:
-        raise PartialError(
-            f"{report.quarantined_share:.0%} of the files of {corpus!r} are in quarantine, allowed are "
-            f"{source.max_quarantined:.0%} (`max_quarantined`). What is good is committed. "
-            f"See: mmpipe quarantine ls --corpus {corpus}",
-            report,
-        )
+    with watch_stage(config, Stage.INGEST, corpus=corpus, dates=(dt,)) as stage:
+        with Lease.acquire(layout, f"ingest-{corpus}"), new_drops_logged(layout, corpus):
+            intake = take_in(source, dt, look or look_at_corpus(config, corpus, progress=progress))
+            report = _ingest(config, layout, corpus, source, dt, intake, progress)
+        _tell(stage, layout, source, report)
+        if report.quarantined_share > source.max_quarantined:
+            raise PartialError(
+                f"{report.quarantined_share:.0%} of the files of {corpus!r} are in quarantine, allowed are "
+                f"{source.max_quarantined:.0%} (`max_quarantined`). What is good is committed. "
+                f"See: mmpipe quarantine ls --corpus {corpus}",
+                report,
+            )
     return report
+
+
+def _tell(stage: OpenStage, layout: StoreLayout, source: CorpusConfig, report: IngestReport) -> None:
+    """Say to whoever watches what an ingest came to."""
+    dates = [count.partition for count in report.partitions]
+    stage.read(lambda: [folder_table(source.root)])
+    stage.made(partial(clip_tables, layout, report.corpus, dates))
+    names = ("files", "used", "quarantined", "clips")
+    stage.count(probed=report.probed, **{name: sum(getattr(c, name) for c in report.partitions) for name in names})
 
 
 def ingest_listing(config: Config, corpus: str, dt: str, listing: Listing, progress: Progress = SILENT) -> IngestReport:

@@ -166,6 +166,7 @@ def settings_digest(source: CorpusConfig) -> str:
     """
     kept_out: dict[str, Any] = {"root": True, "labels": {"file"}, "source": {"file"}}
     kept_out |= dict.fromkeys(("features", "renditions", "banks", "max_age_h", "max_quarantined", "rights"), True)
+    kept_out |= dict.fromkeys(source.beside, True)
     settings = source.model_dump_json(exclude=kept_out)
     labels = sha256_file(source.labels.file) if source.labels and source.labels.file.exists() else ""
     speech = look_of_model(source.text.asr) if source.text.asr else ""

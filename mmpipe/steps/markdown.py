@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 
+CELL_LETTERS = 300
 _STEERING = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:/@=])")
 
 
@@ -12,6 +13,18 @@ def inert(text: str) -> str:
     """Return a name or value as Markdown that shows it: no link, no picture, no tag, no line of its own."""
     shown = "".join(character if character.isprintable() else "\ufffd" for character in text)
     return html.escape(_STEERING.sub(r"\\\1", shown), quote=False)
+
+
+def plain_cell(text: str) -> str:
+    """Return a name or value for a cell that some programs read as Markdown and others as it stands.
+
+    Nothing in it can be a tag, a picture or a link that hides where it leads, and nothing is escaped: what is
+    shown is what a person would type, but for a few letters.
+    """
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    for steering, harmless in (("<", "‹"), ("](", "] ("), ("][", "] [")):
+        shown = shown.replace(steering, harmless)
+    return shown if len(shown) <= CELL_LETTERS else shown[: CELL_LETTERS - 1] + "…"
 
 
 def as_block(text: str) -> str:

@@ -61,7 +61,8 @@ def _ingest_again(
         for name, date, manifest in _known_then(layout, corpus, partition, bases):
             _copy(layout.dataset(corpus, name), scratch.dataset(corpus, name), date, manifest)
         alone = {corpus: source.model_copy(update={"max_quarantined": 1.0})}
-        asked = config.model_copy(update={"store": scratch.root, "corpora": alone, "models": {}})
+        watch = config.watch.logs_alone()
+        asked = config.model_copy(update={"store": scratch.root, "corpora": alone, "models": {}, "watch": watch})
         ingest_corpus(asked, corpus, partition, look=look)
         found = {name: read_made(scratch.dataset(corpus, name), partition) for name in bases}
     return {name: replace(made, asset_ids=_told_of(made.data)) for name, made in found.items() if made is not None}

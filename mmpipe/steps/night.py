@@ -21,8 +21,10 @@ from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.release import ReleaseReport, last_release, release_model, release_reason
 from mmpipe.steps.report import write_report
 from mmpipe.steps.train import TrainReport, train_model
+from mmpipe.steps.watching import watch_stage
 from mmpipe.steps.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
+from mmpipe.watch.stage import Stage
 from mmpipe.words import counted
 
 
@@ -89,6 +91,11 @@ def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT)
     PartialError: too much is in quarantine. The features of what is good are made, but no model learns from it.
     """
     check_model_names(config, corpus)
+    with watch_stage(config, Stage.NIGHT, corpus=corpus, dates=(dt,)):
+        return _run_night(config, corpus, dt, progress)
+
+
+def _run_night(config: Config, corpus: str, dt: str, progress: Progress) -> NightReport:
     with shared_engine(config):
         try:
             ingested = ingest_corpus(config, corpus, dt, progress)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from mmpipe.config import Config
-from mmpipe.errors import TransientError
+from mmpipe.errors import HeldError
 from mmpipe.features.extractor import feature_name
 from mmpipe.steps.causes import with_causes
 from mmpipe.steps.choices import Only as Only
@@ -23,8 +23,9 @@ _STATES_TAKEN = {
     Only.MISSING: frozenset({State.MISSING}),
     Only.STALE: frozenset({State.STALE}),
     Only.FAILED: frozenset({State.FAILED}),
-    Only.ALL: frozenset(State) - {State.RUNNING},
+    Only.ALL: frozenset({State.MISSING, State.STALE, State.FAILED}),
 }
+MAX_BATCHES = 150  # each is a task run: a flow run of more would burden server and page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,12 @@ class Plan:
     @property
     def held_reasons(self) -> tuple[str, ...]:
         """Return what a person must decide before the shards that are held can be made, a line per feature."""
-        reasons = {(state.feature, state.reason) for state in self.held}
-        return tuple(f"{feature} waits: {reason}" for feature, reason in sorted(reasons))
+        return tuple(f"{feature} waits: {reason}" for feature, reason in sorted(self.held_by_feature.items()))
+
+    @property
+    def held_by_feature(self) -> dict[str, str]:
+        """Return for each feature that is held why."""
+        return {state.feature: state.reason for state in self.held}
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -100,8 +105,17 @@ class Plan:
         return tuple(sorted({due.partition for due in self.shards}))
 
     def raise_if_running(self) -> None:
-        """Raise TransientError where something was left out because somebody is making it."""
+        """Raise HeldError where something was left out because somebody is making it."""
         raise_if_running(self.running_places)
+
+    def of_places(self, places: Collection[tuple[str, int]]) -> Plan:
+        """Return what of it belongs to some (partition, shard)."""
+        return Plan(
+            corpus=self.corpus,
+            shards=tuple(due for due in self.shards if (due.partition, due.shard) in places),
+            running=tuple(state for state in self.running if (state.partition, state.shard) in places),
+            held=tuple(state for state in self.held if (state.partition, state.shard) in places),
+        )
 
     def of_date(self, dt: str) -> Plan:
         """Return what of it belongs to one date."""
@@ -112,8 +126,15 @@ class Plan:
             held=tuple(state for state in self.held if state.partition == dt),
         )
 
-    def batches(self, clips: int = 2_000) -> tuple[tuple[ShardDue, ...], ...]:
-        """Deal the shards into runs of about so many clips: what one Prefect task takes."""
+    def batches(self, clips: int = 2_000, most: int = MAX_BATCHES) -> tuple[tuple[ShardDue, ...], ...]:
+        """Deal the shards into runs of about so many clips, or of more where that would be too many runs."""
+        dealt = self._deal(clips)
+        while len(dealt) > most:  # a run is not always filled, so what would fit exactly may not be enough
+            clips += max(1, clips * (len(dealt) - most) // most)
+            dealt = self._deal(clips)
+        return dealt
+
+    def _deal(self, clips: int) -> tuple[tuple[ShardDue, ...], ...]:
         batches: list[list[ShardDue]] = []
         room = 0
         for due in self.shards:
@@ -131,9 +152,11 @@ def plan_corpus(
     partitions: Sequence[str] | None = None,
     only: Only = Only.DUE,
     features: Sequence[str] | None = None,
+    force: bool = False,
 ) -> Plan:
     """Say which shards of a corpus are due; `features` names features, none means all of the corpus.
 
+    `force` takes the complete ones too, and computes anew what it takes: nothing is copied from what was made before.
     ConfigError: what is due would not fit into the dataset that is there, or a model names a fusion that is not there.
     """
     check_model_names(config, corpus)  # of models that would learn from what is made: not only when they do
@@ -142,7 +165,8 @@ def plan_corpus(
     extractors = {feature_name(extractor): extractor for extractor in resolve_features(config, corpus)}
     modalities = {name: extractor.modality for name, extractor in extractors.items()}
     ledger = with_causes(layout, corpus, ledger, modalities)
-    taken = list(_states_of(ledger.filter(pl.col("state").is_in(sorted(_STATES_TAKEN[only])) & ~pl.col("held"))))
+    states = _STATES_TAKEN[only] | ({State.COMPLETE} if force else set())
+    taken = list(_states_of(ledger.filter(pl.col("state").is_in(sorted(states)) & ~pl.col("held"))))
     for name in sorted({state.feature for state in taken}):
         require_same_shape(layout, corpus, extractors[name])
     running = tuple(_states_of(ledger.filter(pl.col("state") == State.RUNNING)))
@@ -159,8 +183,8 @@ def plan_corpus(
                 features=tuple(state.feature for state in group),
                 reasons=tuple(state.reason for state in group),
                 clips=group[0].clips,
-                again=only in (Only.FAILED, Only.ALL),
-                reuse=only is not Only.ALL,
+                again=force or any(state.state is State.FAILED for state in group),
+                reuse=not force,
             )
             for (partition, shard), group in sorted(by_shard.items())
         ),
@@ -189,12 +213,13 @@ def _states_of(ledger: pl.DataFrame) -> Iterator[ShardState]:
         yield ShardState(**{**row, "state": states[row["state"]]})
 
 
-def raise_if_running(held: Mapping[tuple[str, int], str]) -> None:
-    """Raise TransientError that names shards which somebody else is making."""
+def raise_if_running(held: Mapping[tuple[str, int], str], report: object = None) -> None:
+    """Raise HeldError that names shards which somebody else is making; `report` says what was made beside them."""
     if held:
         (partition, shard), who = min(held.items())
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-        raise TransientError(
+        raise HeldError(
             f"dt={partition} shard {shard}{more} is being worked on by {who}. What nobody else has is done. "
-            "Wait for it or end it, then run again."
+            "Wait for it or end it, then run again.",
+            report,
         )

@@ -263,6 +263,7 @@ def _config_of(version: Version, config: Config, store: Path, root: Path) -> Con
             },
             "corpora": {CORPUS: source},
             "models": {},
+            "watch": config.watch.logs_alone(),
         }
     )
     wanted = {**trained, **_noiseless(version, StoreLayout(config.store), str(lineage.get("corpus", "")), trained)}

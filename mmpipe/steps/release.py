@@ -35,9 +35,11 @@ from mmpipe.steps.sign import check_keys, is_trusted, sign_if_asked, signing_key
 from mmpipe.steps.taught_inputs import FOLDS
 from mmpipe.steps.train import checkpoint_name, current_recipe
 from mmpipe.steps.trained import DONE_NAME, read_checkpoint
+from mmpipe.steps.watching import folder_table, watch_stage
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of
 from mmpipe.types import digest_of
+from mmpipe.watch.stage import Stage
 
 WHO = "mmpipe release"
 
@@ -72,7 +74,16 @@ class ReleaseReport:
 def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     """Evaluate a checkpoint, publish the judged model whatever the verdict, and what is offered in its place."""
     layout = open_store(config.store, to_write=True)
-    name, _ = config.model(model)
+    name, settings = config.model(model)
+    with watch_stage(config, Stage.RELEASE, corpus=settings.corpus, model=name) as stage:
+        report = _release_model(config, layout, name, checkpoint)
+        stage.read(lambda: [folder_table(layout.checkpoints / checkpoint, version=checkpoint)])
+        stage.made(lambda: [folder_table(layout.models / name, version=report.version)])
+        stage.count(new=int(report.is_new))
+    return report
+
+
+def _release_model(config: Config, layout: StoreLayout, name: str, checkpoint: str) -> ReleaseReport:
     check_keys(config)
     if made := _made_before(config, layout, name, checkpoint):
         _settle(config, layout, name, made.offered)
@@ -84,7 +95,7 @@ def release_model(config: Config, model: str, checkpoint: str) -> ReleaseReport:
     for contender in filter(None, (trained["single"], *judged_fused)):
         export_graphs(layout.checkpoints / checkpoint / "release" / contender, onnx=config.release.onnx)
     seal_folder(layout.checkpoints / checkpoint)
-    evaluation = evaluate_checkpoint(config, model, checkpoint, production)
+    evaluation = evaluate_checkpoint(config, name, checkpoint, production)
     verdict = evaluation.verdict
     judged = _publish(config, layout, evaluation, verdict.judged, verdict, _examined(config, layout, evaluation))
     if verdict.offered not in (NOTHING, verdict.judged):

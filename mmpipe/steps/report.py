@@ -34,6 +34,7 @@ from mmpipe.steps.release import ReleaseReport, release_of
 from mmpipe.steps.speed_notes import newest_speed
 from mmpipe.steps.speed_shown import show_speed
 from mmpipe.steps.thumbnails import render_thumbnails
+from mmpipe.steps.watching import folder_table, watch_stage
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout, check_partition, open_store
 from mmpipe.store.manifest import Manifest
@@ -41,6 +42,7 @@ from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.schema import read_schema
 from mmpipe.store.snapshot import Snapshot
 from mmpipe.store.spine import read_spine
+from mmpipe.watch.stage import Stage
 
 # As the store's totals call them, and as people are told: clips that a filter leaves out are something else.
 _FATES = {name: name for name in ("used", "quarantined", "duplicates", "tombstoned")} | {"filtered": "left out"}
@@ -48,6 +50,13 @@ _FATES = {name: name for name in ("used", "quarantined", "duplicates", "tombston
 
 def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoint: str = "") -> Path:
     """Write the page of a corpus as of a date; with a model and checkpoint, of its evaluation too."""
+    with watch_stage(config, Stage.REPORT, corpus=corpus, model=model, dates=(dt,)) as stage:
+        path = _write_report(config, corpus, dt, model, checkpoint)
+        stage.made(lambda: [folder_table(path)])
+    return path
+
+
+def _write_report(config: Config, corpus: str, dt: str, model: str, checkpoint: str) -> Path:
     layout = open_store(config.store)
     evaluation = evaluate_checkpoint(config, model, checkpoint) if model and checkpoint else None
     released = release_of(config, model, checkpoint) if evaluation else None

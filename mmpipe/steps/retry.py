@@ -167,7 +167,7 @@ def extract_anew(
     partitions, anew = sorted({partition for partition, _, _ in places}), tuple(sorted(streams))
     due = plan_corpus(config, corpus, partitions)  # the next run makes these, by what holds then
     later = {(shard.partition, shard.shard, name) for shard in due.shards for name in shard.features}
-    plan = plan_corpus(config, corpus, partitions, Only.ALL)
+    plan = plan_corpus(config, corpus, partitions, Only.ALL, force=True)
     shards = tuple(replace(shard, reuse=True, anew=anew) for shard in _of_places(plan, set(places) - later))
     extract_plan(config, replace(plan, shards=shards, running=()), progress)
 

@@ -18,6 +18,12 @@ def speed_summary(reports: Iterable[ExtractReport]) -> str:
     return "\n".join(f"- {what}: {value}" for what, value in judge_speed(join_facts(facts)).lines())
 
 
+def speed_rows(reports: Iterable[ExtractReport]) -> list[dict[str, str]]:
+    """Return the same as rows of a table; none where none of them decoded anything."""
+    facts = [report.speed for report in reports if report.speed]
+    return [{"what": what, "value": value} for what, value in judge_speed(join_facts(facts)).lines()] if facts else []
+
+
 def show_speed(report: SpeedReport) -> SpeedShown:
     """Return a report as a section of the page."""
     return SpeedShown(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mmpipe.config import Config, CorpusConfig, Judged, ModelConfig, TrainDevice
@@ -22,11 +23,14 @@ from mmpipe.steps.progress import SILENT, Progress
 from mmpipe.steps.trained import DONE_NAME, ContenderScore, read_checkpoint, read_scores, unreleased
 from mmpipe.steps.training_fits import TrainingFits
 from mmpipe.steps.training_set import TrainingSet, open_training_set
+from mmpipe.steps.watching import folder_table, snapshot_tables, watch_stage
 from mmpipe.store.layout import open_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.snapshot import save_snapshot
-from mmpipe.train.ranks import join_ranks
+from mmpipe.train.ranks import join_ranks, speaks
 from mmpipe.types import digest_of
+from mmpipe.watch.stage import Stage
+from mmpipe.watch.watcher import OpenStage
 from mmpipe.words import counted
 
 TRAINING_VERSION = 2  # part of every recipe: raise it when training gives other numbers for the same input
@@ -71,8 +75,26 @@ class TrainReport:
 
 def train_model(config: Config, model: str, progress: Progress = SILENT) -> TrainReport:
     """Train what a model's config asks for; return at once where this very recipe was trained before."""
-    started = time.monotonic()
     name, settings = config.model(model)
+    if not speaks():  # of the processes that torchrun started, one is enough to watch
+        return _train_model(config, name, settings, progress)
+    with watch_stage(config, Stage.TRAIN, corpus=settings.corpus, model=name) as stage:
+        report = _train_model(config, name, settings, progress)
+        _tell(stage, config, report)
+    return report
+
+
+def _tell(stage: OpenStage, config: Config, report: TrainReport) -> None:
+    """Say to whoever watches what a training came to."""
+    layout = open_store(config.store)
+    stage.read(partial(snapshot_tables, layout, report.snapshot))
+    place = layout.checkpoints / report.checkpoint
+    stage.made(lambda: [folder_table(place, version=report.checkpoint)])
+    stage.count(clips=report.num_clips, contenders=len(report.scores), fits=report.num_fits)
+
+
+def _train_model(config: Config, name: str, settings: ModelConfig, progress: Progress) -> TrainReport:
+    started = time.monotonic()
     _, source = config.corpus(settings.corpus)
     layout = open_store(config.store, to_write=True)
     data = open_training_set(config, settings)

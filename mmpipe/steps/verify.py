@@ -12,6 +12,7 @@ from mmpipe.registry.taint import read_checkpoint_taint
 from mmpipe.registry.versions import list_versions_loosely
 from mmpipe.steps.external_integrity import find_pin_faults
 from mmpipe.steps.seal import find_broken_seals, find_unsealed
+from mmpipe.steps.watching import watch_stage
 from mmpipe.store.audit import find_audit_faults
 from mmpipe.store.drift import warn_of_values
 from mmpipe.store.finding import RESTORE, Finding, Severity
@@ -19,6 +20,7 @@ from mmpipe.store.layout import FORMAT_VERSION, StoreLayout, layout_version, ope
 from mmpipe.store.redaction import is_redacted
 from mmpipe.store.snapshot import list_snapshots, read_snapshot
 from mmpipe.store.verify import chosen_corpora, verify_store
+from mmpipe.watch.stage import Stage
 
 LACKING = frozenset({"card_stale", "events_unsigned"})  # what a store of an older layout lacks: no damage
 _TAKE_OUT = (
@@ -36,6 +38,14 @@ def open_to_verify(config: Config) -> StoreLayout:
         return open_store(config.store)
     except StoreError:
         return StoreLayout(config.store)
+
+
+def check_store(config: Config, layout: StoreLayout, corpus: str | None = None) -> tuple[Finding, ...]:
+    """Find everything that is wrong, as a stage that others may watch; damage is a finding and no failure of it."""
+    with watch_stage(config, Stage.VERIFY, corpus=corpus or "") as stage:
+        found = find_faults(layout, corpus)
+        stage.count(findings=len(found), damage=count_damage(found))
+    return found
 
 
 def find_faults(layout: StoreLayout, corpus: str | None = None) -> tuple[Finding, ...]:

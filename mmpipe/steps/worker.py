@@ -16,6 +16,7 @@ from mmpipe.media.facts import told
 from mmpipe.media.guard import open_regular, self_test
 from mmpipe.media.preview import PreviewKind, render_preview
 from mmpipe.media.probe import ProbedFile, probe_file
+from mmpipe.media.voice import let_ffmpeg_speak
 from mmpipe.steps.wire import encode
 from mmpipe.types import Clip, Drop, RawFile, Stream
 
@@ -56,6 +57,7 @@ def set_up() -> None:
     if faults := observe_process().faults():
         raise ConfigError(f"a worker cannot be confined on this system: {', '.join(faults)}")
     self_test()
+    let_ffmpeg_speak()
 
 
 def tell_confinement(_work: None, _report: Callable[[str], None], _poisoned: Mapping[str, str]) -> bytes:

@@ -16,6 +16,7 @@ from mmpipe.engine.ray.engine import RayEngine
 from mmpipe.steps.device_pool import DevicePool, shared_devices
 from mmpipe.steps.picture_pool import shared_pictures
 from mmpipe.steps.reach import StoreReach
+from mmpipe.steps.watching import worker_log_level
 
 WORKER_SETUP = "mmpipe.steps.worker:set_up"
 _lock = threading.Lock()
@@ -82,9 +83,10 @@ def pictures_beside(specs: Sequence[DeviceSpec]) -> Iterator[DevicePool]:
 def make_engine(config: Config) -> Engine:
     """Make the engine that the config names, of as many workers as it says; none is started before there is work."""
     memory = max((corpus.limits.memory_bytes for corpus in config.corpora.values()), default=2 << 30)
+    level = worker_log_level(config.watch)
     if config.engine.kind == "local":
-        return LocalEngine(num_workers=num_workers(config), memory_bytes=memory, worker_setup=WORKER_SETUP)
-    return RayEngine(ray_settings(config), memory, worker_setup=WORKER_SETUP, node_check=StoreReach(config))
+        return LocalEngine(num_workers(config), memory, worker_setup=WORKER_SETUP, log_level=level)
+    return RayEngine(ray_settings(config), memory, WORKER_SETUP, StoreReach(config), level)
 
 
 def ray_settings(config: Config) -> RaySettings:

@@ -21,7 +21,8 @@ from typed_projects import LABELS, Told, Type, model_table, write_config, write_
 @pytest.fixture
 def mmpipe(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Type]:
     """Return a function that types a line in a folder; what a terminal must not get, no line may print."""
-    monkeypatch.delenv("MMPIPE_CONFIG", raising=False)
+    for name in ("MMPIPE_CONFIG", "PREFECT_API_URL", "PREFECT_HOME"):  # a server of the caller's is none of ours
+        monkeypatch.delenv(name, raising=False)
     before = signal.getsignal(signal.SIGTERM)
 
     def type_line(folder: Path, *words: str) -> Told:

@@ -1,16 +1,21 @@
-"""Projects to type lines in, and what a line says."""
+"""Projects to type lines in, typing one in this process, and what a line says."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corpus_maker import CORPUS, write_text, write_tone
 
+from mmpipe.cli import main
 from mmpipe.store.sample import SampleFeature, make_sample_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 
@@ -35,6 +40,22 @@ class Told:
 
 
 Type = Callable[..., Told]
+
+
+def type_words(folder: Path, words: Sequence[str]) -> Told:
+    """Run a line in this process, as a shell in a folder would: for fixtures of a module, which have no `capfd`."""
+    out, err = io.StringIO(), io.StringIO()
+    before, place, code = signal.getsignal(signal.SIGTERM), Path.cwd(), 0
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main(words)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        os.chdir(place)
+        signal.signal(signal.SIGTERM, before)
+    return Told(code=code, out=out.getvalue(), err=err.getvalue())
 
 
 LABELS = 'labels = { file = "labels.jsonl", group = "speaker" }'

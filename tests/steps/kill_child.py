@@ -36,7 +36,7 @@ def fill(config: Config) -> None:
 def fill_again(config: Config) -> None:
     """Ingest, and extract everything anew: what two of these at once must fight about."""
     ingest_corpus(config, CORPUS, DT)
-    extract_plan(config, plan_corpus(config, CORPUS, only=Only.ALL))
+    extract_plan(config, plan_corpus(config, CORPUS, only=Only.ALL, force=True))
 
 
 def take_in(config: Config) -> None:

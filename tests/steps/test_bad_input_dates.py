@@ -30,7 +30,8 @@ from corpus_maker import (
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, ShardError
 from mmpipe.sources.listing import Listing, list_corpus
-from mmpipe.steps.backfill import backfill_dates, dates_of_range
+from mmpipe.steps.backfill import backfill_dates
+from mmpipe.steps.backfill_plan import dates_of_range
 from mmpipe.steps.choices import Only
 from mmpipe.steps.extract import extract_plan
 from mmpipe.steps.ingest import ingest_reason
@@ -114,7 +115,7 @@ def test_a_renamed_file_makes_nothing_due(tmp_path: Path) -> None:
     assert (count.partition, count.files, count.used, count.clips) == (DT, 4, 4, 2)
     assert plan_corpus(config, CORPUS).is_empty
     assert {name: shards(config, name) for name in (CLIPS, SOUND, TEXT)} == before
-    report, _ = extract_plan(config, plan_corpus(config, CORPUS, only=Only.ALL))
+    report, _ = extract_plan(config, plan_corpus(config, CORPUS, only=Only.ALL, force=True))
     assert report.computed == 4 and not report.quarantined  # it is read under its new name
 
 

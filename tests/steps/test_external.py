@@ -153,7 +153,7 @@ def test_new_clips_are_filled_from_the_pin_and_what_changed_there_waits_for_a_pe
     assert {(state.partition, state.feature) for state in plan.held} == {(DT, THEIRS), (LATER, THEIRS)}
     assert what_waits(config, CORPUS) == plan.held_reasons and what_is_due(config, CORPUS, LATER) == ()
     assert [reason[-40:] for reason in plan.held_reasons] == ["take it over: mmpipe feature refresh theirs"[-40:]]
-    assert plan_corpus(config, CORPUS, only=Only.ALL).is_empty
+    assert plan_corpus(config, CORPUS, only=Only.ALL, force=True).is_empty
     assert values(config) == {"a": [1, 2], "e": [7, 8]}
 
     report = refresh_feature(config, CORPUS, "theirs", "they added b")

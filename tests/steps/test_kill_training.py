@@ -24,7 +24,9 @@ pytest_plugins = ("kill_fixtures",)
 
 LONG = bool(os.environ.get("MMPIPE_LONG_KILLS"))
 TRAIN_POINTS = range(1, 700, 6) if LONG else (260,)
-RELEASE_POINTS = range(1, 160) if LONG else (*(pytest.param(point, marks=pytest.mark.slow) for point in (5, 57)), 62)
+RELEASE_POINTS = (
+    range(1, 160) if LONG else (pytest.param(5, marks=pytest.mark.sweep), pytest.param(57, marks=pytest.mark.slow), 62)
+)
 
 
 def results_of(store: Path) -> dict[str, str]:

@@ -56,7 +56,7 @@ def test_two_tasks_that_make_the_same_shards_at_once_end_as_one(mixed, warm_work
     config = mixed.place("tasks")
     shutil.copytree(mixed.store, config.parent / "store")
     settings = load(config)
-    plan = plan_corpus(settings, CORPUS, only=Only.ALL)
+    plan = plan_corpus(settings, CORPUS, only=Only.ALL, force=True)
     assert len(plan.shards) > 1
 
     def make(side: int) -> None:

@@ -67,8 +67,8 @@ def states(config: Config) -> dict[tuple[str, int], State]:
     return {(state.feature, state.shard): state.state for state in read_states(config, CORPUS)}
 
 
-def extract(config: Config, only: Only = Only.DUE):
-    return extract_plan(config, plan_corpus(config, CORPUS, only=only))
+def extract(config: Config, only: Only = Only.DUE, force: bool = False):
+    return extract_plan(config, plan_corpus(config, CORPUS, only=only, force=force))
 
 
 def value_of(config: Config, feature: str, source: str) -> np.ndarray:
@@ -243,10 +243,11 @@ def test_a_commit_that_was_cut_short_is_due_and_computes_nothing(own):
     assert plan_corpus(config, CORPUS).is_empty
 
 
-def test_all_computes_everything_again_and_commits_nothing_new(own):
+def test_force_computes_everything_again_and_commits_nothing_new(own):
     config = configure(own)
     before = tree_digest(config.store)
-    report, _ = extract(config, Only.ALL)
+    assert plan_corpus(config, CORPUS, only=Only.ALL).is_empty, "all means whatever is not complete"
+    report, _ = extract(config, Only.ALL, force=True)
     assert (report.computed, report.reused) == (2 * NUM_PAIRS, 0)
     assert differing(tree_digest(config.store), before) == []
 
@@ -273,11 +274,11 @@ def test_a_feature_added_later_can_do_without_recordings_that_are_gone(own):
 
 
 def listing(store: Path) -> dict[str, str]:
-    """Return every name of a store with its size, time stamp and inode; leases come and go."""
+    """Return every name of a store with its size, time stamp and inode; leases come and go, and runs are counted."""
     found = {}
     for path in sorted(store.rglob("*")):
         name = str(path.relative_to(store))
-        if not name.startswith(("_leases", "_staging")):
+        if not name.startswith(("_leases", "_staging", "_runs/watch")):
             status = path.stat()
             found[name] = f"{status.st_size} bytes, {status.st_mtime_ns}, inode {status.st_ino}"
     return found
@@ -321,8 +322,9 @@ def test_a_shard_that_cannot_be_made_holds_back_its_own_date_alone(own):
     write_words(own / "media" / "pair-0.txt", "another caption, so another recording")
     write_sound(own / "media" / "new.wav", 1_111)
     ingest_corpus(config, CORPUS, NEXT)
-    with pytest.raises(ShardError, match=rf"1 shards could not be made(.|\n)*dt={DT} shard 2"):
+    with pytest.raises(ShardError, match=rf"1 shards could not be made(.|\n)*dt={DT} shard 2") as failure:
         extract(config)
+    assert failure.value.report.failed == 1, "beside what came of the others"
     assert read_head(dataset, NEXT).shard(0).samples == 1
     assert {due.partition for due in plan_corpus(config, CORPUS).shards} == {DT}
     damaged.write_bytes(whole)

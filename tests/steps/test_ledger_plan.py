@@ -17,6 +17,7 @@ from mmpipe.steps.backfill import backfill_dates
 from mmpipe.steps.extract import extract_plan, extract_shards
 from mmpipe.steps.forecast import forecast_plan, totals_of
 from mmpipe.steps.ingest import ingest_corpus
+from mmpipe.steps.intake import settings_digest
 from mmpipe.steps.night import what_is_due
 from mmpipe.steps.plan import Only, State, plan_corpus, read_states
 from mmpipe.steps.status import read_status
@@ -78,7 +79,7 @@ def test_what_was_never_made_takes_an_unknown_time_and_room(own):
 def test_what_was_measured_is_told_and_too_little_room_is_refused_before_any_work(own):
     config = configure(own)
     extract_plan(config, plan_corpus(config, CORPUS))
-    plan = plan_corpus(config, CORPUS, only=Only.ALL)
+    plan = plan_corpus(config, CORPUS, only=Only.ALL, force=True)
     made = forecast_plan(config, plan, lambda _: 0)
     assert made.unmeasured == () and made.seconds > 0 and made.nbytes > 0 and made.free_bytes == 0
     enough = int(made.nbytes * 1.2) + 1
@@ -195,3 +196,18 @@ def test_a_feature_is_as_fresh_as_its_newest_whole_date(own):
     assert found.freshness[0].published.endswith("+00:00")
     late = read_status(config, CORPUS, datetime(2026, 11, 22, 7, tzinfo=UTC)).late()
     assert [entry.feature for entry in late] == [SOUND, WORDS]
+
+
+def test_a_feature_may_have_a_promise_of_its_own(own):
+    at = datetime(2026, 11, 22, 4, tzinfo=UTC)
+    name = SOUND.partition("@")[0]
+    config = configure(own, max_age_h=30, max_age_h_of={name: 20})
+    plain = settings_digest(configure(own).corpora[CORPUS])
+    assert settings_digest(config.corpora[CORPUS]) == plain, "a promise changes nothing that is made"
+    extract_plan(config, plan_corpus(config, CORPUS))
+    found = read_status(config, CORPUS, at)
+    (late,) = found.late()
+    assert found.sentence(late) == f"the newest whole date of {SOUND} ended 28 h ago; max_age_h = 20"
+    only = configure(own, max_age_h_of={"audio-logmell": 99})
+    (unknown,) = read_status(only, CORPUS, at).late()
+    assert unknown.feature == "audio-logmell", "a promise about a feature that is not made is never kept"
