@@ -11,11 +11,16 @@ from functools import cache, partial
 from prefect import task
 
 from mmpipe.config import Config
+from mmpipe.errors import PartialError
 from mmpipe.steps import ingest
 from mmpipe.steps.ingest_report import IngestReport
 from mmpipe.steps.intake import Look, look_at_corpus
+from mmpipe.steps.quarantine_reasons import count_reasons
+from tasks.artifacts import open_page, progress_here
+from tasks.events import tell_of_quarantine
 from tasks.policy import STEP
 
+DAYS_SHOWN = 31  # of the quarantine: each is a file to be read
 # The corpus's lease refuses a second ingest; the days of one backfill wait for each other instead of failing.
 _one_at_a_time = threading.Lock()
 _shared_look: ContextVar[Callable[[str], Look] | None] = ContextVar("shared_look", default=None)
@@ -25,8 +30,23 @@ _shared_look: ContextVar[Callable[[str], Look] | None] = ContextVar("shared_look
 def ingest_corpus(config: Config, corpus: str, dt: str) -> IngestReport:
     """List, probe and cut what is new in a corpus."""
     look = _shared_look.get()
-    with _one_at_a_time:
-        return ingest.ingest_corpus(config, corpus, dt, look=look(corpus) if look else None)
+    try:
+        with _one_at_a_time, tell_of_quarantine(corpus):
+            seen = look(corpus) if look else None
+            report = ingest.ingest_corpus(config, corpus, dt, progress=progress_here(), look=seen)
+    except PartialError as error:
+        _show(config, error.report)
+        raise
+    _show(config, report)
+    return report
+
+
+def _show(config: Config, report: object) -> None:
+    page = open_page()
+    if page and isinstance(report, IngestReport):
+        dts = sorted(count.partition for count in report.partitions if count.quarantined or count.clip_drops)
+        with page.looking_at("quarantine"):
+            page.show_quarantine(count_reasons(config, report.corpus, dts[-DAYS_SHOWN:]))
 
 
 @contextmanager

@@ -7,22 +7,46 @@ from collections.abc import Sequence
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import plan
-from mmpipe.steps.plan import Only, Plan, ShardState, State
+from mmpipe.steps import backfill_plan, plan
+from mmpipe.steps.backfill_plan import Choice, DayDue
+from mmpipe.steps.choices import MAX_DAYS, MAX_IN_FLIGHT
+from mmpipe.steps.plan import MAX_BATCHES, Only, Plan, ShardState, State
+from tasks.events import tell_of_drift
 from tasks.policy import STEP
 
-__all__ = ["Only", "Plan", "ShardState", "State", "plan_corpus", "read_states"]
+__all__ = [
+    "MAX_BATCHES",
+    "MAX_DAYS",
+    "MAX_IN_FLIGHT",
+    "Choice",
+    "DayDue",
+    "Only",
+    "Plan",
+    "ShardState",
+    "State",
+    "plan_backfill",
+    "plan_corpus",
+    "read_states",
+]
 
 
 @task(name="plan", task_run_name="plan-{corpus}", **STEP)
-def plan_corpus(config: Config, corpus: str, dts: Sequence[str] | None, only: Only = Only.DUE) -> Plan:
+def plan_corpus(config: Config, corpus: str, dts: Sequence[str] | None, choice: Choice) -> Plan:
     """Say which shards are due, and why; None means every date."""
-    if not config.store.exists():
-        return Plan(corpus=corpus, shards=())  # a store that was never made: every date is unknown
-    return plan.plan_corpus(config, corpus, dts, only)
+    made = backfill_plan.plan_choice(config, corpus, dts, choice)
+    tell_of_drift(corpus, made.held_by_feature)
+    return made
+
+
+@task(name="plan-backfill", task_run_name="plan-backfill-{corpus}", **STEP)
+def plan_backfill(config: Config, corpus: str, dts: Sequence[str], choice: Choice, refresh: bool) -> tuple[DayDue, ...]:
+    """Return the dates that have something to do, and what; `refresh` brings the files of a far corpus here first."""
+    return backfill_plan.plan_backfill(config, corpus, dts, choice, refresh=refresh)
 
 
 @task(name="ledger", task_run_name="ledger-{corpus}", **STEP)
-def read_states(config: Config, corpus: str, dts: Sequence[str]) -> tuple[ShardState, ...]:
+def read_states(
+    config: Config, corpus: str, dts: Sequence[str], features: Sequence[str] = ()
+) -> tuple[ShardState, ...]:
     """Return the state of every shard x feature of the dates."""
-    return plan.read_states(config, corpus, dts) if config.store.exists() else ()
+    return plan.read_states(config, corpus, dts, features or None) if config.store.exists() else ()

@@ -7,10 +7,11 @@ from prefect import task
 from mmpipe.config import Config
 from mmpipe.steps import train
 from mmpipe.steps.train import TrainReport
+from tasks.artifacts import progress_here
 from tasks.policy import STEP
 
 
 @task(name="train", task_run_name="train-{model}", **STEP)
 def train_model(config: Config, model: str) -> TrainReport:
     """Train the candidates of a model on a snapshot."""
-    return train.train_model(config, model)
+    return train.train_model(config, model, progress_here(model))
