@@ -1,4 +1,4 @@
-"""Backfill: bring a range of dates up to the config of today, one subflow a day."""
+"""Backfill: bring a range of dates up to the config of today, a run a day; its own death costs nothing."""
 
 from __future__ import annotations
 
@@ -12,63 +12,97 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.days import days_table, days_to_do, takes_unknown_days
-from flows.extract import BATCH_RUNNER, make_features
+from flows.backfill_day import backfill_day
+from flows.days import DayEnd, days_table, days_to_fill
+from flows.fan_out import FanOut, run_children
+from flows.life import end_children, open_runs, refuse_endless_starts
 from flows.naming import run_name
-from flows.parameters import BackfillParameters, ExtractParameters
-from flows.target import resolve_corpus, resolve_target
+from flows.parameters import BackfillDayParameters, BackfillParameters
+from flows.runs import Child, Run, Runs
+from flows.target import resolve_corpus
 from mmpipe.config import Config
 from tasks.artifacts import RunPage, run_page
-from tasks.ingest import ingest_corpus, one_look
-from tasks.plan import plan_corpus, read_states
+from tasks.ingest import one_look
+from tasks.plan import DayDue, plan_backfill, read_states
 from tasks.workers import shared_workers
 
+DAY = "backfill-day/backfill-day"
 
-@flow(name="backfill", flow_run_name=run_name, persist_result=False)
+
+@flow(name="backfill", flow_run_name=run_name, persist_result=False, on_cancellation=[end_children])
 def backfill(parameters: BackfillParameters) -> State[Any]:
     """Fill what the ledger says is due in a range of dates; a failed day keeps no other from being filled."""
+    refuse_endless_starts()
     config, corpus = resolve_corpus(parameters)
-    states = read_states(config, corpus, parameters.dts)
-    due = plan_corpus(config, corpus, parameters.dts, parameters.only).partitions
-    days = days_to_do(parameters.dts, states, due, parameters.only)
     with run_page("backfill", corpus) as page:
+        runs = open_runs()
+        due = plan_backfill(config, corpus, parameters.dts, parameters.choice, refresh=not parameters.dry_run)
         if parameters.dry_run:
-            show_days(config, corpus, parameters.dts, page, dict.fromkeys(days, "would run"))
-            return Completed(message=f"dry run: {len(days)} of {len(parameters.dts)} days would run")
-        with shared_workers(config), one_look(config):
-            ends = run_days(days, lambda dt: fill_one(parameters, corpus, dt), parameters.max_in_flight)
-        show_days(config, corpus, parameters.dts, page, {dt: end.name or "" for dt, end in ends.items()})
+            would = {day.dt: DayEnd(run="would run", detail=day.reason) for day in due}
+            show_days(config, corpus, parameters, page, would)
+            return Completed(message=f"dry run: {len(due)} of {len(parameters.dts)} days would run")
+        ends = fill_by_runs(parameters, corpus, due, runs, page) if runs else fill_here(parameters, config, corpus, due)
+        show_days(config, corpus, parameters, page, ends)
     return end_of_days(len(parameters.dts), ends)
 
 
-@flow(
-    name="backfill-day",
-    flow_run_name=run_name,
-    task_runner=BATCH_RUNNER,
-    persist_result=False,
-)
-def backfill_day(parameters: ExtractParameters) -> None:
-    """Ingest one date where the choice of shards asks for it, then make what is due."""
-    target = resolve_target(parameters)
-    with run_page("backfill-day", target.corpus) as page, shared_workers(target.config):
-        if takes_unknown_days(parameters.only):
-            page.add("ingest", ingest_corpus(target.config, target.corpus, target.dt))
-        make_features(target.config, target.corpus, (target.dt,), page, parameters.only, parameters.batch_clips)
+def fill_by_runs(
+    parameters: BackfillParameters, corpus: str, due: Sequence[DayDue], runs: Runs, page: RunPage
+) -> dict[str, DayEnd]:
+    """Start a run a day, and wait for all of them: also for those that an earlier life of this run has started."""
+    takes_new_files = parameters.choice.takes_new_files
+    days = days_to_fill(parameters.dts, due, runs.children(), takes_new_files=takes_new_files)
+    children = [day_child(parameters, corpus, dt, ingest=ingest) for dt, ingest in days.items()]
+    page.bars.start("days", len(days))
+    over: set[str] = set()
+
+    def tell(course: FanOut) -> None:
+        for dt in sorted((course.over.keys() & days.keys()) - over):
+            over.add(dt)
+            page.bars.advance("days", 1, f"{dt} {course.over[dt].state}")
+
+    ends = run_children(children, runs, max_in_flight=parameters.max_in_flight, keep_complete=True, tell=tell)
+    return {dt: end_of_run(run) for dt, run in sorted(ends.items())}
 
 
-def fill_one(parameters: BackfillParameters, corpus: str, dt: str) -> State[Any]:
-    """Run one day as a subflow and return how it ended, good or bad."""
-    day = ExtractParameters(
+def day_child(parameters: BackfillParameters, corpus: str, dt: str, *, ingest: bool) -> Child:
+    """Return the run that fills a date."""
+    day = day_parameters(parameters, corpus, dt, ingest=ingest)
+    return Child(subject=dt, deployment=DAY, corpus=corpus, parameters=day)
+
+
+def day_parameters(parameters: BackfillParameters, corpus: str, dt: str, *, ingest: bool) -> BackfillDayParameters:
+    """Return what the run of a date is told."""
+    return BackfillDayParameters(
         config=parameters.config,
         corpus=corpus,
         date=date.fromisoformat(dt),
         only=parameters.only,
+        features=parameters.features,
+        force=parameters.force,
         batch_clips=parameters.batch_clips,
+        ingest=ingest,
     )
-    return backfill_day(day, return_state=True)
 
 
-def run_days(days: Sequence[str], run_day: Callable[[str], State[Any]], max_in_flight: int) -> dict[str, State[Any]]:
+def end_of_run(run: Run) -> DayEnd:
+    """Return how the run of a day ended; why, where that was not well."""
+    return DayEnd(run=run.state, detail="" if run.is_complete else run.message, is_well=run.is_complete)
+
+
+def fill_here(parameters: BackfillParameters, config: Config, corpus: str, due: Sequence[DayDue]) -> dict[str, DayEnd]:
+    """Fill the days in this process, on one pool of workers: no deployment started this run."""
+    ingests = {day.dt: bool(day.new_files) for day in due}
+
+    def fill(dt: str) -> DayEnd:
+        end = backfill_day(day_parameters(parameters, corpus, dt, ingest=ingests[dt]), return_state=True)
+        return DayEnd(run=end.name or "", detail=end.message or "", is_well=end.is_completed())
+
+    with shared_workers(config), one_look(config):
+        return run_days(list(ingests), fill, parameters.max_in_flight)
+
+
+def run_days(days: Sequence[str], run_day: Callable[[str], DayEnd], max_in_flight: int) -> dict[str, DayEnd]:
     """Run the days, so many at once; each thread keeps the context that ties its subflow to this run."""
     pool = ThreadPoolExecutor(max_in_flight)
     try:
@@ -78,15 +112,18 @@ def run_days(days: Sequence[str], run_day: Callable[[str], State[Any]], max_in_f
         pool.shutdown(cancel_futures=True)  # a cancelled run starts no further day
 
 
-def show_days(config: Config, corpus: str, dts: Sequence[str], page: RunPage, runs: Mapping[str, str]) -> None:
+def show_days(
+    config: Config, corpus: str, parameters: BackfillParameters, page: RunPage, ends: Mapping[str, DayEnd]
+) -> None:
     """Put the table of days x features on the page, as the ledger has them now."""
-    page.rows.extend(days_table(dts, read_states(config, corpus, dts), runs))
-    page.note("days", f"{len(runs)} of {len(dts)} days had something due; the others are skipped.")
+    states = read_states(config, corpus, parameters.dts, parameters.features)
+    page.rows.extend(days_table(parameters.dts, states, ends))
+    page.note("days", f"{len(ends)} of {len(parameters.dts)} days had something due; the others are skipped.")
 
 
-def end_of_days(num_days: int, ends: Mapping[str, State[Any]]) -> State[Any]:
+def end_of_days(num_days: int, ends: Mapping[str, DayEnd]) -> State[Any]:
     """Fail where a day failed, naming the days; else complete."""
-    failed = [dt for dt, end in ends.items() if not end.is_completed()]
+    failed = [dt for dt, end in ends.items() if not end.is_well]
     skipped = num_days - len(ends)
     if failed:
         return Failed(message=f"{len(failed)} of {num_days} days failed: {', '.join(failed)}; {skipped} skipped")

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from tasks.plan import Only, ShardState, State
+from flows.runs import Run
+from tasks.page.tables import count_states, state_cells
+from tasks.plan import DayDue, ShardState
 
-NO_CLIPS = "no clips"
-# A date without clips has no shards to judge: it was never ingested, or nothing belongs to it.
-_TAKES_UNKNOWN_DAYS = frozenset({Only.DUE, Only.MISSING, Only.ALL})
-
-
-def takes_unknown_days(only: Only) -> bool:
-    """Say whether a choice of shards includes the dates that were never ingested."""
-    return only in _TAKES_UNKNOWN_DAYS
+SKIPPED = "skipped"
 
 
-def days_to_do(dts: Sequence[str], states: Iterable[ShardState], due: Collection[str], only: Only) -> tuple[str, ...]:
-    """Return the dates with something due, and those never ingested where the choice includes them."""
-    known = {state.partition for state in states}
-    return tuple(dt for dt in dts if dt in due or (dt not in known and takes_unknown_days(only)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayEnd:
+    """What became of a day that had something due."""
+
+    run: str  # the state of its run, as the UI shows it
+    detail: str = ""
+    is_well: bool = True
 
 
-def days_table(dts: Sequence[str], states: Iterable[ShardState], runs: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return one row a date: what its run came to, and the state of every feature."""
-    counts: dict[tuple[str, str], Counter[State]] = {}
-    for state in states:
-        counts.setdefault((state.partition, state.feature), Counter())[state.state] += 1
+def days_to_fill(
+    dts: Sequence[str], due: Iterable[DayDue], earlier: Iterable[Run], *, takes_new_files: bool
+) -> dict[str, bool]:
+    """Return the dates to fill, in order, and whether each takes in new files first.
+
+    A day that ended badly in an earlier life of the backfill is tried again, whatever the ledger says: too much in
+    quarantine is nothing that is due, and yet no good end.
+    """
+    ingests = {day.dt: bool(day.new_files) for day in due}
+    last = {run.subject: run for run in sorted(earlier, key=lambda run: run.number)}
+    ingests |= {dt: takes_new_files for dt, run in last.items() if run.is_over and not run.is_complete}
+    return {dt: ingests[dt] for dt in dts if dt in ingests}
+
+
+def days_table(dts: Sequence[str], states: Iterable[ShardState], ends: Mapping[str, DayEnd]) -> list[dict[str, str]]:
+    """Return one row a date: what its run came to, and the state of every feature; what was skipped comes last."""
+    counts = count_states(states)
     features = sorted({feature for _, feature in counts})
     return [
-        {"dt": dt, "run": runs.get(dt, "skipped")}
-        | {feature: _cell(counts.get((dt, feature), Counter())) for feature in features}
-        for dt in dts
+        {"dt": dt, "run": ends[dt].run if dt in ends else SKIPPED}
+        | state_cells(counts, dt, features)
+        | {"detail": ends[dt].detail if dt in ends else ""}
+        for dt in sorted(dts, key=lambda dt: (dt not in ends, dt))
     ]
-
-
-def _cell(counts: Counter[State]) -> str:
-    """Say "complete", or how many shards are what."""
-    if not counts:
-        return NO_CLIPS
-    if set(counts) == {State.COMPLETE}:
-        return str(State.COMPLETE)
-    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])

@@ -7,15 +7,15 @@ checked when the run starts, and a fault there ends it as Failed with the reason
 from __future__ import annotations
 
 import datetime
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from mmpipe.config import Table
-from tasks.plan import Only
+from tasks.plan import MAX_BATCHES, MAX_DAYS, MAX_IN_FLIGHT, Choice, Only
 
 NAME_OR_EMPTY = r"^([a-z0-9][a-z0-9_-]{0,62})?$"
-MAX_DAYS = 1_000
+FeatureChoice = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}(@[0-9]+)?$")]
 
 
 class FlowParameters(Table):
@@ -50,12 +50,56 @@ class IngestParameters(DayParameters):
     """Ingest: list, probe and cut what is new."""
 
 
-class ExtractParameters(DayParameters):
-    """Extract: make the features that one date is due."""
+class ChoiceParameters(CorpusParameters):
+    """Which shards of a corpus are made, and in which portions."""
 
-    only: Only = Field(Only.DUE, title="Only", description="Which shards: due means missing or stale.")
+    only: Only = Field(
+        Only.DUE,
+        title="Only",
+        description="Which shards: due means missing or stale; all means missing, stale or failed.",
+    )
+    features: list[FeatureChoice] = Field(
+        [], title="Features", max_length=100, description="Names, with or without @version; empty: all of the corpus."
+    )
+    force: bool = Field(
+        False, title="Force", description="Also what is complete: everything is computed anew, and nothing is copied."
+    )
     batch_clips: int = Field(
-        2_000, title="Clips per task", ge=1, le=1_000_000, description="A task should take 1 to 15 minutes."
+        2_000,
+        title="Clips per task",
+        ge=1,
+        le=1_000_000,
+        description=f"A task should take 1 to 15 minutes; it gets more where there would be over {MAX_BATCHES} tasks.",
+    )
+
+    @property
+    def choice(self) -> Choice:
+        """Return what is taken up, as the ledger is asked for it."""
+        return Choice(only=self.only, features=tuple(self.features), force=self.force)
+
+
+class ExtractParameters(ChoiceParameters, DayParameters):
+    """Extract: make the features that one date is due, or all dates."""
+
+    all_dates: bool = Field(
+        False,
+        title="All dates",
+        description="Whatever is due on any date, as a night does; the date only names the run.",
+    )
+
+
+class BackfillDayParameters(ChoiceParameters):
+    """Backfill of one day: bring one date up to the config of today."""
+
+    date: datetime.date = Field(title="Date", description="The partition to fill.")
+    ingest: bool = Field(True, title="Ingest", description="Take in the new files of the date first.")
+
+
+class FreshnessParameters(FlowParameters):
+    """Freshness: is every feature as new as was promised?"""
+
+    corpus: str = Field(
+        "", title="Corpus", pattern=NAME_OR_EMPTY, description="Name in the config; empty: every one with a promise."
     )
 
 
@@ -84,20 +128,17 @@ class NightlyParameters(DayParameters):
     )
 
 
-class BackfillParameters(CorpusParameters):
+class BackfillParameters(ChoiceParameters):
     """Backfill: bring a range of dates up to the config of today."""
 
     first_date: datetime.date = Field(title="From", description="First date of the range.")
-    last_date: datetime.date = Field(title="To", description="Last date of the range; it is part of it.")
-    only: Only = Field(
-        Only.DUE,
-        title="Only",
-        description="Which shards: due means missing or stale; all makes even complete ones again.",
+    last_date: datetime.date = Field(
+        title="To",
+        description=f"Last date of the range; it is part of it, and the range has at most {MAX_DAYS:,} days.",
     )
     dry_run: bool = Field(False, title="Dry run", description="Say what would be done, and do nothing.")
-    max_in_flight: int = Field(1, title="Days at once", ge=1, le=16, description="They share one pool of workers.")
-    batch_clips: int = Field(
-        2_000, title="Clips per task", ge=1, le=1_000_000, description="A task should take 1 to 15 minutes."
+    max_in_flight: int = Field(
+        1, title="Days at once", ge=1, le=MAX_IN_FLIGHT, description="Each day is a run of its own, on its own workers."
     )
 
     @model_validator(mode="after")
@@ -112,3 +153,26 @@ class BackfillParameters(CorpusParameters):
         """Return the dates of the range, in order."""
         days = (self.last_date - self.first_date).days + 1
         return tuple((self.first_date + datetime.timedelta(days=day)).isoformat() for day in range(days))
+
+
+class VerifyParameters(FlowParameters):
+    """Verify: compare every byte of the store with what its manifests say."""
+
+    corpus: str = Field(
+        "",
+        title="Corpus",
+        pattern=NAME_OR_EMPTY,
+        description="Name; empty: the whole store, with models and audit log.",
+    )
+    repair: bool = Field(
+        False, title="Repair", description="Then mend what can be mended; bad bytes are set aside, never deleted."
+    )
+
+
+class GcParameters(FlowParameters):
+    """Gc: list what nothing in the store rests on, or remove it."""
+
+    days: float | None = Field(
+        None, title="Days", ge=0, le=36_500, description="Only what is older; none: `retention.days` of the config."
+    )
+    delete: bool = Field(False, title="Delete", description="Remove it; otherwise it is only listed.")

@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.life import refuse_endless_starts
 from flows.naming import run_name
 from flows.parameters import ReleaseParameters
 from flows.target import read_config
@@ -19,6 +20,7 @@ from tasks.release import ReleaseReport, release_model
 @flow(name="release", flow_run_name=run_name, persist_result=False)
 def release(parameters: ReleaseParameters) -> State[Any]:
     """Evaluate a checkpoint and publish it with the gate's verdict."""
+    refuse_endless_starts()
     config = read_config(parameters)
     model, _ = config.model(parameters.model or None)
     with run_page("release", model) as page:

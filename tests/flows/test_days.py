@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from flows.days import days_table, days_to_do
-from tasks.plan import Only, ShardState, State
+from flows.days import DayEnd, days_table, days_to_fill
+from flows.runs import Run
+from tasks.plan import DayDue, ShardState, State
 
 DTS = ("2026-11-01", "2026-11-02", "2026-11-03")
 
@@ -33,24 +32,32 @@ STATES = (
 )
 
 
-@pytest.mark.parametrize(
-    ("only", "due", "days"),
-    [
-        (Only.DUE, {"2026-11-02"}, ("2026-11-02", "2026-11-03")),
-        (Only.STALE, {"2026-11-02"}, ("2026-11-02",)),
-        (Only.FAILED, set(), ()),
-        (Only.ALL, {"2026-11-01", "2026-11-02"}, DTS),
-    ],
-)
-def test_complete_days_are_skipped_and_unknown_ones_taken_where_asked(
-    only: Only, due: set[str], days: tuple[str, ...]
-) -> None:
-    assert days_to_do(DTS, STATES, due, only) == days
+def run(dt: str, number: int, state: str) -> Run:
+    over = state != "Running"
+    return Run(
+        id=f"{dt}#{number}", subject=dt, number=number, state=state, is_over=over, is_complete=state == "Completed"
+    )
 
 
-def test_the_table_is_day_by_feature() -> None:
-    assert days_table(DTS, STATES, {"2026-11-02": "Completed"}) == [
-        {"dt": "2026-11-01", "run": "skipped", "a@1": "complete", "b@1": "complete"},
-        {"dt": "2026-11-02", "run": "Completed", "a@1": "2 missing, 1 stale", "b@1": "no clips"},
-        {"dt": "2026-11-03", "run": "skipped", "a@1": "no clips", "b@1": "no clips"},
+def test_what_is_due_is_filled_and_what_ended_badly_before_is_tried_again() -> None:
+    due = (DayDue(dt="2026-11-02", shards=3), DayDue(dt="2026-11-03", new_files="files were added"))
+    assert days_to_fill(DTS, due, (), takes_new_files=True) == {"2026-11-02": False, "2026-11-03": True}
+    earlier = (
+        run("2026-11-01", 1, "Failed"),
+        run("2026-11-01", 0, "Completed"),
+        run("2026-11-02", 0, "Failed"),
+        run("2026-11-02", 1, "Completed"),
+    )
+    again = days_to_fill(DTS, due, earlier, takes_new_files=True)
+    assert again == {"2026-11-01": True, "2026-11-02": False, "2026-11-03": True}
+    assert days_to_fill(DTS, (), earlier, takes_new_files=False) == {"2026-11-01": False}
+    assert days_to_fill(DTS, (), (run("2026-11-01", 0, "Running"),), takes_new_files=True) == {}
+
+
+def test_the_table_is_day_by_feature_and_what_was_skipped_comes_last() -> None:
+    ends = {"2026-11-02": DayEnd(run="Failed", detail="no room", is_well=False)}
+    assert days_table(DTS, STATES, ends) == [
+        {"dt": "2026-11-02", "run": "Failed", "a@1": "2 missing, 1 stale", "b@1": "no clips", "detail": "no room"},
+        {"dt": "2026-11-01", "run": "skipped", "a@1": "complete", "b@1": "complete", "detail": ""},
+        {"dt": "2026-11-03", "run": "skipped", "a@1": "no clips", "b@1": "no clips", "detail": ""},
     ]

@@ -16,9 +16,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.backfill import backfill
+from flows.gc import gc
 from flows.nightly import nightly
-from flows.parameters import BackfillParameters, NightlyParameters
+from flows.parameters import BackfillParameters, GcParameters, NightlyParameters, VerifyParameters
 from flows.release import end_of_releases
+from flows.verify import verify
 from mmpipe.errors import TransientError
 from tasks.policy import STEP
 
@@ -55,15 +57,30 @@ def test_a_night_fills_the_store_and_the_next_one_finds_nothing_to_do(write_corp
     assert name_of(first) == "nightly-tones-2026-11-03"
     made = manifests(config)
     assert "tones/audio-logmel@1/_meta/dt=2026-11-03/000001.json" in made
-    rows = artifact("nightly-tones-table")
-    assert {row["stage"] for row in rows} == {"ingest", "commit"}
-    assert [row["written"] for row in rows if row["stage"] == "commit"] == [5]
+    assert [row["files"] for row in artifact("nightly-tones-ingest")] == [5]
+    assert [row["written"] for row in artifact("nightly-tones-commit")] == [5]
     assert "3 shards are due" in artifact("nightly-tones-summary")
     assert "bottleneck" in artifact("nightly-tones-summary"), "how close it came to what the machine can do"
 
     assert nightly(parameters, return_state=True).type == "COMPLETED"
     assert manifests(config) == made
     assert "0 shards are due" in artifact("nightly-tones-summary")
+    require_kept(config)
+
+
+def require_kept(config: Path) -> None:
+    """The store is whole, with nothing to tidy; one damaged object fails the check by name, and a repair mends it."""
+    assert gc(GcParameters(config=str(config), days=0), return_state=True).message.startswith("0 things, 0 bytes")
+    assert verify(VerifyParameters(config=str(config)), return_state=True).type == "COMPLETED"
+    damaged = next((config.parent / "store/tones/audio-logmel@1/objects").rglob("*/*"))
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    state = verify(VerifyParameters(config=str(config)), return_state=True)
+    assert state.type == "FAILED" and "not what they should be" in state.message
+    assert any(damaged.name in row["path"] for row in artifact("verify-verify"))
+    mended = verify(VerifyParameters(config=str(config), corpus="tones", repair=True), return_state=True)
+    assert mended.type == "COMPLETED"
+    assert "set aside" in {row["action"] for row in artifact("verify-tones-repair")}
 
 
 def test_too_much_in_quarantine_fails_the_night_and_says_so_on_its_page(write_corpus: Callable[..., Path]) -> None:
@@ -73,7 +90,7 @@ def test_too_much_in_quarantine_fails_the_night_and_says_so_on_its_page(write_co
     assert "50% of the files of 'tones' are in quarantine" in artifact("nightly-tones-summary")
     assert any("clips/_meta" in name for name in manifests(config)), "what is good is committed all the same"
     assert any("audio-logmel@1/_meta" in name for name in manifests(config)), "and gets its features"
-    assert {row["stage"] for row in artifact("nightly-tones-table")} == {"ingest", "commit"}
+    assert [row["example"] for row in artifact("nightly-tones-quarantine")] == ["bad.wav"]
 
 
 def test_a_config_that_is_not_there_fails_with_the_way_out(tmp_path: Path) -> None:
@@ -97,11 +114,13 @@ def test_a_backfill_goes_on_past_a_failed_day_and_skips_what_is_complete(write_c
     state = backfill(BackfillParameters(**wish, max_in_flight=2), return_state=True)
     assert (state.type, state.message) == ("FAILED", "1 of 3 days failed: 2026-11-02; 0 skipped")
     assert name_of(state) == "backfill-tones-2026-11-01..2026-11-03"
-    assert artifact("backfill-tones-table") == [
-        {"dt": "2026-11-01", "run": "Completed", "audio-logmel@1": "complete"},
-        {"dt": "2026-11-02", "run": "Failed", "audio-logmel@1": "no clips"},
-        {"dt": "2026-11-03", "run": "Completed", "audio-logmel@1": "complete"},
+    rows = artifact("backfill-tones-table")
+    assert [(row["dt"], row["run"], row["audio-logmel@1"]) for row in rows] == [
+        ("2026-11-01", "Completed", "complete"),
+        ("2026-11-02", "Failed", "no clips"),
+        ("2026-11-03", "Completed", "complete"),
     ]
+    assert "100% of the files of 'tones' are in quarantine" in rows[1]["detail"]
     (config.parent / "raw/2026-11-02/b.wav").unlink()
     again = backfill(BackfillParameters(**wish), return_state=True)
     assert (again.type, again.message) == ("COMPLETED", "1 days filled, 2 skipped")

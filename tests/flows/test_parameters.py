@@ -12,20 +12,29 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import ValidationError
 
 from flows.backfill import backfill
+from flows.backfill_day import backfill_day
 from flows.extract import extract
+from flows.freshness import freshness
+from flows.gc import gc
 from flows.ingest import ingest
 from flows.nightly import nightly
-from flows.parameters import MAX_DAYS, BackfillParameters, NightlyParameters
+from flows.parameters import BackfillParameters, NightlyParameters
 from flows.release import release
 from flows.train import train
+from flows.verify import verify
+from tasks.plan import MAX_DAYS
 
 FLOWS: dict[str, Flow[..., Any]] = {
     "backfill": backfill,
+    "backfill-day": backfill_day,
     "extract": extract,
+    "freshness": freshness,
+    "gc": gc,
     "ingest": ingest,
     "nightly": nightly,
     "release": release,
     "train": train,
+    "verify": verify,
 }
 
 
@@ -47,7 +56,7 @@ def test_every_field_is_explained_and_has_a_title(name: str) -> None:
         assert schema.get("title") or "$ref" in schema, field
 
 
-@pytest.mark.parametrize("name", ["ingest", "extract", "train", "nightly"])
+@pytest.mark.parametrize("name", ["ingest", "extract", "freshness", "gc", "nightly", "train", "verify"])
 def test_a_flow_that_a_clock_or_a_click_starts_needs_no_parameter(name: str) -> None:
     assert not parameter_schema(FLOWS[name]).required
 
@@ -56,7 +65,8 @@ def test_the_backfill_form_has_date_pickers_choices_and_limits() -> None:
     fields = fields_of(backfill)
     assert fields["first_date"]["format"] == fields["last_date"]["format"] == "date"
     assert (fields["max_in_flight"]["minimum"], fields["max_in_flight"]["maximum"]) == (1, 16)
-    assert fields["dry_run"]["type"] == "boolean"
+    assert fields["dry_run"]["type"] == fields["force"]["type"] == "boolean"
+    assert fields["features"]["items"]["pattern"], "names only"
     choices = parameter_schema(backfill).definitions["Only"]["enum"]
     assert choices == ["due", "missing", "stale", "failed", "all"]
 
@@ -73,6 +83,7 @@ def test_a_range_names_its_days_in_order() -> None:
         ({"first_date": "2020-01-01", "last_date": "2026-11-01"}, f"1 to {MAX_DAYS} are possible"),
         ({"first_date": "2026-11-01", "last_date": "2026-11-02", "max_in_flight": 0}, "greater than or equal to 1"),
         ({"first_date": "2026-11-01", "last_date": "2026-11-02", "only": "some"}, "'due', 'missing'"),
+        ({"first_date": "2026-11-01", "last_date": "2026-11-02", "features": ["../x"]}, "pattern"),
         ({"first_date": "2026-11-01", "last_date": "2026-11-02", "colour": 3}, "Extra inputs"),
     ],
 )
