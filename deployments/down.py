@@ -1,14 +1,15 @@
-"""Stop what `up` started, and nothing else."""
+"""Stop what `up` started, and nothing else; the data stay."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from deployments.services import alone, forget_service, read_service, state_folder, stop_marked
+from deployments.services import Service, alone, forget_service, read_services, state_folder, stop_service
 
-# The worker first, so that its flow runs can still tell the server how they ended.
-ORDER = ("worker", "server")
+# The keeper first, so that nothing comes back; workers before the server, so that their flow runs can still tell it
+# how they ended; the database last.
+ORDER = ("keeper", "recover", "worker", "desk", "server", "postgres")
 
 
 def main() -> int:
@@ -25,15 +26,18 @@ def bring_down(folder: Path) -> dict[str, int]:
     """Stop the services and all their children; return how many processes each had."""
     stopped = {}
     with alone(folder):
-        for name in ORDER:
-            service = read_service(folder, name)
-            if service is None:
-                continue
-            count = stop_marked(service.mark)
-            forget_service(folder, name)
+        for service in sorted(read_services(folder), key=_turn):
+            count = stop_service(service)
+            forget_service(folder, service.name)
             if count:
-                stopped[name] = count
+                stopped[service.name] = count
     return stopped
+
+
+def _turn(service: Service) -> int:
+    """Return when a service's turn to end comes; `worker-cpu` is a worker."""
+    kind = service.name.partition("-")[0]
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
 if __name__ == "__main__":

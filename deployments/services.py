@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,13 +25,17 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A long-lived process of ours."""
+    """A long-lived process of ours, and what is needed to start it again."""
 
     name: str
     pid: int
     mark: str
     log: str
     port: int = 0
+    command: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()  # names of the environment that it does not get: secrets that it has no use for
+    stop_signal: int = signal.SIGTERM
+    decided: str = ""  # digest of what `up` decided for it
 
 
 def prefect_home() -> Path:
@@ -46,7 +50,7 @@ def state_folder() -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Let one `up` or `down` work at a time."""
+    """Let one `up`, `down` or restart work at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -54,36 +58,71 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def start_service(
-    name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path, mark: str, port: int = 0
+    name: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    mark: str,
+    port: int = 0,
+    without: Sequence[str] = (),
+    stop_signal: int = signal.SIGTERM,
+    decided: str = "",
 ) -> Service:
     """Start a process in a session of its own, its output in a log, and write down what it is."""
-    log = folder / f"{name}.log"
+    planned = Service(
+        name=name,
+        pid=0,
+        mark=mark,
+        log=str(folder / f"{name}.log"),
+        port=port,
+        command=tuple(command),
+        without=tuple(without),
+        stop_signal=stop_signal,
+        decided=decided,
+    )
+    return restart_service(planned, environment, folder)
+
+
+def restart_service(service: Service, environment: Mapping[str, str], folder: Path) -> Service:
+    """Start the process of a service, for the first time or again, and write down which it is."""
+    kept = {name: value for name, value in environment.items() if name not in service.without}
     # Not Popen: the process is to outlive us, and nobody here will wait for it.
     pid = os.posix_spawn(
-        command[0],
-        list(command),
-        {**environment, MARK_VARIABLE: mark},
+        service.command[0],
+        list(service.command),
+        {**kept, MARK_VARIABLE: service.mark},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, service.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
+        # What this process ignores or holds back is its own affair.
+        setsigmask=[],
+        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
     )
-    service = Service(name=name, pid=pid, mark=mark, log=str(log), port=port)
-    _await_mark(service)
-    temporary = folder / f".{name}.json.tmp"
-    temporary.write_text(json.dumps(asdict(service), indent=1) + "\n")
-    temporary.replace(folder / f"{name}.json")
-    return service
+    started = replace(service, pid=pid)
+    _await_mark(started)
+    temporary = folder / f".{started.name}.json.tmp"
+    temporary.write_text(json.dumps(asdict(started), indent=1) + "\n")
+    temporary.replace(folder / f"{started.name}.json")
+    return started
 
 
 def read_service(folder: Path, name: str) -> Service | None:
     """Return what was started under the name, alive or not."""
     try:
-        return Service(**json.loads((folder / f"{name}.json").read_text()))
+        table = json.loads((folder / f"{name}.json").read_text())
+        lists = {key: tuple(table[key]) for key in ("command", "without") if key in table}
+        return Service(**{**table, **lists})
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def read_services(folder: Path) -> tuple[Service, ...]:
+    """Return everything that was started, alive or not, by name."""
+    found = (read_service(folder, path.stem) for path in sorted(folder.glob("[!.]*.json")))
+    return tuple(service for service in found if service is not None)
 
 
 def is_alive(service: Service | None) -> bool:
@@ -96,10 +135,15 @@ def forget_service(folder: Path, name: str) -> None:
     (folder / f"{name}.json").unlink(missing_ok=True)
 
 
-def stop_marked(mark: str, grace_s: float = _GRACE_S) -> int:
+def stop_service(service: Service) -> int:
+    """Ask a service to end in its own way, then all that carries its mark; return how many processes there were."""
+    return stop_marked(service.mark, first=service.stop_signal)
+
+
+def stop_marked(mark: str, grace_s: float = _GRACE_S, first: int = signal.SIGTERM) -> int:
     """Ask every process with the mark to end, then make it; return how many there were."""
     found = marked_processes(mark)
-    _signal_all(found, mark, signal.SIGTERM)
+    _signal_all(found, mark, first)
     deadline = time.monotonic() + grace_s
     while not _all_gone(mark) and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
@@ -130,7 +174,7 @@ def _await_mark(service: Service) -> None:
         time.sleep(0.01)
 
 
-def _signal_all(pids: Sequence[int], mark: str, number: signal.Signals) -> None:
+def _signal_all(pids: Sequence[int], mark: str, number: int) -> None:
     for pid in pids:
         if _mark_of(pid) != mark:
             continue

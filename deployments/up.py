@@ -1,46 +1,65 @@
-"""Start a Prefect server, a worker and the deployments on this machine; what runs already is left as it is."""
+"""Start a Prefect server, workers, a desk and the deployments on this machine; what runs already is left as it is."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from deployments.api import ServerApi, is_healthy
+from deployments.binding import FIRST_PORT, LOOPBACK, Access, address_of, check_access, free_port, origin_of
+from deployments.credentials import AUTH, CLIENT_AUTH, DATABASE, take_auth
+from deployments.deploy import deploy
+from deployments.gpus import num_gpus
+from deployments.postgres import ensure_postgres, find_programs, with_driver
+from deployments.queues import CPU, GPU
 from deployments.services import (
     ROOT,
     Service,
     alone,
-    forget_service,
     is_alive,
     prefect_home,
     read_service,
     start_service,
     state_folder,
-    stop_marked,
+    stop_service,
 )
-from mmpipe.config import CONFIG_NAME, load_config
+from deployments.settings import (
+    WITHOUT,
+    base_environment,
+    client_environment,
+    decision_digest,
+    run_environment,
+    server_environment,
+)
+from mmpipe.config import CONFIG_NAME, NightConfig, load_config
 from mmpipe.errors import ConfigError, MmpipeError
 
-HOST = "127.0.0.1"  # the API runs code for whoever reaches it: never another address without authentication
-FIRST_PORT = 4200
-NUM_PORTS = 100
-POOL = "mmpipe"
 START_S = 180.0
+LOCAL = Access()
+_OURS = "\0ours"  # --postgres without a URL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a person asks of `up`."""
+
+    config: Path
+    port: int = FIRST_PORT
+    gpus: int = 0  # at least so many, also where none is found
+    postgres: str | None = None  # none: SQLite; "": a database of our own; else a URL
+    access: Access = LOCAL
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parse(arguments)
     try:
-        address = bring_up(options.config.resolve(), state_folder(), options.port)
+        address = bring_up(parse_wish(arguments), state_folder())
     except MmpipeError as error:
         print(f"up: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -48,132 +67,226 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def bring_up(config: Path, folder: Path, port: int | None = None) -> str:
-    """Bring server, deployments and worker up, each once, and return the address of the UI."""
-    environment = deployment_environment(config)
+def bring_up(wish: Wish, folder: Path) -> str:
+    """Bring everything up, each part once, and return the address of the UI."""
+    check_access(wish.access, has_database=wish.postgres is not None)
+    if wish.postgres == "":
+        find_programs()  # its absence is told before anything is started
+    zone, nights = read_nights(wish.config)
+    home = prefect_home()
     with alone(folder):
-        server = _ensure_server(folder, port, environment)
-        environment |= client_environment(server.port)
-        _say(f"deploying the flows of {ROOT} with the config {config}")
-        _deploy(environment)
-        _ensure_worker(folder, environment, server)
-    return address_of(server.port)
+        os.chmod(folder, 0o700)
+        environment = base_environment(wish.config, zone, home)
+        database = _database_url(wish, home, folder, environment)
+        auth = _take_auth(wish, home)
+        server = _ensure_server(wish, folder, environment, auth, database)
+        address = address_of(server.port, wish.access.host)
+        gpus = max(num_gpus(os.environ), wish.gpus)
+        desk_port = _port_of(read_service(folder, "desk"), server.port + 1, wish.access.host)
+        environment |= server_environment(wish.access, server.port, auth, database)
+        environment |= client_environment(address, auth)
+        environment |= run_environment(GPU if gpus else CPU, address_of(desk_port, wish.access.host))
+        _say(f"deploying the flows of {ROOT} with the config {wish.config}")
+        pools = (CPU, GPU) if gpus else (CPU,)
+        deploy(ServerApi(address, auth), pools, nights, environment, folder, _say)
+        _ensure_worker(folder, environment, CPU, server)
+        if gpus:
+            _ensure_worker(folder, environment, GPU, server, limit=gpus)
+        _ensure_recover(folder, environment)
+        _ensure_desk(wish, folder, environment, desk_port)
+        _ensure_keeper(folder, environment)
+        if wish.access.is_shared and not os.environ.get(AUTH):
+            _say(f"the password of the user {auth.partition(':')[0]} is in {home / 'server.password'}")
+        _say(f"reports and metrics: {environment['MMPIPE_DESK_URL']}")
+    return origin_of(wish.access, server.port)
 
 
-def deployment_environment(config: Path) -> dict[str, str]:
-    """Return what `prefect.yaml` and the services ask of the environment."""
-    zone = "UTC"
-    if config.is_file():
-        zone = load_config(config).timezone
-    else:
+def read_nights(config: Path) -> tuple[str, dict[str, NightConfig]]:
+    """Return the zone of the config and the night of each of its corpora."""
+    if not config.is_file():
         _say(f"there is no config at {config} yet; flows will say so until `mmpipe init` has written one")
-    return {
-        **os.environ,
-        "PREFECT_HOME": str(prefect_home()),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "DO_NOT_TRACK": "1",
-        "MMPIPE_HOME": str(ROOT),
-        "MMPIPE_CONFIG": str(config),
-        "MMPIPE_TIMEZONE": zone,
-    }
+        return "UTC", {}
+    found = load_config(config)
+    return found.timezone, {name: corpus.night for name, corpus in found.corpora.items()}
 
 
-def client_environment(port: int) -> dict[str, str]:
-    """Return what a client needs to reach the server."""
-    return {"PREFECT_API_URL": f"{address_of(port)}/api"}
+def parse_wish(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Wish:
+    """Return what the command line and the environment ask for."""
+    options = _parse(arguments, environment)
+    postgres = environment.get(DATABASE) or options.postgres
+    if options.postgres not in (None, _OURS):
+        postgres = options.postgres
+    if postgres and postgres.startswith("sqlite"):
+        raise ConfigError(f"{DATABASE} names SQLite; unset it: up keeps its own under PREFECT_HOME")
+    return Wish(
+        config=options.config.resolve(),
+        port=options.port,
+        gpus=int(options.gpu),
+        postgres=postgres if postgres is None else "" if postgres == _OURS else with_driver(postgres),
+        access=Access(host=options.host, is_shared=options.shared, url=options.url),
+    )
 
 
-def address_of(port: int) -> str:
-    """Return the address of the UI."""
-    return f"http://{HOST}:{port}"
+def _take_auth(wish: Wish, home: Path) -> str:
+    """Return the password of the server; none where only this machine can come and nobody asked for one."""
+    given = os.environ.get(AUTH, "")
+    return take_auth(given, home / "server.password") if given or wish.access.is_shared else ""
 
 
-def free_port(first: int = FIRST_PORT) -> int:
-    """Return the first port from `first` on that nobody listens at."""
-    for port in range(first, first + NUM_PORTS):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise ConfigError(f"no free port from {first} to {first + NUM_PORTS - 1}; choose one with --port")
+def _database_url(wish: Wish, home: Path, folder: Path, environment: Mapping[str, str]) -> str:
+    """Return the URL of the database; "" is SQLite, which the server keeps by itself."""
+    if wish.postgres is None:
+        if (home / "postgres" / "data").exists():
+            _say(f"the runs of {home / 'postgres'} are not shown: that was with --postgres, this is with SQLite")
+        return ""
+    if wish.postgres:
+        return wish.postgres
+    _say("bringing up PostgreSQL")
+    return ensure_postgres(home, folder, environment)
 
 
-def _ensure_server(folder: Path, port: int | None, environment: Mapping[str, str]) -> Service:
+def _ensure_server(wish: Wish, folder: Path, environment: Mapping[str, str], auth: str, database: str) -> Service:
     running = read_service(folder, "server")
+    host = wish.access.host
+    port = running.port if running and is_alive(running) else _port_of(running, wish.port, host)
+    address = address_of(port, host)
+    command = _prefect("server", "start", "--host", host, "--port", str(port))
+    settings = {**environment, **server_environment(wish.access, port, auth, database)}
+    names = ("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "PREFECT_SERVER_CSRF_PROTECTION_ENABLED", AUTH, DATABASE)
+    decided = decision_digest(command, settings, names)
     if running and is_alive(running):
-        _say(f"the server runs already, at {address_of(running.port)}")
+        _require_same(running, decided)
+        _say(f"the server runs already, at {address}")
     else:
-        chosen = free_port(port or FIRST_PORT)
-        _say(f"starting the server at {address_of(chosen)}")
-        running = start_service(
-            "server",
-            [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(chosen)],
-            # Only its own UI may call it from a browser: by default any open web page could.
-            {**environment, "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address_of(chosen)},
-            folder,
-            mark=uuid.uuid4().hex,
-            port=chosen,
-        )
-    _wait_for_health(running)
+        _say(f"starting the server at {address}")
+        running = _start("server", command, settings, folder, port, decided, running)
+    _wait_for_health(running, address)
     return running
 
 
-def _wait_for_health(server: Service) -> None:
+def _wait_for_health(server: Service, address: str) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if not is_alive(server):
             raise MmpipeError(f"the server ended while starting; its log says why: {server.log}")
-        if is_healthy(server.port):
+        if is_healthy(address):
             return
         time.sleep(0.5)
     raise MmpipeError(f"the server is not ready after {START_S:.0f} s; see {server.log}, then ./run down and again")
 
 
-def is_healthy(port: int) -> bool:
-    """Say whether the server at the port answers."""
-    try:
-        with urllib.request.urlopen(f"{address_of(port)}/api/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _deploy(environment: Mapping[str, str]) -> None:
-    """Make the pool and apply `prefect.yaml`; both change nothing where they are already so."""
-    pool = [sys.executable, "-m", "prefect", "--no-prompt", "work-pool", "create", POOL, "--type", "process"]
-    _prefect([*pool, "--overwrite"], environment)
-    file = str(ROOT / "deployments" / "prefect.yaml")
-    _prefect([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file], environment)
-
-
-def _prefect(command: list[str], environment: Mapping[str, str]) -> None:
-    done = subprocess.run(command, env=dict(environment), cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        shown = " ".join(command[2:])
-        raise MmpipeError(f"`{shown}` ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
-
-
-def _ensure_worker(folder: Path, environment: Mapping[str, str], server: Service) -> None:
-    running = read_service(folder, "worker")
+def _ensure_worker(
+    folder: Path, environment: Mapping[str, str], pool: str, server: Service, limit: int | None = None
+) -> None:
+    """Have one worker for a pool; the heavy runs of a GPU pool wait for a GPU, by the priority of their queues."""
+    name = f"worker-{pool}"
+    limited = ("--limit", str(limit)) if limit else ()
+    command = _prefect("worker", "start", "--pool", pool, "--type", "process", "--name", pool, *limited)
+    decided = decision_digest(command, environment, ("PREFECT_API_URL", CLIENT_AUTH, "MMPIPE_HEAVY_POOL"))
+    running = read_service(folder, name)
     if running and is_alive(running) and running.port == server.port:
-        _say("the worker runs already")
+        _require_same(running, decided)
+        _say(f"the worker of the pool {pool} runs already")
         return
     if running:  # it speaks to a server that is gone, or left flow runs behind
-        stop_marked(running.mark)
-        forget_service(folder, "worker")
-    _say("starting the worker")
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-    start_service("worker", [*command, "--name", POOL], environment, folder, mark=uuid.uuid4().hex, port=server.port)
+        stop_service(running)
+    _say(f"starting the worker of the pool {pool}")
+    _start(name, command, environment, folder, server.port, decided, running)
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def _ensure_desk(wish: Wish, folder: Path, environment: Mapping[str, str], port: int) -> None:
+    host = wish.access.host
+    command = [sys.executable, "-m", "deployments.desk", "--host", host, "--port", str(port)]
+    decided = decision_digest(command, environment, ("MMPIPE_CONFIG", AUTH))
+    _ensure_stateless("desk", command, environment, folder, port, decided)
+
+
+def _ensure_recover(folder: Path, environment: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "deployments.recover"]
+    decided = decision_digest(command, environment, ("PREFECT_API_URL", CLIENT_AUTH))
+    _ensure_stateless("recover", command, environment, folder, 0, decided)
+
+
+def _ensure_keeper(folder: Path, environment: Mapping[str, str]) -> None:
+    """Have a keeper whose environment is that of what it keeps."""
+    command = [sys.executable, "-m", "deployments.keep"]
+    ours = sorted(name for name in environment if name.startswith(("PREFECT_", "MMPIPE_")))
+    _ensure_stateless("keeper", command, environment, folder, 0, decision_digest(command, environment, ours))
+
+
+def _ensure_stateless(
+    name: str, command: list[str], environment: Mapping[str, str], folder: Path, port: int, decided: str
+) -> None:
+    """Have a service that may be started again at any time: nothing is lost with it."""
+    running = read_service(folder, name)
+    if running and is_alive(running) and running.decided == decided:
+        return
+    if running:
+        stop_service(running)
+    _say(f"starting the {name}")
+    _start(name, command, environment, folder, port, decided, running)
+
+
+def _start(
+    name: str,
+    command: list[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    port: int,
+    decided: str,
+    before: Service | None,
+) -> Service:
+    """Start a service; one that was there before keeps its mark, so that its children are still found by it."""
+    return start_service(
+        name,
+        command,
+        environment,
+        folder,
+        mark=before.mark if before else uuid.uuid4().hex,
+        port=port,
+        without=WITHOUT[name.partition("-")[0]],
+        decided=decided,
+    )
+
+
+def _require_same(running: Service, decided: str) -> None:
+    """Refuse to end what works only because it was started with other words."""
+    if running.decided != decided:
+        raise ConfigError(
+            f"the {running.name} runs already, but with other settings (host, password, database or GPUs) than are "
+            "asked for now. Type the same again, or first ./run down: that ends the runs in progress"
+        )
+
+
+def _port_of(before: Service | None, first: int, host: str) -> int:
+    """Return the port that a service had if it can have it again, else the first free one."""
+    if before and is_alive(before):
+        return before.port
+    if before and before.port >= first and free_port(before.port, host) == before.port:
+        return before.port
+    return free_port(first, host)
+
+
+def _prefect(*words: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", *words]
+
+
+def _parse(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run up", description=__doc__)
-    parser.add_argument("--config", type=Path, default=Path(os.environ.get("MMPIPE_CONFIG") or ROOT / CONFIG_NAME))
-    parser.add_argument("--port", type=int, help=f"first port to try; default {FIRST_PORT}")
+    usual = Path(environment.get("MMPIPE_CONFIG") or ROOT / CONFIG_NAME)
+    parser.add_argument("--config", type=Path, default=usual)
+    parser.add_argument("--port", type=int, default=FIRST_PORT, help="first port to try; default %(default)s")
+    parser.add_argument("--gpu", action="store_true", help="have the pool gpu also where no GPU is found")
+    parser.add_argument(
+        *("--postgres",),
+        nargs="?",
+        const=_OURS,
+        metavar="URL",
+        help=f"keep runs in PostgreSQL: in one of our own, or in that of the URL (or of {DATABASE}: hidden from ps)",
+    )
+    parser.add_argument("--shared", action="store_true", help="for several people: with a password; wants --postgres")
+    parser.add_argument("--host", default=LOOPBACK, help="where to listen; default %(default)s, else with --shared")
+    parser.add_argument("--url", default="", help="with --shared: what browsers type, e.g. of a proxy with TLS")
     return parser.parse_args(arguments)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,6 @@ from deployments.services import (
     start_service,
     stop_marked,
 )
-from deployments.up import FIRST_PORT, free_port
 
 # A service with a child in a session of its own, as a flow run is.
 PARENT = """
@@ -32,6 +30,12 @@ import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 print("ready", flush=True)
 time.sleep(600)
+"""
+POLITE = """
+import signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+print("ready", flush=True)
+signal.pause()
 """
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 
@@ -83,6 +87,26 @@ def test_down_finds_the_children_of_a_killed_service(tmp_path: Path) -> None:
     assert bring_down(tmp_path) == {"worker": 1}
 
 
+def test_a_service_is_asked_in_its_own_way(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", POLITE]
+    service = start_service("postgres", command, os.environ, tmp_path, mark=f"{tmp_path}", stop_signal=signal.SIGINT)
+    until(lambda: "ready" in Path(service.log).read_text())
+    assert bring_down(tmp_path) == {"postgres": 1}
+    assert os.waitstatus_to_exitcode(os.waitpid(service.pid, 0)[1]) == 7
+
+
+def test_a_service_does_not_get_what_it_is_to_do_without(tmp_path: Path) -> None:
+    code = "import os, time; print(os.environ.get('SECRET'), 'ready', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "SECRET": "canary"}
+    service = start_service("worker", command, environment, tmp_path, mark=f"{tmp_path}", without=("SECRET",))
+    until(lambda: "ready" in Path(service.log).read_text())
+    assert Path(service.log).read_text().startswith("None")
+    assert read_service(tmp_path, "worker") == service
+    bring_down(tmp_path)
+    reap(service.pid)
+
+
 def test_what_does_not_listen_is_killed(tmp_path: Path) -> None:
     pid = start(tmp_path, DEAF)
     assert stop_marked(f"ours-{tmp_path}", grace_s=0.3) == 1
@@ -104,11 +128,3 @@ def test_a_damaged_record_is_no_service(tmp_path: Path, text: str) -> None:
     assert read_service(tmp_path, "worker") is None
     forget_service(tmp_path, "worker")
     assert not (tmp_path / "worker.json").exists()
-
-
-def test_a_taken_port_is_passed_over() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", free_port(FIRST_PORT + 1000)))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert free_port(port) > port

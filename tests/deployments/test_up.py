@@ -1,25 +1,52 @@
-"""`up` and `down` for real: a server of the pinned packages, all deployments, the scheduler, a run by the worker."""
+"""`up` and `down` for real: a server of the pinned packages, all deployments, the scheduler, runs by the worker."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from deployments.services import Service, is_alive, marked_processes, read_service
+from deployments.api import ServerApi, is_healthy
+from deployments.deploy import FILE
+from deployments.expand import names_of
+from deployments.queues import apply_queues
+from deployments.services import Service, is_alive, marked_processes, read_services
+from mmpipe.config import NightConfig
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-NAMES = {"nightly", "backfill", "ingest", "extract", "train", "release"}
+NAMES = set(names_of(yaml.safe_load(FILE.read_text())))
+SERVICES = {"server", "worker-cpu", "recover", "desk", "keeper"}
+ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+CONFIG = """\
+store = "store"
+timezone = "Europe/Berlin"
+
+[engine]
+workers = 1
+
+[corpora.words]
+root = "raw"
+dates.rule = "path"
+night = { cron = "30 1 * * mon-fri", priority = 3, max_runs = 2 }
+"""
+ANOTHER = """
+[corpora.others]
+root = "raw"
+night = { cron = "", priority = 1 }
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +57,62 @@ class Home:
     environment: dict[str, str]
     address: str
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the server's API."""
+    @property
+    def config(self) -> Path:
+        """The config file."""
+        return self.folder / "mmpipe.toml"
+
+    @property
+    def state(self) -> Path:
+        """The folder that says what was started."""
+        return self.folder / "prefect" / "services"
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        """Call the server's API; SQLite answers 503 in bursts, which every caller has to wait out."""
         request = urllib.request.Request(
             f"{self.address}/api{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"content-type": "application/json"},
+            method=method,
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.loads(answer.read() or b"{}")
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
+                error.close()
+            time.sleep(1)
+
+    def start(self, deployment: str, **parameters: Any) -> dict[str, Any]:
+        """Start a run as the form of the UI does."""
+        number = self.ask(f"/deployments/name/{deployment}/{deployment}")["id"]
+        created: dict[str, Any] = self.ask(
+            f"/deployments/{number}/create_flow_run", {"parameters": {"parameters": parameters}}
+        )
+        return created
+
+    def end_of(self, run: dict[str, Any]) -> dict[str, Any]:
+        """Wait for a run's end."""
+        found: dict[str, Any] = poll(
+            lambda: next(iter([r for r in [self.ask(f"/flow_runs/{run['id']}")] if r["state_type"] in ENDS]), None), 150
+        )
+        return found
+
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        """What the server has, by name."""
+        return {entry["name"]: entry for entry in self.ask("/deployments/filter", {})}
+
+    def queues(self) -> list[tuple[str, int, int | None]]:
+        """The queues of the pool: name, priority, limit."""
+        rows = self.ask("/work_pools/cpu/queues/filter", {})
+        return [(row["name"], row["priority"], row["concurrency_limit"]) for row in rows]
 
     def services(self) -> dict[str, Service]:
         """What runs here."""
-        found = {name: read_service(self.folder / "prefect" / "services", name) for name in ("server", "worker")}
-        return {name: service for name, service in found.items() if service and is_alive(service)}
+        return {service.name: service for service in read_services(self.state) if is_alive(service)}
 
     def command(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -60,15 +129,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Bring everything up once, and down at the end."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "raw").mkdir()
-    (folder / "raw" / "one.txt").write_text("a first word")
-    config = folder / "mmpipe.toml"
-    config.write_text(
-        'store = "store"\ntimezone = "Europe/Berlin"\n[engine]\nworkers = 1\n[corpora.words]\nroot = "raw"\n'
-    )
+    for day in ("03", "04"):
+        (folder / "raw" / f"2026-11-{day}.txt").write_text(f"the words of day {day}")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MMPIPE"))}
-    environment = {**kept, "PREFECT_HOME": str(folder / "prefect"), "PREFECT_LOGGING_LEVEL": "WARNING"}
+    # No GPU: on a machine that has one, the heavy runs would have a pool of their own.
+    environment = {**kept, "PREFECT_HOME": str(folder / "prefect"), "CUDA_VISIBLE_DEVICES": ""}
     home = Home(folder=folder, environment=environment, address="")
-    up = home.command("up", "--config", str(config), "--port", "4700")
+    home.config.write_text(CONFIG)
+    up = home.command("up", "--config", str(home.config), "--port", "4700")
     try:
         assert up.returncode == 0, up.stderr
         yield Home(folder=folder, environment=environment, address=up.stdout.strip())
@@ -85,18 +153,33 @@ def poll(what: Callable[[], Any], seconds: float = 90) -> Any:
     return answer
 
 
+def pids_of(services: dict[str, Service]) -> set[int]:
+    return {service.pid for service in services.values()}
+
+
 def test_every_deployment_is_there(home: Home) -> None:
-    deployments = {entry["name"]: entry for entry in home.ask("/deployments/filter", {})}
+    deployments = home.deployments()
     assert set(deployments) == NAMES
     for name, entry in deployments.items():
-        assert entry["entrypoint"] == f"flows.{name}.{name}"
-        assert entry["job_variables"]["env"]["MMPIPE_CONFIG"] == str(home.folder / "mmpipe.toml")
-    assert deployments["backfill"]["work_queue_name"] == "backfill"
-    nightly = deployments["nightly"]
-    assert nightly["concurrency_options"]["collision_strategy"] == "ENQUEUE"
-    assert nightly["global_concurrency_limit"]["limit"] == 1
-    (schedule,) = nightly["schedules"]
+        module = name.replace("-", "_")
+        assert entry["entrypoint"] == f"flows.{module}.{module}"
+        assert entry["job_variables"]["env"]["MMPIPE_CONFIG"] == str(home.config)
+        assert entry["work_pool_name"] == "cpu"
+    assert (deployments["nightly"]["work_queue_name"], deployments["backfill"]["work_queue_name"]) == (
+        *("nights", "backfill"),
+    )
+    for name in ("nightly", "backfill"):
+        assert deployments[name]["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert deployments[name]["global_concurrency_limit"]["limit"] == 1
+    crons = {name: [s["schedule"]["cron"] for s in entry["schedules"]] for name, entry in deployments.items()}
+    assert {name for name, found in crons.items() if found} == {"nightly", "verify", "gc", "freshness"}
+    (schedule,) = deployments["nightly"]["schedules"]
     assert (schedule["active"], schedule["schedule"]["timezone"]) == (True, "Europe/Berlin")
+    assert crons["nightly"] == ["30 1 * * mon-fri"]
+
+
+def test_queues_have_priority_and_limit(home: Home) -> None:
+    assert home.queues() == [("default", 1, None), ("nights", 2, None), ("corpus-words", 3, 2), ("backfill", 4, None)]
 
 
 def test_the_scheduler_makes_runs_of_the_cron(home: Home) -> None:
@@ -105,14 +188,50 @@ def test_the_scheduler_makes_runs_of_the_cron(home: Home) -> None:
     assert {run["state_type"] for run in runs} == {"SCHEDULED"}
 
 
-def test_the_worker_runs_a_flow_from_the_checkout(home: Home) -> None:
-    deployment = home.ask("/deployments/name/ingest/ingest")
-    wish = {"parameters": {"parameters": {"date": "2026-11-03"}}}
-    run = home.ask(f"/deployments/{deployment['id']}/create_flow_run", wish)
-    ends = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-    done = poll(lambda: next(iter([r for r in [home.ask(f"/flow_runs/{run['id']}")] if r["state_type"] in ends]), None))
-    assert (done["state_type"], done["name"]) == ("COMPLETED", "ingest-words-2026-11-03"), done["state"]
-    assert (home.folder / "store" / "words" / "clips" / "_meta" / "dt=2026-11-03").is_dir()
+@pytest.mark.parametrize(
+    ("deployment", "parameters"),
+    [
+        ("extract", {"batch_clips": 0}),
+        ("extract", {"only": "everything"}),
+        ("backfill", {"first_date": "2026-11-03"}),
+        ("ingest", {"dates": "2026-11-03"}),
+    ],
+)
+def test_a_parameter_past_its_limits_makes_no_run(home: Home, deployment: str, parameters: dict[str, Any]) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        home.start(deployment, **parameters)
+    with refusal.value as answer:
+        assert answer.code == 409
+
+
+def test_what_is_killed_is_back(home: Home) -> None:
+    killed = {name: service for name, service in home.services().items() if name != "keeper"}
+    for service in killed.values():
+        os.kill(service.pid, signal.SIGKILL)
+    dead = {service.pid for service in killed.values()}
+    back = poll(lambda: (found := home.services()).keys() >= SERVICES and not dead & pids_of(found) and found)
+    assert {name: replace(back[name], pid=service.pid) for name, service in killed.items()} == killed
+    assert poll(lambda: is_healthy(home.address))
+
+
+def test_a_backfill_from_the_form_runs_its_days_in_the_queue_of_the_corpus(home: Home) -> None:
+    """By the worker that came back, from the checkout, through the call that the UI makes."""
+    run = home.end_of(home.start("backfill", first_date="2026-11-03", last_date="2026-11-04", max_in_flight=2))
+    assert (run["state_type"], run["name"]) == ("COMPLETED", "backfill-words-2026-11-03..2026-11-04"), run["state"]
+    days = [r for r in home.ask("/flow_runs/filter", {}) if r["name"].startswith("backfill-day-")]
+    assert {day["name"] for day in days} == {"backfill-day-words-2026-11-03", "backfill-day-words-2026-11-04"}
+    assert {(day["state_type"], day["work_queue_name"]) for day in days} == {("COMPLETED", "corpus-words")}
+    assert all(day["parent_task_run_id"] for day in days)
+    assert sorted(path.name for path in (home.folder / "store" / "words" / "clips" / "_meta").iterdir()) == [
+        *("dt=2026-11-03", "dt=2026-11-04"),
+    ]
+
+
+def test_the_desk_shows_the_store_and_its_metrics(home: Home) -> None:
+    desk = f"http://127.0.0.1:{home.services()['desk'].port}"
+    for path, word in (("/", b"Reports"), ("/metrics", b"mmpipe_")):
+        with urllib.request.urlopen(f"{desk}{path}", timeout=30) as answer:
+            assert word in answer.read()
 
 
 def test_only_its_own_page_may_call_the_server(home: Home) -> None:
@@ -122,13 +241,50 @@ def test_only_its_own_page_may_call_the_server(home: Home) -> None:
             assert answer.headers.get("access-control-allow-origin") == allowed
 
 
-def test_up_again_changes_nothing_and_down_leaves_nothing(home: Home) -> None:
-    before = home.services()
-    assert set(before) == {"server", "worker"}
-    again = home.command("up", "--config", str(home.folder / "mmpipe.toml"))
+def test_up_again_takes_in_the_config_and_lets_the_rest_be(home: Home) -> None:
+    """A corpus more; and what a person switched off stays off."""
+    before, weekly = home.services(), home.deployments()["gc"]
+    assert set(before) == SERVICES
+    off = {"active": False}
+    home.ask(f"/deployments/{weekly['id']}/schedules/{weekly['schedules'][0]['id']}", off, "PATCH")
+    home.config.write_text(CONFIG + ANOTHER)
+    again = home.command("up", "--config", str(home.config))
     assert again.stdout.strip() == home.address, again.stderr
     assert home.services() == before
+    after = home.deployments()
+    assert set(after) == NAMES - {"nightly"} | {"nightly-words", "nightly-others"}
+    assert "removed the deployment nightly" in again.stderr
+    assert (after["gc"]["id"], after["gc"]["schedules"][0]["active"]) == (weekly["id"], False)
+    assert after["nightly-others"]["schedules"] == []
+    assert after["nightly-words"]["parameters"] == {"parameters": {"corpus": "words"}}
+    assert home.queues()[2:4] == [("corpus-others", 3, 4), ("corpus-words", 4, 2)]
+
+
+def test_a_corpus_has_its_turn_and_its_share_of_a_pool(home: Home) -> None:
+    """In a pool without a worker, which would take the runs away while they are looked at."""
+    nights = {"words": NightConfig(priority=3, max_runs=2), "others": NightConfig(priority=1)}
+    home.ask("/work_pools/", {"name": "gpu", "type": "process", "base_job_template": {}})
+    apply_queues(ServerApi(home.address), "gpu", nights)
+    flow = home.ask("/flows/name/extract")["id"]
+    made = home.ask("/deployments/", {"name": "waiting", "flow_id": flow, "work_pool_name": "gpu"})
+    for corpus in ("words", "words", "words", "others"):
+        body = {"work_queue_name": f"corpus-{corpus}", "state": {"type": "SCHEDULED"}}
+        home.ask(f"/deployments/{made['id']}/create_flow_run", body)
+    due = home.ask("/work_pools/gpu/get_scheduled_flow_runs", {})
+    names = [home.ask(f"/work_queues/{row['work_queue_id']}")["name"] for row in due]
+    assert names == ["corpus-others", "corpus-words", "corpus-words"], "first by priority, and no more than max_runs"
+
+
+def test_other_settings_are_refused_while_it_runs(home: Home) -> None:
+    other = home.command("up", "--config", str(home.config), "--host", "127.0.0.2")
+    assert other.returncode == 3
+    assert "with other settings" in other.stderr
+
+
+def test_down_leaves_nothing_but_the_data(home: Home) -> None:
+    before = home.services()
     assert home.command("down").returncode == 0
     assert home.services() == {}
-    assert [marked_processes(service.mark) for service in before.values()] == [(), ()]
+    assert [marked_processes(service.mark) for service in before.values()] == [()] * len(SERVICES)
+    assert (home.folder / "prefect" / "prefect.db").exists()
     assert "nothing was up" in home.command("down").stderr
