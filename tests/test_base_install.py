@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = (
     "av", "fastapi", "ffmpeg", "ftfy", "imageio_ffmpeg", "jinja2", "PIL", "prefect", "safetensors", "sklearn", "scipy",
     "sqlalchemy", "torch", "transformers", "webdataset", "xxhash", "pandas", "duckdb", "hypothesis", "pytest",
-    "py3langid", "charset_normalizer",
+    "py3langid", "charset_normalizer", "prometheus_client",
 )  # fmt: skip
 
 BLOCK = f"""
@@ -61,6 +61,7 @@ def test_the_list_of_heavy_packages_is_complete() -> None:
         "imageio-ffmpeg": "imageio_ffmpeg",
         "charset-normalizer": "charset_normalizer",
         "pillow": "PIL",
+        "prometheus-client": "prometheus_client",
         "scikit-learn": "sklearn",
     }
     assert {imported.get(name, name) for name in names} <= set(HEAVY)

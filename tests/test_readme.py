@@ -8,16 +8,19 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "features" / "encoders"))
+sys.path.extend(str(Path(__file__).parent / room) for room in ("features/encoders", "steps", "cli"))
 import audio_models
 import text_models
 import vision_models
+from typed_projects import type_words
 
 import mmpipe
 from docs.tree import BEGIN, END, render_tree
@@ -25,9 +28,11 @@ from examples.demo_corpus import make_corpus
 from mmpipe import errors
 from mmpipe.config import parse_config
 
+if TYPE_CHECKING:
+    from lent_engine import KeptEngine
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-MMPIPE = [sys.executable, "-m", "mmpipe.cli"]
 BLOCK_NO_MMPIPE = "import sys; sys.modules['mmpipe'] = None\n"
 
 
@@ -36,7 +41,14 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm(_kept_engine: KeptEngine) -> Iterator[None]:
+    """Let lines be typed in this process, on workers that are up already: tests/cli has those in one of their own."""
+    with _kept_engine.lent():
+        yield
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory, warm: None) -> Path:
     """Do what the README tells the owner of a folder to do, word by word, on a corpus of 48 clips."""
     folder = tmp_path_factory.mktemp("readme")
     corpus = make_corpus(folder / "made", num_clips=48)
@@ -53,13 +65,9 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words = shlex.split(command.replace("FOLDER", "street").replace("FILE", "street/scene-001.mp4"))[1:]
         if words[0] == "run":
             words += ["--dt", "2026-11-20"]  # the date that the README's programs read
-        done = subprocess.run([*MMPIPE, *words], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode in ((0, 4) if words[0] in ("run", "evaluate") else (0,)), (
-            command,
-            done.stdout,
-            done.stderr,
-        )
-        assert done.stdout.strip(), command
+        told = type_words(folder, words)
+        assert told.code in ((0, 4) if words[0] in ("run", "evaluate") else (0,)), (command, told.out, told.err)
+        assert told.out.strip(), command
     return folder
 
 
@@ -96,7 +104,7 @@ def test_the_config_is_one_that_mmpipe_takes() -> None:
 
 
 @pytest.mark.slow
-def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path) -> None:
+def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path, warm: None) -> None:
     corpus = make_corpus(tmp_path / "made", num_clips=4)
     shutil.move(corpus / "media", tmp_path / "raw")
     shutil.move(corpus / "labels.jsonl", tmp_path / "labels.jsonl")
@@ -104,8 +112,8 @@ def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path) -> None:
     (_, toml, _) = blocks("toml")
     (tmp_path / "mmpipe.toml").write_text(toml.replace('"sidecar", "column:caption"', '"sidecar"'), "utf-8")
     for words in (["ingest", "--dt", "2026-11-20"], ["extract"]):
-        done = subprocess.run([*MMPIPE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        told = type_words(tmp_path, words)
+        assert told.code == 0, (words, told.out, told.err)
     datasets = {path.name for path in (tmp_path / "store" / "street").iterdir()}
     assert {"signals", "audio-logmel.clean@1", "video-hogdct@1", "audio-logmel@1"} <= datasets
     signals = pl.read_parquet(tmp_path / "store" / "street" / "signals" / "data" / "*" / "*.parquet")
@@ -113,7 +121,7 @@ def test_the_config_for_any_media_takes_a_corpus_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_config_for_networks_makes_features(tmp_path: Path) -> None:
+def test_the_config_for_networks_makes_features(tmp_path: Path, warm: None) -> None:
     corpus = make_corpus(tmp_path / "made", num_clips=4)
     shutil.move(corpus / "media", tmp_path / "raw")
     vision_models.save_model(tmp_path / "models" / "clip", "clip")
@@ -121,8 +129,8 @@ def test_the_config_for_networks_makes_features(tmp_path: Path) -> None:
     text_models.make_bert(tmp_path / "models" / "minilm")
     (tmp_path / "mmpipe.toml").write_text(blocks("toml")[2].replace("window_s = 3.0", "window_s = 0.4"), "utf-8")
     for words in (["ingest", "--dt", "2026-11-20"], ["extract"], ["bench", "extract", "--json"]):
-        done = subprocess.run([*MMPIPE, *words], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        told = type_words(tmp_path, words)
+        assert told.code == 0, (words, told.out, told.err)
     for feature in ("video-hf@1", "audio-hf@1", "text-hf@1", "video-pixels@1", "text-tokens@1"):
         (reader,) = [mmpipe.open(tmp_path / "store" / "street", features=[feature])]
         assert reader.gather([0, 1, 2, 3]).features[feature].mask_BT.any(axis=1).all(), feature

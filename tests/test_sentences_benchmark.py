@@ -17,7 +17,8 @@ SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "quality" / "gr
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)}
+    # One thread: beside another test two would only wait for each other.
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, SCRIPT, *words], env=environment, capture_output=True, text=True)
 
 

@@ -6,6 +6,7 @@ import zipfile
 import pytest
 import torch
 from test_loop import train
+from toy_clips import OF_A_KIND
 
 from mmpipe.fusion.registry import fusion_names
 from mmpipe.train.export import ExportedForward, example_features, export_model
@@ -13,7 +14,10 @@ from mmpipe.train.export import ExportedForward, example_features, export_model
 NAMES = [name for name in fusion_names() if not name.startswith("test_")]
 # The two that are hardest to export; what every fusion exports alone is in tests/fusion.
 DAILY = ("early_concat", "transformer")
-EACH = [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+EACH = [
+    name if name in DAILY else pytest.param(name, marks=pytest.mark.slow if name in OF_A_KIND else pytest.mark.sweep)
+    for name in NAMES
+]
 
 
 @pytest.mark.parametrize("fusion", EACH)

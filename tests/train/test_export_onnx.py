@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from toy_clips import AUDIO, ENCODER, IMAGE, spec_of
+from toy_clips import AUDIO, ENCODER, IMAGE, OF_A_KIND, spec_of
 
 from mmpipe.config import BackboneConfig, BackboneKind, EncoderKind, Goal
 from mmpipe.fusion.model import FusionModel
@@ -19,17 +19,21 @@ from mmpipe.types import FeatureKind
 
 NAMES = [name for name in fusion_names() if not name.startswith("test_")]
 DAILY = ("concat", "early_concat")
-FUSIONS = [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+FUSIONS = [
+    name if name in DAILY else pytest.param(name, marks=pytest.mark.slow if name in OF_A_KIND else pytest.mark.sweep)
+    for name in NAMES
+]
+OTHERS_OPERATIONS = {EncoderKind.GRU}  # those of the lstm
 STEPS = ENCODER.model_copy(update={"steps": 6})
 TINY_BERT = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 BACKBONES = [
     BackboneConfig(kind=BackboneKind.SMALL_CNN),
     *(
-        pytest.param(backbone, marks=pytest.mark.slow, id=backbone.kind)
-        for backbone in (
-            BackboneConfig(kind=BackboneKind.RESNET50),
-            BackboneConfig(kind=BackboneKind.VGG16),
-            BackboneConfig(kind=BackboneKind.BERT, architecture=TINY_BERT),
+        pytest.param(backbone, marks=mark, id=backbone.kind)
+        for backbone, mark in (
+            (BackboneConfig(kind=BackboneKind.RESNET50), pytest.mark.slow),
+            (BackboneConfig(kind=BackboneKind.VGG16), pytest.mark.sweep),  # the operations of the small one
+            (BackboneConfig(kind=BackboneKind.BERT, architecture=TINY_BERT), pytest.mark.slow),
         )
     ),
 ]
@@ -63,7 +67,10 @@ def test_every_fusion_runs_without_torch(fusion, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", EncoderKind)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.sweep if kind in OTHERS_OPERATIONS else ()) for kind in EncoderKind],
+)
 def test_every_encoder_runs_without_torch(kind, tmp_path):
     width = {"width": AUDIO.dim, "components": AUDIO.dim} if kind is EncoderKind.IDENTITY else {}
     encoder = ENCODER.model_copy(update={"kind": kind, "bidirectional": True, **width})

@@ -12,6 +12,17 @@ AUDIO = InputSpec(feature="audio-toy@1", kind=FeatureKind.SEQUENCE, dim=12)
 IMAGE = InputSpec(feature="image-toy@1", kind=FeatureKind.VECTOR, dim=20)
 NOISE = InputSpec(feature="noise-toy@1", kind=FeatureKind.VECTOR, dim=20)  # says nothing about the class
 ENCODER = EncoderConfig(segments=3, components=16, width=16)
+# Fusions, one of each kind of graph: mixtures of answers, pooling, products, attention over steps and over inputs.
+OF_A_KIND = (
+    "late_weighted",
+    "cross_attn",
+    "hierarchical",
+    "lmf",
+    "perceiver",
+    "pool_max",
+    "reliability",
+    "transformer",
+)
 
 
 class ToySource:
