@@ -72,9 +72,9 @@ class LineageListener:
 def producer() -> str:
     """Return the URI that says who made an event."""
     try:
-        return f"https://pypi.org/project/mmpipe/{version('mmpipe')}/"
+        return f"urn:mmpipe:{version('mmpipe')}"
     except PackageNotFoundError:  # it runs from a folder that was never installed
-        return "https://pypi.org/project/mmpipe/"
+        return "urn:mmpipe:unknown"
 
 
 def run_event(run: StageRun, end: StageEnd | None, settings: EventSettings) -> dict[str, Any]:
