@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from flows.runs import Child, Run, Runs
 
-CRASHED_LOOKS = 24  # a crashed child may be started again by an automation; after so many looks nobody will
+# A crashed child may be started again: by an automation within half a minute, else by deployments/recover.py within
+# 150 s. After so many looks nobody will.
+CRASHED_LOOKS = 36
 CRASHED_TRIES = 3  # so often a child that nobody starts again is tried anew
 
 

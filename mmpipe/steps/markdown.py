@@ -22,8 +22,8 @@ def plain_cell(text: str) -> str:
     shown is what a person would type, but for a few letters.
     """
     shown = "".join(character if character.isprintable() else " " for character in text)
-    for steering, harmless in (("<", "‹"), ("](", "] ("), ("][", "] [")):
-        shown = shown.replace(steering, harmless)
+    for active, harmless in (("<", "‹"), ("](", "] ("), ("][", "] [")):
+        shown = shown.replace(active, harmless)
     return shown if len(shown) <= CELL_LETTERS else shown[: CELL_LETTERS - 1] + "…"
 
 
