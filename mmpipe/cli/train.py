@@ -42,14 +42,12 @@ def train(
     from mmpipe.steps.finetune_change import change_rows, measure_change
     from mmpipe.steps.model_check import check_networks
     from mmpipe.steps.train import is_trained, train_model
-    from mmpipe.steps.training_set import pin_snapshot
     from mmpipe.train.ranks import speaks
 
-    settings = load_config(config)
-    name, _ = settings.model(model)
-    settings, is_told = _focused(pin_snapshot(settings, name, snapshot), name, focus)
-    if is_told:
+    asked = _asked_for(config, model, snapshot, focus)
+    if asked is None:
         return
+    settings, name = asked
     if dry_run:
         check_networks(settings, name)
         print_text(f"nothing to do: {name} is trained" if is_trained(settings, name) else f"would train {name}")
@@ -66,21 +64,28 @@ def train(
     print_text(f"checkpoint: {made.checkpoint}. Next: mmpipe evaluate{pinned}, mmpipe publish{pinned}")
 
 
-def _focused(settings: Config, name: str, focus: Focus | None, as_json: bool = False) -> tuple[Config, bool]:
-    """Return the config of a focus, and whether there is nothing to do, which was then told."""
+def _asked_for(
+    config: Path, model: str | None, snapshot: str | None, focus: Focus | None, as_json: bool = False
+) -> tuple[Config, str] | None:
+    """Return the config that the options come to, and the model; None where there is nothing to do, and say so."""
+    from mmpipe.steps.training_set import pin_snapshot
+
+    settings = load_config(config)
+    name, _ = settings.model(model)
+    settings = pin_snapshot(settings, name, snapshot)
     if focus is None:
-        return settings, False
+        return settings, name
     from mmpipe.steps.finetune_focus import focus_model
 
     found = focus_model(settings, name)
-    if found.config is None:
-        if as_json:
-            print_json({"focus": focus.value, "done": False, "why": found.sentence})
-        else:
-            print_text(found.sentence)
-        return settings, True
-    typer.echo(plain(found.sentence), err=True)
-    return found.config, False
+    if found.config is not None:
+        typer.echo(plain(found.sentence), err=True)
+        return found.config, name
+    if as_json:
+        print_json({"focus": focus.value, "done": False, "why": found.sentence})
+    else:
+        print_text(found.sentence)
+    return None
 
 
 def evaluate(
@@ -95,13 +100,11 @@ def evaluate(
     from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
     from mmpipe.steps.examine import examine
     from mmpipe.steps.train import newest_checkpoint
-    from mmpipe.steps.training_set import pin_snapshot
 
-    settings = load_config(config)
-    name, _ = settings.model(model)
-    settings, is_told = _focused(pin_snapshot(settings, name, snapshot), name, focus, as_json)
-    if is_told:
+    asked = _asked_for(config, model, snapshot, focus, as_json)
+    if asked is None:
         return
+    settings, name = asked
     found = evaluate_checkpoint(settings, name, newest_checkpoint(settings, name))
     examined = examine(settings, found)
     if as_json:
@@ -138,13 +141,11 @@ def publish(
     from mmpipe.registry.aliases import WITHHELD
     from mmpipe.steps.release import last_release, release_model
     from mmpipe.steps.train import newest_checkpoint
-    from mmpipe.steps.training_set import pin_snapshot
 
-    settings = load_config(config)
-    name, _ = settings.model(model)
-    settings, is_told = _focused(pin_snapshot(settings, name, snapshot), name, focus, as_json)
-    if is_told:
+    asked = _asked_for(config, model, snapshot, focus, as_json)
+    if asked is None:
         return
+    settings, name = asked
     checkpoint = newest_checkpoint(settings, name)
     if dry_run:
         there = last_release(settings, name)
