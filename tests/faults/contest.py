@@ -20,6 +20,7 @@ from tests.faults.zombies import ZombieWatch
 
 _LOOK_S = 0.5
 _GONE_S = 30.0
+_REVIVED_S = 480.0  # somebody looks for runs that claim to work every five minutes
 _SERVICES_S = 120.0
 _WHOLE_S = 1_500.0
 _VICTIM_S = 60.0
@@ -62,7 +63,7 @@ class Contest:
         """Run a kind undisturbed: see that it gives the bytes of the library."""
         config = self.clips.write_config(kind, f"undisturbed-{kind}")
         run = self._await_end(self._start(kind, config), _WHOLE_S)
-        faults = self._check_end(run, kind) + self._check_store(config, kind)
+        faults = self._check_end(run, kind, "the run") + self._check_store(config, kind)
         return [f"undisturbed {kind}: {fault}" for fault in faults]
 
     def play(self, played: Round) -> Outcome:
@@ -89,7 +90,8 @@ class Contest:
         outcome.settled_s = time.monotonic() - struck_s
         outcome.struck_run, run = str(self.house.run(first)), self.house.run(following)
         outcome.next_run = str(run)
-        faults = self._check_end(run, played.kind)
+        outcome.violations += self._check_revived(first, played.kind)
+        faults = self._check_end(run, played.kind, "the next run")
         if faults:  # is it lost, or does the one after it mend it?
             after = self._await_end(self._start(played.kind, config), _WHOLE_S)
             outcome.notes.append(f"the run after the next one: {after}")
@@ -177,12 +179,18 @@ class Contest:
 
     # ------------------------------------------------------------------ checks
 
-    def _check_end(self, run: Run, kind: str) -> list[str]:
+    def _check_revived(self, run_id: str, kind: str) -> list[str]:
+        """Hold that the struck run itself came to its end, without a person: a crashed one is started again."""
+        began_s = time.monotonic()
+        self._until(lambda: not self._check_end(self.house.run(run_id), kind, "the struck run"), _REVIVED_S)
+        return self._check_end(self.house.run(run_id), kind, f"{time.monotonic() - began_s:.0f} s later the struck run")
+
+    def _check_end(self, run: Run, kind: str, which: str) -> list[str]:
         """A night completes; a backfill fails for its poisoned day, and for no other."""
         if kind == "nightly":
-            return [] if run.state == "COMPLETED" else [f"the next run did not complete: {run}"]
+            return [] if run.state == "COMPLETED" else [f"{which} did not complete: {run}"]
         is_well = run.state == "FAILED" and POISONED in run.message and "1 of " in run.message
-        return [] if is_well else [f"the next backfill did not end as the poisoned day asks: {run}"]
+        return [] if is_well else [f"{which} did not end as the poisoned day asks: {run}"]
 
     def _check_store(self, config: Path, kind: str) -> list[str]:
         store = load_config(config).store
