@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from mmpipe.signals.near_assets import NearLimits, find_near, tells_something
-from mmpipe.steps.near_rows import PRINTS_VERSION, pool_of
+from mmpipe.steps.ingest.near_rows import PRINTS_VERSION, pool_of
 from mmpipe.store.layout import PRINTS, create_store
 from mmpipe.store.prints import STREAM_PRINTS, read_prints, write_prints
 from mmpipe.types import digest_of

@@ -25,9 +25,9 @@ import polars as pl
 
 from mmpipe.config import Config, parse_config
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
-from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.inputs import inputs_digests
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.feature_set import resolve_features
+from mmpipe.steps.plan.inputs import inputs_digests
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout
 from mmpipe.store.manifest import FileEntry, Manifest, ShardEntry
 from mmpipe.store.parquet import write_parquet
@@ -114,13 +114,13 @@ from pathlib import Path
 from mmpipe.config import Config
 config = Config.model_validate_json(Path(sys.argv[1], "config.json").read_bytes())
 if sys.argv[2] == "plan":
-    from mmpipe.steps.plan import plan_corpus
+    from mmpipe.steps.plan.plan import plan_corpus
     due = plan_corpus(config, "bench").shards
 elif sys.argv[2] == "ls":
-    from mmpipe.steps.inspect import list_datasets
+    from mmpipe.steps.tell.inspect import list_datasets
     due = [row for row in list_datasets(config) if not row["rows"]]
 else:
-    from mmpipe.steps.night import what_is_due
+    from mmpipe.steps.plan.night import what_is_due
     due = what_is_due(config, "bench", "2026-11-20")
 assert not due, due[:3]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
     """Return ratios, goals and raw figures."""
-    from mmpipe.steps.init import propose_config
+    from mmpipe.steps.ingest.init import propose_config
 
     root = options.corpus or make_corpus(folder / "corpus", num_clips=24 if options.quick else 96)
     (folder / "mmpipe.toml").write_text(
@@ -83,12 +83,12 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, object]:
 
 def run_stages(config: Config, train: bool) -> list[Stage]:
     """Run a night stage by stage."""
-    from mmpipe.steps.extract import extract_plan
-    from mmpipe.steps.ingest import ingest_corpus
-    from mmpipe.steps.night import what_is_due
-    from mmpipe.steps.plan import plan_corpus
-    from mmpipe.steps.release import release_model
-    from mmpipe.steps.train import newest_checkpoint, train_model
+    from mmpipe.steps.extract.extract import extract_plan
+    from mmpipe.steps.ingest.ingest import ingest_corpus
+    from mmpipe.steps.plan.night import what_is_due
+    from mmpipe.steps.plan.plan import plan_corpus
+    from mmpipe.steps.release.release import release_model
+    from mmpipe.steps.train.train import newest_checkpoint, train_model
 
     stages = [
         timed("ingest", lambda: ingest_corpus(config, "night", "2026-11-20")),

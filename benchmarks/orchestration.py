@@ -160,7 +160,7 @@ import json, sys, time
 started_s = time.perf_counter()
 from pathlib import Path
 from mmpipe.config import load_config
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 due = plan_corpus(load_config(Path(sys.argv[1])), "words").shards
 print(json.dumps({"seconds": time.perf_counter() - started_s, "cpu_s": time.process_time(), "shards": len(due)}))
 """
@@ -193,7 +193,7 @@ from prefect import flow, task
 from prefect.futures import wait
 from flows.extract import BATCH_RUNNER
 from mmpipe.config import load_config
-from mmpipe.steps.plan import ShardDue
+from mmpipe.steps.plan.plan import ShardDue
 from tasks.policy import STEP
 config, rounds = load_config(Path(sys.argv[1])), int(sys.argv[2])
 due = ShardDue(partition="2026-11-20", shard=0, features=("text-ngrams@1",), reasons=("never extracted",), clips=1)
@@ -301,7 +301,7 @@ def gauge(pid: int) -> Iterator[list[int]]:
 
 def make_corpus(folder: Path, shards: int) -> Path:
     """Write texts, take them in with one clip a shard, and return the config."""
-    from mmpipe.steps.ingest import ingest_corpus
+    from mmpipe.steps.ingest.ingest import ingest_corpus
 
     (folder / "raw").mkdir(parents=True)
     for number in range(shards):

@@ -22,8 +22,8 @@ from deployments.binding import LOOPBACK, is_loopback
 from deployments.credentials import AUTH
 from mmpipe.config import CONFIG_NAME, load_config
 from mmpipe.errors import ConfigError, MmpipeError
-from mmpipe.steps.metrics import render_metrics
-from mmpipe.steps.pages import pages_folder
+from mmpipe.steps.tell.metrics import render_metrics
+from mmpipe.steps.tell.pages import pages_folder
 
 REPORTS = "/reports/"
 # One name, no folder: nothing that begins with a dot, nothing of another kind.

@@ -49,7 +49,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def prepare(options: argparse.Namespace) -> Path:
     """Make the corpus where none is given, and the config where none is there; return the config's path."""
-    from mmpipe.steps.init import corpus_name, propose_config
+    from mmpipe.steps.ingest.init import corpus_name, propose_config
 
     default = Path("demo") / (corpus_name(options.corpus) if options.corpus else "made")
     folder = (options.folder or default).resolve()
@@ -72,7 +72,7 @@ def prepare(options: argparse.Namespace) -> Path:
 
 def run_demo(config_path: Path, started: float) -> None:
     """Run the night if anything is due, then say what there is."""
-    from mmpipe.steps.night import what_is_due
+    from mmpipe.steps.plan.night import what_is_due
 
     config = load_config(config_path)
     corpus = next(iter(config.corpora))
@@ -107,9 +107,9 @@ def run_flow(config_path: Path, corpus: str, dt: str) -> None:
 
 def show_results(config: Config, corpus: str) -> None:
     """Show what the store holds and what the gate said."""
-    from mmpipe.steps.inspect import list_datasets
-    from mmpipe.steps.night import models_of
-    from mmpipe.steps.release import last_release
+    from mmpipe.steps.plan.night import models_of
+    from mmpipe.steps.release.release import last_release
+    from mmpipe.steps.tell.inspect import list_datasets
 
     table = Table("dataset", "rows", "shards", "MB", title="[bold]3[/] the store", title_justify="left", box=None)
     for row in list_datasets(config):
@@ -132,8 +132,8 @@ def show_results(config: Config, corpus: str) -> None:
 
 def show_ways_on(config: Config, config_path: Path, corpus: str) -> None:
     """Print the report, three programs of other teams, and what to do next."""
-    from mmpipe.steps.consumers import consumer_snippets
-    from mmpipe.steps.night import models_of
+    from mmpipe.steps.plan.night import models_of
+    from mmpipe.steps.share.consumers import consumer_snippets
 
     reports = sorted((config.store / "reports").glob(f"{corpus}-*.html"))
     if reports:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmpipe.errors import StoreError as StoreError
     from mmpipe.errors import TransientError as TransientError
     from mmpipe.fusion.registry import register_fusion as register_fusion
-    from mmpipe.steps.open import open as open
+    from mmpipe.steps.share.open import open as open
     from mmpipe.types import Batch as Batch
     from mmpipe.types import FeatureKind as FeatureKind
     from mmpipe.types import FeatureSchema as FeatureSchema
@@ -41,7 +41,7 @@ _HOMES = {
     "SampleError": "mmpipe.errors",
     "StoreError": "mmpipe.errors",
     "TransientError": "mmpipe.errors",
-    "open": "mmpipe.steps.open",
+    "open": "mmpipe.steps.share.open",
     "register_fusion": "mmpipe.fusion.registry",
 }
 __all__ = sorted(_HOMES)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmpipe.errors import MmpipeError
-from mmpipe.steps.extract import ExtractReport
-from mmpipe.steps.markdown import as_block
-from mmpipe.steps.plan import ShardDue, ShardState
-from mmpipe.steps.progress import SILENT, Progress
-from mmpipe.steps.published_plots import Plot
-from mmpipe.steps.quarantine_reasons import ReasonCount
-from mmpipe.steps.release import ReleaseReport
-from mmpipe.steps.speed_shown import speed_rows
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.plan.plan import ShardDue, ShardState
+from mmpipe.steps.quarantine.quarantine_reasons import ReasonCount
+from mmpipe.steps.release.published_plots import Plot
+from mmpipe.steps.release.release import ReleaseReport
+from mmpipe.steps.speed.speed_shown import speed_rows
+from mmpipe.steps.tell.markdown import as_block
+from mmpipe.steps.tell.progress import SILENT, Progress
 from tasks.page.bars import MovingBars
 from tasks.page.door import Artifact, ArtifactDoor, Kind, ServerDoor, table_data
 from tasks.page.keys import artifact_key

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps.commit import CommitReport
+from mmpipe.steps.extract.commit import CommitReport
 from tasks.extract import commit_features
 from tasks.policy import STEP
 

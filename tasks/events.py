@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import emit_event
 
 from mmpipe.errors import PartialError
-from mmpipe.steps.release import ReleaseReport
+from mmpipe.steps.release.release import ReleaseReport
 
 _LONGEST_TEXT = 4_000  # characters; Prefect refuses events of more than 1.5 MB
 

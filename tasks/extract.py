@@ -8,13 +8,14 @@ from prefect import task
 
 from mmpipe.config import Config
 from mmpipe.errors import HeldError, ShardError
-from mmpipe.steps import commit, extract, speed_shown
-from mmpipe.steps.commit import CommitReport
-from mmpipe.steps.committed import committed_partitions
-from mmpipe.steps.drift import drift_of_date
-from mmpipe.steps.extract import ExtractReport
-from mmpipe.steps.plan import ShardDue, read_states
-from mmpipe.steps.quarantine_reasons import count_reasons
+from mmpipe.steps.extract import commit, extract
+from mmpipe.steps.extract.commit import CommitReport
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.plan.committed import committed_partitions
+from mmpipe.steps.plan.drift import drift_of_date
+from mmpipe.steps.plan.plan import ShardDue, read_states
+from mmpipe.steps.quarantine.quarantine_reasons import count_reasons
+from mmpipe.steps.speed import speed_shown
 from tasks.artifacts import open_page, progress_here
 from tasks.assets import tell_materialized, tells_assets
 from tasks.events import tell_of_drift

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import status
-from mmpipe.steps.status import Status
+from mmpipe.steps.plan import status
+from mmpipe.steps.plan.status import Status
 from tasks.events import tell_of_late
 from tasks.policy import STEP
 

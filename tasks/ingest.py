@@ -12,10 +12,10 @@ from prefect import task
 
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
-from mmpipe.steps import ingest
-from mmpipe.steps.ingest_report import IngestReport
-from mmpipe.steps.intake import Look, look_at_corpus
-from mmpipe.steps.quarantine_reasons import count_reasons
+from mmpipe.steps.ingest import ingest
+from mmpipe.steps.ingest.ingest_report import IngestReport
+from mmpipe.steps.ingest.intake import Look, look_at_corpus
+from mmpipe.steps.quarantine.quarantine_reasons import count_reasons
 from tasks.artifacts import open_page, progress_here
 from tasks.events import tell_of_quarantine
 from tasks.policy import STEP

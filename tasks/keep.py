@@ -9,8 +9,8 @@ from prefect import task
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
-from mmpipe.steps import gc, repair, verify
-from mmpipe.steps.garbage import Collection
+from mmpipe.steps.keep import gc, repair, verify
+from mmpipe.steps.keep.garbage import Collection
 from tasks.policy import STEP
 
 

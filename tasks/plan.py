@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import backfill_plan, plan
-from mmpipe.steps.backfill_plan import Choice, DayDue
-from mmpipe.steps.choices import MAX_DAYS, MAX_IN_FLIGHT
-from mmpipe.steps.plan import MAX_BATCHES, Only, Plan, ShardState, State
+from mmpipe.steps.plan import backfill_plan, plan
+from mmpipe.steps.plan.backfill_plan import Choice, DayDue
+from mmpipe.steps.plan.choices import MAX_DAYS, MAX_IN_FLIGHT
+from mmpipe.steps.plan.plan import MAX_BATCHES, Only, Plan, ShardState, State
 from tasks.events import tell_of_drift
 from tasks.policy import STEP
 

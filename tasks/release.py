@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import release
-from mmpipe.steps.published_plots import read_plots
-from mmpipe.steps.release import ReleaseReport
+from mmpipe.steps.release import release
+from mmpipe.steps.release.published_plots import read_plots
+from mmpipe.steps.release.release import ReleaseReport
 from tasks.artifacts import open_page
 from tasks.events import tell_of_refusal
 from tasks.policy import STEP

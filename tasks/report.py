@@ -7,8 +7,8 @@ from pathlib import Path
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import report
-from mmpipe.steps.plan import dates_between, read_states
+from mmpipe.steps.plan.plan import dates_between, read_states
+from mmpipe.steps.tell import report
 from tasks.artifacts import open_page
 from tasks.policy import STEP
 

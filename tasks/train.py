@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import train
-from mmpipe.steps.train import TrainReport
+from mmpipe.steps.train import train
+from mmpipe.steps.train.train import TrainReport
 from tasks.artifacts import progress_here
 from tasks.policy import STEP
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps import patience
-from mmpipe.steps.patience import waiting_line
+from mmpipe.steps.plan import patience
+from mmpipe.steps.plan.patience import waiting_line
 from tasks.policy import STEP
 
 __all__ = ["wait_for_others", "waiting_line"]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from prefect.exceptions import TerminationSignal
 
 from mmpipe.config import Config
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.workers.workers import shared_engine
 
 
 @contextmanager

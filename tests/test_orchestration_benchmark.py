@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.orchestration import BATCH_CLIPS, make_corpus, make_years
 from mmpipe.config import load_config
-from mmpipe.steps.plan import MAX_BATCHES, plan_corpus
+from mmpipe.steps.plan.plan import MAX_BATCHES, plan_corpus
 
 
 def test_every_text_is_a_shard_and_they_are_dealt_as_those_of_the_defaults(tmp_path: Path) -> None:

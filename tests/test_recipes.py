@@ -10,12 +10,12 @@ import pytest
 
 from examples.demo_corpus import make_corpus
 from mmpipe.config import Config, load_config
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.train import train_model
-from mmpipe.steps.trained import read_checkpoint
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.train.train import train_model
+from mmpipe.steps.train.trained import read_checkpoint
+from mmpipe.steps.workers.workers import shared_engine
 
 RECIPES = sorted((Path(__file__).resolve().parent.parent / "examples" / "recipes").glob("*.toml"))
 DAY = date(2026, 1, 5)

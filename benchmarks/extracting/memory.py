@@ -22,7 +22,7 @@ def memory_growth(folder: Path, corpus: Path, warm: Path, num_clips: int, cores:
     memory would hide the rest. The workers are warm when the watch starts.
     """
     from mmpipe.config import load_config
-    from mmpipe.steps.ingest import ingest_corpus
+    from mmpipe.steps.ingest.ingest import ingest_corpus
     from mmpipe.store.layout import StoreLayout
     from mmpipe.store.spine import read_spine
 

@@ -21,7 +21,7 @@ BENCH, WARM = "bench", "warm"
 def main() -> None:
     """Do it."""
     from mmpipe.config import load_config
-    from mmpipe.steps.workers import shared_engine
+    from mmpipe.steps.workers.workers import shared_engine
 
     asked = json.loads(sys.argv[1])
     config = load_config(Path(asked["config"]))
@@ -33,8 +33,8 @@ def main() -> None:
 
 
 def _extract(config: Any, corpus: str) -> dict[str, Any]:
-    from mmpipe.steps.extract import extract_plan
-    from mmpipe.steps.plan import plan_corpus
+    from mmpipe.steps.extract.extract import extract_plan
+    from mmpipe.steps.plan.plan import plan_corpus
 
     began_s = time.monotonic()
     report, _ = extract_plan(config, plan_corpus(config, corpus))

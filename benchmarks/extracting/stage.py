@@ -51,8 +51,8 @@ class Stage:
         template = self.folder / f"template-{name}"
         if not template.exists():
             from mmpipe.config import load_config
-            from mmpipe.steps.ingest import ingest_corpus
-            from mmpipe.steps.workers import shared_engine
+            from mmpipe.steps.ingest.ingest import ingest_corpus
+            from mmpipe.steps.workers.workers import shared_engine
 
             config = load_config(self._config(template, features, workers=self.cores, kind="local"))
             began_s = time.perf_counter()

@@ -51,9 +51,9 @@ from benchmarks.quality.folds import (
 from mmpipe.config import Config, FewGroups, parse_config
 from mmpipe.features.image_hogdct import ImageHogDct, ImageHogDctParams
 from mmpipe.fusion.registry import fusion_names
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.types import ImageClip
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "av_digits"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mmpipe.config import Config
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.train import train_model
-from mmpipe.steps.training_set import TrainingSet, open_training_set, plan_parts
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.train.train import train_model
+from mmpipe.steps.train.training_set import TrainingSet, open_training_set, plan_parts
 
 CONFIDENCE = 0.95
 SEGMENTS = 5  # as the networks pool sequences by default

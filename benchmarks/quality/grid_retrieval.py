@@ -38,13 +38,13 @@ from mmpipe.config import Config, parse_config
 from mmpipe.evaluate.answers.matches import SIDES, MatchAnswers
 from mmpipe.evaluate.measures.retrieval import CUTOFFS
 from mmpipe.evaluate.measures.statistic import estimates, interval, mean_of
-from mmpipe.steps.candidates import fit_folder, join_parts
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.linear_reference import REFERENCE
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.train import train_model
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.train.candidates import fit_folder, join_parts
+from mmpipe.steps.train.linear_reference import REFERENCE
+from mmpipe.steps.train.train import train_model
 from mmpipe.store.layout import open_store
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "grid"

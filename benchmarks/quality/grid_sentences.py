@@ -31,13 +31,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from mmpipe.config import Config, parse_config
 from mmpipe.evaluate.answers.texts import TextAnswers
 from mmpipe.evaluate.measures.statistic import estimates, intervals
-from mmpipe.steps.candidates import fit_folder, join_parts
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.train import train_model
-from mmpipe.steps.trained import read_checkpoint
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.train.candidates import fit_folder, join_parts
+from mmpipe.steps.train.train import train_model
+from mmpipe.steps.train.trained import read_checkpoint
 from mmpipe.store.layout import open_store
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "grid"

@@ -43,9 +43,9 @@ from benchmarks.quality.folds import (
 )
 from mmpipe.config import Config, parse_config
 from mmpipe.fusion.registry import fusion_names
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "grid"
 DT = "2020-01-01"

@@ -34,13 +34,13 @@ from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.answers.numbers import NumberAnswers
 from mmpipe.external.pin import MatchBy
 from mmpipe.external.published.sets import DataSet
-from mmpipe.steps.candidates import fit_folder
-from mmpipe.steps.external import NewFeature, add_feature
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.import_published import FEATURES, import_published
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.train import train_model
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.import_published import FEATURES, import_published
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.share.external import NewFeature, add_feature
+from mmpipe.steps.train.candidates import fit_folder
+from mmpipe.steps.train.train import train_model
 from mmpipe.store.layout import open_store
 
 SOURCE = "thuiar/MMSA@a94e65d results/result-stat.md"

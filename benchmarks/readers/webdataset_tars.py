@@ -58,7 +58,7 @@ EXPORTED = tuple(f"{feature}.npy" for feature in (SEQUENCE, AUDIO, TEXT))
 def exported_tars(bench: Bench) -> list[Path]:
     """Export all features joined, as `mmpipe export --to webdataset --split val` does, once, and return the tars."""
     from mmpipe.config import Config
-    from mmpipe.steps.export import Target, plan_export, write_export
+    from mmpipe.steps.share.export import Target, plan_export, write_export
 
     out = bench.folder / "exported"
     config = Config(store=bench.layout.root)

@@ -40,7 +40,7 @@ def extract(
     as_json: AsJson = False,
 ) -> None:
     """Extract a sample into a scratch store, beside the bare decoder and the bare encoder on the same clips."""
-    from mmpipe.steps.speed_bench import bench_extract
+    from mmpipe.steps.speed.speed_bench import bench_extract
 
     settings, name = open_config(config, corpus)
     made = bench_extract(settings, name, clips, device)

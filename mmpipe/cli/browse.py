@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """List the datasets of the store."""
-    from mmpipe.steps.inspect import list_datasets
+    from mmpipe.steps.tell.inspect import list_datasets
 
     print_rows(list_datasets(load_config(config)), as_json, "datasets")
 
@@ -44,7 +44,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show what is known of a clip: its place, its labels, its values."""
-    from mmpipe.steps.inspect import find_clips, why_filtered, why_no_clip
+    from mmpipe.steps.tell.inspect import find_clips, why_filtered, why_no_clip
 
     settings, name = open_config(config, corpus)
     found = find_clips(settings, name, key)
@@ -72,7 +72,7 @@ def schema(
     feature: FeatureVersion, config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False
 ) -> None:
     """Show what a feature promises: shape, dtype, columns, whose it is, and how far it reaches."""
-    from mmpipe.steps.samples import describe_feature
+    from mmpipe.steps.tell.samples import describe_feature
 
     settings, name = open_config(config, corpus)
     feature = _with_version(settings, name, feature)
@@ -94,7 +94,7 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Show values of a few clips of the newest date: shape, numbers, labels, text; the same ones every time."""
-    from mmpipe.steps.samples import sample_feature
+    from mmpipe.steps.tell.samples import sample_feature
 
     settings, name = open_config(config, corpus)
     feature = _with_version(settings, name, feature)
@@ -106,7 +106,7 @@ def sample(
 
 def _with_version(settings: Config, corpus: str, feature: str) -> str:
     """Return a feature's name with its version, and say it where it was not asked for by it."""
-    from mmpipe.steps.samples import full_name
+    from mmpipe.steps.tell.samples import full_name
 
     found = full_name(settings, corpus, feature)
     if found != feature:

@@ -42,8 +42,8 @@ def verify(
     """Check every committed byte, and mend it (exit 1: something is damaged)."""
     from dataclasses import asdict
 
-    from mmpipe.steps.repair import repair_store
-    from mmpipe.steps.verify import check_store, count_damage, find_faults, name_redacted, open_to_verify
+    from mmpipe.steps.keep.repair import repair_store
+    from mmpipe.steps.keep.verify import check_store, count_damage, find_faults, name_redacted, open_to_verify
     from mmpipe.store.layout import open_store
 
     if (source or dry_run or accept_loss) and not repair:
@@ -74,7 +74,7 @@ def probe(
     as_json: AsJson = False,
 ) -> None:
     """Say what raw files are, or why they cannot be used: looked at now, as an ingest does, and nothing is kept."""
-    from mmpipe.steps.probe_again import probe_again
+    from mmpipe.steps.quarantine.probe_again import probe_again
 
     settings, name = open_config(config, corpus)
     print_rows(probe_again(settings, name, files), as_json, "files")
@@ -82,7 +82,7 @@ def probe(
 
 def doctor(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Check this machine and config (exit 3: something is wrong)."""
-    from mmpipe.steps.doctor import examine
+    from mmpipe.steps.tell.doctor import examine
 
     rows = examine(config)
     print_rows(rows, as_json, "doctor")

@@ -22,7 +22,7 @@ def keys(
     as_json: AsJson = False,
 ) -> None:
     """Show every key of the config: type, default, limits, meaning."""
-    from mmpipe.steps.config_keys import find_keys
+    from mmpipe.steps.tell.config_keys import find_keys
 
     found = [asdict(key) for key in find_keys(below)]
     if not found:

@@ -14,7 +14,7 @@ from mmpipe.remote import store_path
 from mmpipe.types import Split
 
 if TYPE_CHECKING:
-    from mmpipe.steps.export import ExportPlan
+    from mmpipe.steps.share.export import ExportPlan
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def export(
     if dry_run:
         print_rows(plan.table(), as_json, f"would write to {out}")
         return
-    from mmpipe.steps.export import write_export
+    from mmpipe.steps.share.export import write_export
 
     print_rows(write_export(plan, shard_clips), as_json, f"written to {out}")
 
@@ -55,7 +55,7 @@ def _plan(
     snapshot: str | None,
     splits: list[Split] | None,
 ) -> ExportPlan:
-    from mmpipe.steps.export import Target, plan_export
+    from mmpipe.steps.share.export import Target, plan_export
 
     if to not in list(Target):
         raise ConfigError(f"--to is one of {', '.join(Target)}, got {to!r}")

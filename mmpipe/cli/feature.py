@@ -63,7 +63,7 @@ def add(
     dry_run: DryRun = False,
 ) -> None:
     """Register a Parquet, WebDataset or npy dataset of another team as the feature NAME@1, pinned to the byte."""
-    from mmpipe.steps.external import NewFeature, add_feature
+    from mmpipe.steps.share.external import NewFeature, add_feature
 
     settings, chosen = open_config(config, corpus)
     new = NewFeature(
@@ -87,7 +87,7 @@ def add(
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
     """List the features of a corpus: origin, pin, clips with and without a row, and how each stands."""
-    from mmpipe.steps.external import list_features
+    from mmpipe.steps.share.external import list_features
 
     settings, chosen = open_config(config, corpus)
     print_rows(list_features(settings, chosen), as_json, f"features of {chosen}")
@@ -102,7 +102,7 @@ def refresh(
     dry_run: DryRun = False,
 ) -> None:
     """Take over what another team changed: a new pin, from which every value is copied again."""
-    from mmpipe.steps.external import refresh_feature
+    from mmpipe.steps.share.external import refresh_feature
 
     settings, chosen = open_config(config, corpus)
     report = refresh_feature(settings, chosen, name, reason, dry_run=dry_run)
@@ -121,7 +121,7 @@ def canary(
     as_json: AsJson = False,
 ) -> None:
     """Make one shard of a feature that nobody reads yet, and compare it; nothing is committed."""
-    from mmpipe.steps.canary import make_canary
+    from mmpipe.steps.extract.canary import make_canary
 
     settings, chosen = open_config(config, corpus)
     with Bars() as bars:
@@ -142,7 +142,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Hold two committed features against each other, clip by clip, in the newest dates."""
-    from mmpipe.steps.feature_compare import compare_features
+    from mmpipe.steps.extract.feature_compare import compare_features
 
     settings, chosen = open_config(config, corpus)
     found = compare_features(settings, chosen, old, new, dt)
@@ -165,7 +165,7 @@ def deprecate(
     dry_run: DryRun = False,
 ) -> None:
     """Put a notice on a feature's card, and a warning before everybody who opens it."""
-    from mmpipe.steps.deprecate import deprecate_feature, restore_feature
+    from mmpipe.steps.extract.deprecate import deprecate_feature, restore_feature
 
     settings, chosen = open_config(config, corpus)
     if undo:
@@ -190,7 +190,7 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train an experimental encoder on the train split of a stored feature; its release is an extractor."""
-    from mmpipe.steps.train_encoder import EncoderOrder, train_encoder
+    from mmpipe.steps.train.train_encoder import EncoderOrder, train_encoder
     from mmpipe.train.fit_settings import FitSettings
 
     settings, chosen = open_config(config, corpus)

@@ -11,7 +11,7 @@ from mmpipe.cli.options import LOOKING, AsJson
 from mmpipe.cli.show import print_json, print_rows, print_text
 
 if TYPE_CHECKING:
-    from mmpipe.steps.goal_facts import GoalFacts
+    from mmpipe.steps.train.goal_facts import GoalFacts
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def goals(
     as_json: AsJson = False,
 ) -> None:
     """Show every goal of a model: what it answers, by what it is measured, its options."""
-    from mmpipe.steps.goal_facts import goal_facts, list_goals
+    from mmpipe.steps.train.goal_facts import goal_facts, list_goals
 
     found = (goal_facts(name),) if name else list_goals()
     if as_json:

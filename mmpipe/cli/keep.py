@@ -49,7 +49,7 @@ def create(
     dry_run: DryRun = False,
 ) -> None:
     """Freeze what the store holds now, with labels and splits, under a name."""
-    from mmpipe.steps.snapshots import create_snapshot
+    from mmpipe.steps.train.snapshots import create_snapshot
 
     settings, chosen = open_config(config, corpus)
     made = create_snapshot(settings, name, chosen, feature, first, last, reason, dry_run)
@@ -66,7 +66,7 @@ def create(
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """List the snapshots, with what rests on each."""
-    from mmpipe.steps.snapshots import kept_snapshots
+    from mmpipe.steps.train.snapshots import kept_snapshots
 
     rows = [asdict(kept) for kept in kept_snapshots(load_config(config))]
     print_rows(rows if as_json else [_short(row) for row in rows], as_json, "snapshots")
@@ -74,7 +74,7 @@ def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
 
 def show(name: Snapshot, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show what a snapshot pins: one row per dataset and partition."""
-    from mmpipe.steps.snapshots import pinned_partitions
+    from mmpipe.steps.train.snapshots import pinned_partitions
 
     rows = [asdict(pinned) for pinned in pinned_partitions(load_config(config), name)]
     for row in rows:
@@ -92,7 +92,7 @@ def drop(
     dry_run: DryRun = False,
 ) -> None:
     """Take a snapshot's name away; what nothing else rests on is then left to `mmpipe gc`."""
-    from mmpipe.steps.snapshots import drop_snapshot
+    from mmpipe.steps.train.snapshots import drop_snapshot
 
     made = drop_snapshot(load_config(config), name, reason, dry_run)
     print_text(f"{'would drop' if dry_run else 'dropped'} the name {name!r} of snapshot {made.snapshot}")
@@ -101,7 +101,7 @@ def drop(
 
 def diff(before: Side, after: Side, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show what differs between two snapshots: revisions, shards, clips, labels, quarantine."""
-    from mmpipe.steps.snapshots import compare_snapshots
+    from mmpipe.steps.train.snapshots import compare_snapshots
 
     found = [asdict(row) for row in compare_snapshots(load_config(config), before, after)]
     print_rows(found if as_json else [_changes(row) for row in found], as_json, f"changes from {before} to {after}")
@@ -115,7 +115,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """List what nothing rests on any more, or remove it; manifests stay."""
-    from mmpipe.steps.gc import collect_garbage
+    from mmpipe.steps.keep.gc import collect_garbage
 
     made = collect_garbage(load_config(config), corpus, older_than, delete)
     if as_json:
@@ -131,7 +131,7 @@ def gc(
 
 def audit(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Show who did what to the store, when and why; the log is checked first."""
-    from mmpipe.steps.snapshots import audit_log
+    from mmpipe.steps.train.snapshots import audit_log
 
     events = audit_log(load_config(config))
     if as_json:

@@ -23,7 +23,7 @@ from mmpipe.cli.options import (
     open_config,
 )
 from mmpipe.cli.show import plain, print_json, print_rows, print_text
-from mmpipe.steps.choices import Only
+from mmpipe.steps.plan.choices import Only
 
 _MOST_ROWS = 40  # on a terminal
 
@@ -45,12 +45,12 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what is due and why, and what it will take."""
-    from mmpipe.steps.feature_set import check_tables, resolve_features
-    from mmpipe.steps.forecast import forecast_plan, totals_of
-    from mmpipe.steps.ingest import ingest_reason
-    from mmpipe.steps.night import models_due
-    from mmpipe.steps.plan import Plan, dates_between, plan_corpus
-    from mmpipe.steps.today import date_now
+    from mmpipe.steps.ingest.ingest import ingest_reason
+    from mmpipe.steps.plan.feature_set import check_tables, resolve_features
+    from mmpipe.steps.plan.forecast import forecast_plan, totals_of
+    from mmpipe.steps.plan.night import models_due
+    from mmpipe.steps.plan.plan import Plan, dates_between, plan_corpus
+    from mmpipe.steps.plan.today import date_now
 
     settings, name = open_config(config, corpus)
     check_tables(settings)  # a wrong parameter is told before the first ingest, not after hours of it
@@ -106,7 +106,7 @@ def status(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: 
     A feature that cannot be made on this machine is unknown: the others are shown, and where there is a `max_age_h` it
     counts as late.
     """
-    from mmpipe.steps.status import read_status
+    from mmpipe.steps.plan.status import read_status
 
     settings, name = open_config(config, corpus)
     found = read_status(settings, name)

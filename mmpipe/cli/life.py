@@ -29,7 +29,7 @@ def forget(
     """Forget an asset or a source everywhere, pinned or not, and never take it in again."""
     from dataclasses import asdict
 
-    from mmpipe.steps.forget import forget as carry_out
+    from mmpipe.steps.keep.forget import forget as carry_out
 
     settings, known = open_config(config, corpus)
     report = carry_out(settings, known, name, reason, dry_run)
@@ -52,7 +52,7 @@ def compact(
     as_json: AsJson = False,
 ) -> None:
     """Repack small shards into full ones; old snapshots keep theirs."""
-    from mmpipe.steps.compact import compact_corpus
+    from mmpipe.steps.keep.compact import compact_corpus
 
     settings, known = open_config(config, corpus)
     report = compact_corpus(settings, known, dt, below, dry_run)
@@ -67,7 +67,7 @@ def migrate(config: ConfigPath = DEFAULT_CONFIG, dry_run: DryRun = False, as_jso
     from dataclasses import asdict
 
     from mmpipe.config import load_config
-    from mmpipe.steps.migrate import migrate_store
+    from mmpipe.steps.keep.migrate import migrate_store
 
     report = migrate_store(load_config(config), dry_run)
     if as_json:

@@ -30,12 +30,12 @@ from mmpipe.cli.options import (
 from mmpipe.cli.show import Bars, plain, print_json, print_notes, print_rows, print_text
 from mmpipe.config import CONFIG_NAME, ClipRule
 from mmpipe.errors import ConfigError, GateRefused
-from mmpipe.steps.choices import MAX_IN_FLIGHT, Only
+from mmpipe.steps.plan.choices import MAX_IN_FLIGHT, Only
 from mmpipe.words import counted
 
 if TYPE_CHECKING:
-    from mmpipe.steps.extract import ExtractReport
-    from mmpipe.steps.night import NightReport
+    from mmpipe.steps.extract.extract import ExtractReport
+    from mmpipe.steps.plan.night import NightReport
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def init(
     dry_run: DryRun = False,
 ) -> None:
     """Look at a folder and write a config for it."""
-    from mmpipe.steps.init import propose_config
+    from mmpipe.steps.ingest.init import propose_config
 
     if config.exists() and not force and not dry_run:
         raise ConfigError(f"{config} is there already. Use --force to overwrite it, or --config for another name.")
@@ -82,9 +82,9 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Do a whole night: ingest, extract, train, evaluate, publish, report."""
-    from mmpipe.steps.inspect import count_quarantined
-    from mmpipe.steps.night import run_night, what_is_due, what_waits
-    from mmpipe.steps.today import date_now
+    from mmpipe.steps.plan.night import run_night, what_is_due, what_waits
+    from mmpipe.steps.plan.today import date_now
+    from mmpipe.steps.tell.inspect import count_quarantined
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
@@ -157,8 +157,8 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Take in what is new in a corpus; --json also lists the files that are left out by rule."""
-    from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-    from mmpipe.steps.today import date_now
+    from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
+    from mmpipe.steps.plan.today import date_now
 
     settings, name = open_config(config, corpus)
     date = dt or date_now(settings)
@@ -189,8 +189,8 @@ def extract(
     dry_run: DryRun = False,
 ) -> None:
     """Make the features that are due."""
-    from mmpipe.steps.extract import extract_plan
-    from mmpipe.steps.plan import plan_corpus
+    from mmpipe.steps.extract.extract import extract_plan
+    from mmpipe.steps.plan.plan import plan_corpus
 
     settings, name = open_config(config, corpus)
     made = plan_corpus(settings, name, (dt,) if dt else None, only, feature, force)
@@ -227,7 +227,7 @@ def backfill(
     dry_run: DryRun = False,
 ) -> None:
     """Bring a range of dates up to the config of today; a failed date stops no other."""
-    from mmpipe.steps.backfill import backfill_dates
+    from mmpipe.steps.plan.backfill import backfill_dates
 
     settings, name = open_config(config, corpus)
     with Bars() as bars:
@@ -246,10 +246,10 @@ def report(
     dry_run: DryRun = False,
 ) -> None:
     """Write the HTML page of a corpus, with its model where one is trained."""
-    from mmpipe.steps.night import models_of
-    from mmpipe.steps.report import report_path, write_report
-    from mmpipe.steps.today import date_now
-    from mmpipe.steps.train import newest_checkpoint
+    from mmpipe.steps.plan.night import models_of
+    from mmpipe.steps.plan.today import date_now
+    from mmpipe.steps.tell.report import report_path, write_report
+    from mmpipe.steps.train.train import newest_checkpoint
     from mmpipe.store.layout import open_store
 
     settings, name = open_config(config, corpus)

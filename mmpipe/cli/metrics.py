@@ -25,7 +25,7 @@ def metrics(
 ) -> None:
     """Print what there is, what is due and how the nights went, as Prometheus reads it."""
     from mmpipe.config import load_config
-    from mmpipe.steps.metrics import render_metrics
+    from mmpipe.steps.tell.metrics import render_metrics
 
     text = render_metrics(load_config(config))
     if output is None:

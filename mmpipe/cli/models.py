@@ -100,8 +100,8 @@ def promote(
 ) -> None:
     """Put a version in production."""
     from mmpipe.registry.aliases import find_version, parse_reference, read_aliases
-    from mmpipe.steps.promotion import promote_version
-    from mmpipe.steps.sign import trusted_label
+    from mmpipe.steps.release.promotion import promote_version
+    from mmpipe.steps.release.sign import trusted_label
 
     named = parse_reference(reference)
     settings = load_config(config)
@@ -125,8 +125,8 @@ def rollback(
 ) -> None:
     """Put the previous version back in production."""
     from mmpipe.registry.aliases import find_version, read_aliases
-    from mmpipe.steps.promotion import roll_back
-    from mmpipe.steps.sign import trusted_label
+    from mmpipe.steps.release.promotion import roll_back
+    from mmpipe.steps.release.sign import trusted_label
 
     settings = load_config(config)
     layout = StoreLayout(settings.store)
@@ -152,7 +152,7 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Sign a version: Ed25519 over its SHA256SUMS, put beside it."""
-    from mmpipe.steps.sign import sign_release
+    from mmpipe.steps.release.sign import sign_release
 
     made = sign_release(load_config(config), reference, key, dry_run=dry_run)
     if as_json:
@@ -171,7 +171,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a version's bytes and its signature (exit 4: it has none of this key; 1: it is not valid)."""
-    from mmpipe.steps.sign import verify_signature
+    from mmpipe.steps.release.sign import verify_signature
 
     found = verify_signature(load_config(config), reference, public)
     if as_json:

@@ -9,7 +9,7 @@ import typer
 
 from mmpipe.config import CONFIG_NAME, Config, Focus, load_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.choices import Only
+from mmpipe.steps.plan.choices import Only
 from mmpipe.store.layout import check_partition
 
 DEFAULT_CONFIG = Path(CONFIG_NAME)

@@ -36,7 +36,7 @@ def import_(
     from dataclasses import asdict
 
     from mmpipe.external.published.sample import Choices
-    from mmpipe.steps.import_published import import_published
+    from mmpipe.steps.ingest.import_published import import_published
 
     choices = Choices(images=images, words=words, tags=tags)
     report = import_published(data_set, path, out, choices=choices, dry_run=dry_run)

@@ -42,7 +42,7 @@ def quarantine_ls(
     """Count what is in quarantine by stage and reason, and what of it was released before: in vain, or taken back."""
     import polars as pl
 
-    from mmpipe.steps.released import released_before
+    from mmpipe.steps.quarantine.released import released_before
     from mmpipe.store.layout import open_store
     from mmpipe.store.quarantine import read_quarantine
 
@@ -75,7 +75,7 @@ def quarantine_show(
     as_json: AsJson = False,
 ) -> None:
     """Show the rows of the quarantine, with what was seen and the command that tries each again."""
-    from mmpipe.steps.released import released_before
+    from mmpipe.steps.quarantine.released import released_before
     from mmpipe.store.layout import open_store
     from mmpipe.store.quarantine import read_quarantine
 
@@ -118,7 +118,7 @@ def quarantine_retry(
     as_json: AsJson = False,
 ) -> None:
     """Try what is in quarantine again, whatever is known of it (exit 5: too much is still there)."""
-    from mmpipe.steps.retry import retry_quarantined
+    from mmpipe.steps.quarantine.retry import retry_quarantined
 
     settings, name = open_config(config, corpus)
     with Bars() as bars:
@@ -140,8 +140,8 @@ def quarantine_release(
     It holds for these bytes on every later night. With --undo they are judged again at once: what is refused is back in
     quarantine, and its clips are superseded, so that no later snapshot holds them; those taken before stay as they are.
     """
-    from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
-    from mmpipe.steps.released import list_still_used
+    from mmpipe.steps.quarantine.release_quarantine import release_quarantined, take_back_release
+    from mmpipe.steps.quarantine.released import list_still_used
     from mmpipe.store.layout import open_store
 
     settings, name = open_config(config, corpus)
@@ -172,7 +172,7 @@ def _pasted(context: typer.Context, command: str, config: Path) -> str:
 
 
 def _released_rows(layout: Any, corpus: str, dt: str | None) -> list[dict[str, Any]]:
-    from mmpipe.steps.released import list_released, reasons_of
+    from mmpipe.steps.quarantine.released import list_released, reasons_of
 
     reasons = reasons_of(layout, corpus)
     return [

@@ -30,7 +30,7 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Train a release again from its own files and its snapshot, and compare (exit 1: it is not reproduced)."""
-    from mmpipe.steps.reproduce import Outcome, reproduce_release
+    from mmpipe.steps.train.reproduce import Outcome, reproduce_release
 
     settings = load_config(config)
     with Bars() as bars:

@@ -39,9 +39,9 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train every contender of a model on a frozen snapshot."""
-    from mmpipe.steps.finetune_change import change_rows, measure_change
-    from mmpipe.steps.model_check import check_networks
-    from mmpipe.steps.train import is_trained, train_model
+    from mmpipe.steps.train.finetune_change import change_rows, measure_change
+    from mmpipe.steps.train.model_check import check_networks
+    from mmpipe.steps.train.train import is_trained, train_model
     from mmpipe.train.ranks import speaks
 
     asked = _asked_for(config, model, snapshot, focus)
@@ -68,14 +68,14 @@ def _asked_for(
     config: Path, model: str | None, snapshot: str | None, focus: Focus | None, as_json: bool = False
 ) -> tuple[Config, str] | None:
     """Return the config that the options come to, and the model; None where there is nothing to do, and say so."""
-    from mmpipe.steps.training_set import pin_snapshot
+    from mmpipe.steps.train.training_set import pin_snapshot
 
     settings = load_config(config)
     name, _ = settings.model(model)
     settings = pin_snapshot(settings, name, snapshot)
     if focus is None:
         return settings, name
-    from mmpipe.steps.finetune_focus import focus_model
+    from mmpipe.steps.train.finetune_focus import focus_model
 
     found = focus_model(settings, name)
     if found.config is not None:
@@ -96,10 +96,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure the last training, and say what the gate would (exit 4: refused)."""
-    from mmpipe.steps.describe_examined import weak_sentence
-    from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
-    from mmpipe.steps.examine import examine
-    from mmpipe.steps.train import newest_checkpoint
+    from mmpipe.steps.release.describe_examined import weak_sentence
+    from mmpipe.steps.release.evaluate import evaluate_checkpoint, is_refused
+    from mmpipe.steps.release.examine import examine
+    from mmpipe.steps.train.train import newest_checkpoint
 
     asked = _asked_for(config, model, snapshot, focus, as_json)
     if asked is None:
@@ -139,8 +139,8 @@ def publish(
 ) -> None:
     """Publish the last training with its verdict (exit 4: refused, and kept as such)."""
     from mmpipe.registry.aliases import WITHHELD
-    from mmpipe.steps.release import last_release, release_model
-    from mmpipe.steps.train import newest_checkpoint
+    from mmpipe.steps.release.release import last_release, release_model
+    from mmpipe.steps.train.train import newest_checkpoint
 
     asked = _asked_for(config, model, snapshot, focus, as_json)
     if asked is None:
@@ -168,7 +168,7 @@ def predict(
 ) -> None:
     """Ask a published model about raw files."""
     from mmpipe.registry.aliases import WITHHELD
-    from mmpipe.steps.predict import predict_files
+    from mmpipe.steps.release.predict import predict_files
 
     settings = load_config(config)
     reference = model or settings.model(None)[0]

@@ -13,7 +13,7 @@ from mmpipe.config import load_config
 from mmpipe.words import counted
 
 if TYPE_CHECKING:
-    from mmpipe.steps.tune_report import TuneReport
+    from mmpipe.steps.train.tune_report import TuneReport
 
 Trials = Annotated[int, typer.Option(min=1, help="How many the search comes to in all; those that are done count.")]
 Timeout = Annotated[
@@ -36,8 +36,8 @@ def tune(
     dry_run: DryRun = False,
 ) -> None:
     """Search for better settings of a model by its validation clips; killed, it goes on where it was."""
-    from mmpipe.steps.training_set import pin_snapshot
-    from mmpipe.steps.tune import look_at_search, tune_model
+    from mmpipe.steps.train.training_set import pin_snapshot
+    from mmpipe.steps.train.tune import look_at_search, tune_model
 
     settings = load_config(config)
     name, _ = settings.model(model)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from mmpipe.steps.published_plots import Plot
+from mmpipe.steps.release.published_plots import Plot
 
 DESK_VARIABLE = "MMPIPE_DESK_URL"
 

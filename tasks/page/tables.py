@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmpipe.steps.extract import ExtractReport
-from mmpipe.steps.markdown import plain_cell
-from mmpipe.steps.plan import ShardState, State
-from mmpipe.steps.release import ReleaseReport
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.plan.plan import ShardState, State
+from mmpipe.steps.release.release import ReleaseReport
+from mmpipe.steps.tell.markdown import plain_cell
 
 FUSED = "fused"
 NO_CLIPS = "no clips"

@@ -97,7 +97,7 @@ def test_missing_clips_are_masked_dropped_or_refused(store: Path, reader: Featur
 def test_split_snapshot_and_what_is_not_there(store: Path, reader: FeatureReader) -> None:
     train = mmpipe.open(store / "sample", split="train")
     assert set(train.clips["split"]) == {"train"} and 0 < len(train) < len(reader)
-    save_snapshot(mmpipe.steps.open.open_store(store), reader.snapshot)
+    save_snapshot(mmpipe.steps.share.open.open_store(store), reader.snapshot)
     pinned = mmpipe.open(store / "sample", snapshot=reader.snapshot.digest)
     assert set(pinned.features) == set(FEATURES) and len(pinned) == len(reader)
     for place, choices, message in [

@@ -10,7 +10,7 @@ from typed_projects import AUDIO, Type, write_config, write_sample_project
 
 import mmpipe as library
 from mmpipe.config import load_config
-from mmpipe.steps.ingest import ingest_reason
+from mmpipe.steps.ingest.ingest import ingest_reason
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.sample import SampleFeature, sample_value

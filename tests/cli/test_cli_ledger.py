@@ -11,8 +11,8 @@ from corpus_maker import CORPUS, DT, LATER, write_pairs, write_text
 from typed_projects import Type, write_config
 
 from mmpipe.config import load_config
-from mmpipe.steps.inputs import split_inputs
-from mmpipe.steps.plan import read_states
+from mmpipe.steps.plan.inputs import split_inputs
+from mmpipe.steps.plan.plan import read_states
 from mmpipe.store.journal import read_made
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.revisions import read_head

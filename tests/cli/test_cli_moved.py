@@ -11,7 +11,7 @@ from corpus_maker import CORPUS, DT, OLD_S, tree
 from typed_projects import LABELS, Type, model_table, write_config
 
 from mmpipe.config import load_config
-from mmpipe.steps.ingest import ingest_reason
+from mmpipe.steps.ingest.ingest import ingest_reason
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 MODEL = model_table("tones", "audio-mfccseg", epochs=3)

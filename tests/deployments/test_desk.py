@@ -17,7 +17,7 @@ from deployments.binding import free_port
 from deployments.desk import Desk, make_server
 from mmpipe.config import parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.pages import pages_folder
+from mmpipe.steps.tell.pages import pages_folder
 
 PAGE = "street-2026-11-20.html"
 AUTH = "mmpipe:word"

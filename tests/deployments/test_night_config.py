@@ -9,7 +9,7 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from mmpipe.config import parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.intake import settings_digest
+from mmpipe.steps.ingest.intake import settings_digest
 
 
 def config_with(**night: Any) -> Any:

@@ -25,9 +25,9 @@ from deployments.postgres import find_programs
 from deployments.services import is_alive, read_services
 from mmpipe.config import load_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.journal import read_made
 from mmpipe.store.layout import StoreLayout
 

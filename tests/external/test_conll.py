@@ -15,7 +15,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.external.published.conll_lines import BadSentence, Columns, Sentence, read_sentences
 from mmpipe.external.published.sample import Choices, LeftOut, Sample
 from mmpipe.external.published.sets import DataSet, read_published
-from mmpipe.steps.import_published import import_published
+from mmpipe.steps.ingest.import_published import import_published
 
 
 def sentences(text: str, **columns: int) -> list[Sentence]:

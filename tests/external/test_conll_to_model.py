@@ -14,8 +14,8 @@ from mmpipe.cli.main import app
 from mmpipe.config import load_config
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.answers.tags import TagAnswers
-from mmpipe.steps.candidates import fit_folder
-from mmpipe.steps.training_set import open_training_set
+from mmpipe.steps.train.candidates import fit_folder
+from mmpipe.steps.train.training_set import open_training_set
 
 pytestmark = [pytest.mark.usefixtures("warm_workers"), pytest.mark.slow]
 
@@ -116,7 +116,7 @@ def test_too_few_steps_stop_before_any_fit(trained: Path, monkeypatch) -> None:
     short = trained / "short.toml"
     short.write_text((trained / "mmpipe.toml").read_text("utf-8").replace("steps = 16", "steps = 4"), "utf-8")
     monkeypatch.chdir(trained)
-    from mmpipe.steps.train import train_model
+    from mmpipe.steps.train.train import train_model
 
     with pytest.raises(ConfigError, match=r"steps = 4, and the longest sentence has \d+ words"):
         train_model(load_config(short), "conll")

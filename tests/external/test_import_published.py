@@ -28,7 +28,7 @@ from mmpipe.config import LabelsConfig, load_config
 from mmpipe.errors import ConfigError
 from mmpipe.external.published.sets import DataSet
 from mmpipe.sources.labels import read_labels
-from mmpipe.steps.import_published import import_published
+from mmpipe.steps.ingest.import_published import import_published
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.snapshot import take_snapshot

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mmpipe.config import load_config
 from mmpipe.errors import PartialError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 
 CORPUS = "clips"
 NIGHT = "2026-11-20"

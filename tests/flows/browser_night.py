@@ -14,8 +14,8 @@ from flows.nightly import nightly
 from flows.parameters import NightlyParameters
 from mmpipe.report.examined import BinShown
 from mmpipe.report.plots import reliability_svg
-from mmpipe.steps.published_plots import Plot
-from mmpipe.steps.release import ReleaseReport
+from mmpipe.steps.release.published_plots import Plot
+from mmpipe.steps.release.release import ReleaseReport
 from tasks.artifacts import run_page
 
 ROWS = tuple(

@@ -16,9 +16,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from mmpipe.config import load_config
 from mmpipe.errors import PartialError, ShardError
-from mmpipe.steps.extract import ExtractReport
-from mmpipe.steps.plan import Only, plan_corpus
-from mmpipe.steps.quarantine_reasons import ReasonCount
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.plan.plan import Only, plan_corpus
+from mmpipe.steps.quarantine.quarantine_reasons import ReasonCount
 from tasks.artifacts import MOST_ROWS, RunPage, open_page, run_page
 from tasks.assets import MATERIALIZED, SWITCH_VARIABLE
 from tasks.extract import commit_features, extract_shards

@@ -17,7 +17,7 @@ from flows.target import Target
 from flows.train import checkpoint_in
 from mmpipe.config import Config
 from mmpipe.errors import ShardError
-from mmpipe.steps.plan import ShardDue
+from mmpipe.steps.plan.plan import ShardDue
 from tasks.artifacts import run_page
 from tasks.commit import MAX_COMMITS, commit_tasks
 from tasks.page.door import KeptArtifacts

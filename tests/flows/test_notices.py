@@ -16,7 +16,7 @@ from flows.freshness import freshness
 from flows.parameters import FreshnessParameters
 from mmpipe.config import load_config
 from mmpipe.errors import PartialError
-from mmpipe.steps.release import ReleaseReport
+from mmpipe.steps.release.release import ReleaseReport
 from tasks.events import Notice, What, emit_notice, tell_of_refusal
 from tasks.ingest import ingest_corpus
 

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from pathlib import Path
 
 from mmpipe.config import Config, load_config
-from mmpipe.steps.intake import Look, look_at_corpus
+from mmpipe.steps.ingest.intake import Look, look_at_corpus
 from tasks.ingest import ingest_corpus, one_look
 
 DAYS = ("2026-11-01", "2026-11-02")

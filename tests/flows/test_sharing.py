@@ -21,9 +21,9 @@ from flows.extract import extract
 from flows.parameters import ExtractParameters
 from mmpipe.config import Config, load_config
 from mmpipe.errors import HeldError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.journal import read_made
 from mmpipe.store.layout import StoreLayout

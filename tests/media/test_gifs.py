@@ -21,8 +21,8 @@ from mmpipe.media.preview import PreviewKind, render_preview
 from mmpipe.media.probe import probe_file
 from mmpipe.media.renditions import prepared_source
 from mmpipe.sources.stems import AssetFiles
-from mmpipe.steps.acceptance import accept_asset
-from mmpipe.steps.releasable import can_be_let_in, why_not
+from mmpipe.steps.ingest.acceptance import accept_asset
+from mmpipe.steps.quarantine.releasable import can_be_let_in, why_not
 from mmpipe.types import COVER, ImageNeeds, Modality, RawFile, VideoClip, VideoNeeds, digest_of
 
 SIZE = (48, 32)

@@ -18,10 +18,10 @@ from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError
 from mmpipe.io import YOUNG_S, keep_young, remove_file
 from mmpipe.remote import age, client
-from mmpipe.steps import gc
-from mmpipe.steps.gc import collect_garbage
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.snapshots import create_snapshot, drop_snapshot
+from mmpipe.steps.keep import gc
+from mmpipe.steps.keep.gc import collect_garbage
+from mmpipe.steps.share.open import open_corpus
+from mmpipe.steps.train.snapshots import create_snapshot, drop_snapshot
 from mmpipe.store.audit import read_events
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import DatasetLayout, StoreLayout, create_store

@@ -11,9 +11,9 @@ import pytest
 from corpus_maker import CORPUS, DT, LATER, SOUND, extract, ingest, make_config, write_pairs, write_text
 
 import mmpipe
-from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.plan import plan_corpus, read_states
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.ingest.ingest import ingest_reason
+from mmpipe.steps.plan.plan import plan_corpus, read_states
+from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmpipe.io import remove_file
-from mmpipe.steps.restore import restore_files
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.keep.restore import restore_files
+from mmpipe.steps.keep.verify import find_faults
 from mmpipe.store.layout import CLIPS
 from mmpipe.store.sample import SampleFeature, make_sample_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality

@@ -7,8 +7,8 @@ from pathlib import Path
 from old_store import content, unpack, values
 
 from mmpipe import remote
-from mmpipe.steps.migrate import migrate_store
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.keep.migrate import migrate_store
+from mmpipe.steps.keep.verify import find_faults
 from mmpipe.store.layout import StoreLayout, layout_version
 
 

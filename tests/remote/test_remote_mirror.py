@@ -18,9 +18,9 @@ from corpus_maker import CORPUS, DT, drops, extract, ingest, make_config, tree, 
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
-from mmpipe.steps.forget import forget
-from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.probe_again import probe_again
+from mmpipe.steps.ingest.ingest import ingest_reason
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.quarantine.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine

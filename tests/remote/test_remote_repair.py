@@ -9,8 +9,8 @@ import pytest
 from corpus_maker import CORPUS, DT, ingest, make_config, write_film, write_pairs
 
 from mmpipe.io import remove_file
-from mmpipe.steps.repair import repair_store
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.keep.repair import repair_store
+from mmpipe.steps.keep.verify import find_faults
 from mmpipe.store.layout import PRINTS, SIGNALS, SURVEYS, StoreLayout
 from mmpipe.store.revisions import read_head
 from mmpipe.store.view import view_folder

@@ -17,7 +17,7 @@ import pytest
 from corpus_maker import CORPUS, ingest, make_config, tree, write_pairs, write_text, write_tone
 
 from mmpipe.config import Config
-from mmpipe.steps.probe_again import probe_again
+from mmpipe.steps.quarantine.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 

@@ -18,15 +18,15 @@ from mmpipe.cli.main import main
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.remote import store_path
-from mmpipe.steps.compact import compact_corpus
-from mmpipe.steps.export import RECORD_NAME, Target, plan_export, write_export
-from mmpipe.steps.external import NewFeature, add_feature, list_features
-from mmpipe.steps.forget import forget
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.snapshots import compare_snapshots, create_snapshot
-from mmpipe.steps.verify import find_faults
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.keep.compact import compact_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.share.export import RECORD_NAME, Target, plan_export, write_export
+from mmpipe.steps.share.external import NewFeature, add_feature, list_features
+from mmpipe.steps.share.open import open_corpus
+from mmpipe.steps.train.snapshots import compare_snapshots, create_snapshot
+from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.revisions import read_head
 from mmpipe.store.sample import SampleFeature, make_sample_store

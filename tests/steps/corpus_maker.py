@@ -18,11 +18,11 @@ from PIL import Image
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, parse_config
 from mmpipe.io import sha256_file
-from mmpipe.steps.commit import CommitReport
-from mmpipe.steps.extract import ExtractReport, extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.ingest_report import IngestReport
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.commit import CommitReport
+from mmpipe.steps.extract.extract import ExtractReport, extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.ingest.ingest_report import IngestReport
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import MmpipeError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.plan import Only, plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.plan.plan import Only, plan_corpus
 
 CORPUS = "talk"
 DT = "2026-11-20"
@@ -46,15 +46,15 @@ def take_in(config: Config) -> None:
 
 def train(config: Config) -> None:
     """Train the only model."""
-    from mmpipe.steps.train import train_model
+    from mmpipe.steps.train.train import train_model
 
     train_model(config, config.model(None)[0])
 
 
 def release(config: Config) -> None:
     """Train and release the only model."""
-    from mmpipe.steps.release import release_model
-    from mmpipe.steps.train import train_model
+    from mmpipe.steps.release.release import release_model
+    from mmpipe.steps.train.train import train_model
 
     name, _ = config.model(None)
     release_model(config, name, train_model(config, name).checkpoint)

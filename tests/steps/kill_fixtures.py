@@ -22,11 +22,11 @@ from kill_models import (
 from kill_process import Forks
 
 from mmpipe.config import Config, parse_config
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import train_model
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.train import train_model
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +93,6 @@ def losing(kill_folder: Path) -> TrainedStore:
 @pytest.fixture(scope="session")
 def model_forks() -> Iterator[Forks]:
     """Return a process that trains and releases in forks."""
-    modules = ("mmpipe.steps.release", "mmpipe.train.loop", "mmpipe.train.weights", "mmpipe.train.export")
+    modules = ("mmpipe.steps.release.release", "mmpipe.train.loop", "mmpipe.train.weights", "mmpipe.train.export")
     with closing(Forks(*modules)) as forks:
         yield forks

@@ -11,7 +11,7 @@ import pytest
 from mmpipe.config import EngineConfig, parse_config
 from mmpipe.engine.engine import Engine, OnEvent, ignore_event
 from mmpipe.engine.work import Outcome, WorkItem
-from mmpipe.steps.workers import make_engine, shared_engine
+from mmpipe.steps.workers.workers import make_engine, shared_engine
 
 CONFIG = parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})
 
@@ -54,7 +54,7 @@ class KeptEngine:
         """Make the workers those of this process, for all who enter `shared_engine` meanwhile."""
         engine = LentEngine(self._engine)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mmpipe.steps.workers.make_engine", lambda config: engine)
+            patch.setattr("mmpipe.steps.workers.workers.make_engine", lambda config: engine)
             entered = shared_engine(CONFIG)
             entered.__enter__()
         try:

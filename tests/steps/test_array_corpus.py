@@ -22,16 +22,16 @@ from mmpipe.batches.aligned import AlignedReader
 from mmpipe.cli.main import app
 from mmpipe.config import Config, load_config, parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.forget import forget
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.init import propose_config
-from mmpipe.steps.ledger import read_ledger, wanted_features
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.predict import predict_files
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import train_model
-from mmpipe.steps.training_set import open_training_set
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.ingest.init import propose_config
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.plan.ledger import read_ledger, wanted_features
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.predict import predict_files
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.train import train_model
+from mmpipe.steps.train.training_set import open_training_set
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.snapshot import take_snapshot

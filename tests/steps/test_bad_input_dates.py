@@ -30,13 +30,13 @@ from corpus_maker import (
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, ShardError
 from mmpipe.sources.listing import Listing, list_corpus
-from mmpipe.steps.backfill import backfill_dates
-from mmpipe.steps.backfill_plan import dates_of_range
-from mmpipe.steps.choices import Only
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_reason
+from mmpipe.steps.plan.backfill import backfill_dates
+from mmpipe.steps.plan.backfill_plan import dates_of_range
+from mmpipe.steps.plan.choices import Only
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.share.open import open_corpus
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine

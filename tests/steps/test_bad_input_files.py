@@ -32,13 +32,13 @@ from corpus_maker import (
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, PartialError
-from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.ingest_report import IngestReport
-from mmpipe.steps.inspect import find_clips
-from mmpipe.steps.night import run_night, what_is_due
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.probe_again import probe_again
+from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.ingest.ingest_report import IngestReport
+from mmpipe.steps.plan.night import run_night, what_is_due
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.quarantine.probe_again import probe_again
+from mmpipe.steps.share.open import open_corpus
+from mmpipe.steps.tell.inspect import find_clips
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine

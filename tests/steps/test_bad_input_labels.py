@@ -26,11 +26,11 @@ from corpus_maker import (
 
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.init import corpus_name, propose_config
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.probe_again import probe_again
-from mmpipe.steps.train import train_model
+from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.ingest.init import corpus_name, propose_config
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.quarantine.probe_again import probe_again
+from mmpipe.steps.train.train import train_model
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine

@@ -10,11 +10,11 @@ from corpus_maker import CORPUS, DT, SOUND, write_pairs
 import mmpipe
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.canary import make_canary
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.feature_compare import compare_features
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.canary import make_canary
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.extract.feature_compare import compare_features
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store
 

@@ -9,10 +9,10 @@ import pytest
 from corpus_maker import CORPUS, DT, SOUND, TEXT, extract, ingest, make_config, tree, values, write_pairs
 
 from mmpipe.config import Config
-from mmpipe.steps import compact as compact_step
-from mmpipe.steps.compact import compact_corpus
-from mmpipe.steps.forget import forget
-from mmpipe.steps.plan import plan_corpus, read_states
+from mmpipe.steps.keep import compact as compact_step
+from mmpipe.steps.keep.compact import compact_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.plan.plan import plan_corpus, read_states
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.snapshot import Snapshot, load_snapshot, save_snapshot, take_snapshot

@@ -12,9 +12,9 @@ from corpus_maker import CORPUS, DT, extract, ingest, make_config, write_text
 from PIL import Image
 
 from mmpipe.config import Config
-from mmpipe.steps.data_leaks import LeakSearch, find_data_leaks
-from mmpipe.steps.near_told import NEAR
-from mmpipe.steps.training_set import open_training_set, plan_parts
+from mmpipe.steps.ingest.near_told import NEAR
+from mmpipe.steps.train.data_leaks import LeakSearch, find_data_leaks
+from mmpipe.steps.train.training_set import open_training_set, plan_parts
 from mmpipe.store.admitted import admit
 from mmpipe.store.layout import ADMITTED, StoreLayout
 from mmpipe.store.quarantine import read_quarantine

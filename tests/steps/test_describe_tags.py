@@ -7,7 +7,7 @@ import pytest
 
 from mmpipe.evaluate.answers.tags import TagAnswers
 from mmpipe.evaluate.figures import measure_all
-from mmpipe.steps.describe_tags import tag_results, type_metrics
+from mmpipe.steps.release.describe_tags import tag_results, type_metrics
 
 TAGS = ("B-LOC", "B-PER", "I-PER", "O")
 TRUTH = np.array([[1, 2, 3, 0], [3, 3, 1, -1], [0, 3, -1, -1]])

@@ -11,8 +11,8 @@ import pytest
 from device_extractor import AudioNet, AudioNetParams
 
 from mmpipe.engine.device.sampler import sample_gpu
-from mmpipe.steps.device_bench import measure_bare_encoder, measure_embed_stage, synthetic_media
-from mmpipe.steps.device_pool import SERVE_CPU, shared_devices
+from mmpipe.steps.workers.device_bench import measure_bare_encoder, measure_embed_stage, synthetic_media
+from mmpipe.steps.workers.device_pool import SERVE_CPU, shared_devices
 from mmpipe.types import (
     ArrayClip,
     ArrayNeeds,

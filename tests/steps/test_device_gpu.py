@@ -13,10 +13,10 @@ import pytest
 from mmpipe.engine.device.find import find_gpus
 from mmpipe.features.extractor import Extractor
 from mmpipe.features.registry import make_extractor
-from mmpipe.steps.compute import open_computer
-from mmpipe.steps.device_bench import measure_embed_stage, synthetic_media
-from mmpipe.steps.device_client import DeviceClient
-from mmpipe.steps.device_pool import shared_devices
+from mmpipe.steps.extract.compute import open_computer
+from mmpipe.steps.workers.device_bench import measure_embed_stage, synthetic_media
+from mmpipe.steps.workers.device_client import DeviceClient
+from mmpipe.steps.workers.device_pool import shared_devices
 
 HELPERS = Path(__file__).resolve().parent.parent / "features" / "encoders"
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not find_gpus(), reason="no GPU that torch can use")]

@@ -10,10 +10,10 @@ import pytest
 
 from mmpipe.features.extractor import Extractor
 from mmpipe.features.registry import make_extractor
-from mmpipe.steps.compute import open_computer
-from mmpipe.steps.device_bench import synthetic_media
-from mmpipe.steps.device_client import DeviceClient
-from mmpipe.steps.device_pool import SERVE_CPU, shared_devices
+from mmpipe.steps.extract.compute import open_computer
+from mmpipe.steps.workers.device_bench import synthetic_media
+from mmpipe.steps.workers.device_client import DeviceClient
+from mmpipe.steps.workers.device_pool import SERVE_CPU, shared_devices
 from mmpipe.types import AudioClip, ClipMedia, ImageClip, TextClip, VideoClip
 
 HELPERS = Path(__file__).resolve().parent.parent / "features" / "encoders"

@@ -24,9 +24,9 @@ from mmpipe.engine.device.process import DeviceProcesses, DeviceSpec
 from mmpipe.errors import ConfigError, SampleError
 from mmpipe.features.alias import Alias
 from mmpipe.features.registry import extractor_names
-from mmpipe.steps.device_client import open_device_client, open_encoder, spec_of
-from mmpipe.steps.device_pool import OPENER, SERVE_CPU, SETUP, device_specs, shared_devices
-from mmpipe.steps.extract import ExtractReport
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.workers.device_client import open_device_client, open_encoder, spec_of
+from mmpipe.steps.workers.device_pool import OPENER, SERVE_CPU, SETUP, device_specs, shared_devices
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store
 from mmpipe.types import AudioClip

@@ -16,9 +16,9 @@ import pytest
 from fake_prefect import TELLS, FakePrefect, automation, served
 from packaging.requirements import Requirement
 
-from mmpipe.steps.doctor_packages import BOUNDS, Bounds, check_packages, check_prefect_home, check_zone
-from mmpipe.steps.doctor_server import NO_SERVER, clock_row, examine_server, examine_site
-from mmpipe.steps.server_door import Answer, HttpDoor, Site, find_site
+from mmpipe.steps.tell.doctor_packages import BOUNDS, Bounds, check_packages, check_prefect_home, check_zone
+from mmpipe.steps.tell.doctor_server import NO_SERVER, clock_row, examine_server, examine_site
+from mmpipe.steps.tell.server_door import Answer, HttpDoor, Site, find_site
 
 ZONE = "Europe/Berlin"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent

@@ -13,9 +13,9 @@ from kill_models import MODEL, NUM_GROUPS
 
 from mmpipe.evaluate.robustness import ANY
 from mmpipe.registry.versions import pick_version, publish_version
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.examine import examine, read_examination
-from mmpipe.steps.report import write_report
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.release.examine import examine, read_examination
+from mmpipe.steps.tell.report import write_report
 
 pytest_plugins = ("kill_fixtures",)
 pytestmark = pytest.mark.usefixtures("warm_workers")

@@ -17,18 +17,18 @@ from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.external.pin import MatchBy
 from mmpipe.registry.versions import pick_version
-from mmpipe.steps.choices import Only, State
-from mmpipe.steps.external import NewFeature, PinReport, add_feature, list_features, refresh_feature
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.forecast import forecast_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.night import what_is_due, what_waits
-from mmpipe.steps.plan import plan_corpus, read_states
-from mmpipe.steps.predict import predict_files
-from mmpipe.steps.release import release_model
-from mmpipe.steps.snapshots import create_snapshot
-from mmpipe.steps.train import is_trained, newest_checkpoint, train_model
-from mmpipe.steps.training_set import TrainingSet, open_training_set, pin_snapshot
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.choices import Only, State
+from mmpipe.steps.plan.forecast import forecast_plan
+from mmpipe.steps.plan.night import what_is_due, what_waits
+from mmpipe.steps.plan.plan import plan_corpus, read_states
+from mmpipe.steps.release.predict import predict_files
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.share.external import NewFeature, PinReport, add_feature, list_features, refresh_feature
+from mmpipe.steps.train.snapshots import create_snapshot
+from mmpipe.steps.train.train import is_trained, newest_checkpoint, train_model
+from mmpipe.steps.train.training_set import TrainingSet, open_training_set, pin_snapshot
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
@@ -185,7 +185,7 @@ def test_when_theirs_is_gone_what_is_copied_stays_and_the_list_says_so(config, t
 
 
 def test_a_fill_that_dies_before_its_commit_is_finished_from_its_receipts(config, tmp_path, monkeypatch):
-    from mmpipe.steps import extract as extracting
+    from mmpipe.steps.extract import extract as extracting
 
     uri = publish(tmp_path / "out", {"a": [1, 2]})
     register(config, uri)

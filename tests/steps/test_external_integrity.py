@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mmpipe.external.pin import MatchBy, MatchRule, Pin, PinnedFile, Selection, Shape, SourceFormat, pin_name
-from mmpipe.steps.external_integrity import find_pin_faults
-from mmpipe.steps.external_pins import StoredPin, put_pin
-from mmpipe.steps.restore import restore_files
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.keep.restore import restore_files
+from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.share.external_integrity import find_pin_faults
+from mmpipe.steps.share.external_pins import StoredPin, put_pin
 from mmpipe.store.audit import append_event
 from mmpipe.store.commit import commit_partition, read_head
 from mmpipe.store.layout import StoreLayout

@@ -19,16 +19,16 @@ from mmpipe.errors import ConfigError
 from mmpipe.evaluate.answers.files import from_parquet
 from mmpipe.registry.taint import mark_version, read_checkpoint_taint, read_taint
 from mmpipe.registry.versions import Version, pick_version
-from mmpipe.steps.candidates import fit_folder
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.finetune import find_beginning
-from mmpipe.steps.finetune_change import measure_change
-from mmpipe.steps.forget import forget
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import current_recipe, is_trained, train_model
-from mmpipe.steps.training_set import open_training_set, plan_parts
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.candidates import fit_folder
+from mmpipe.steps.train.finetune import find_beginning
+from mmpipe.steps.train.finetune_change import measure_change
+from mmpipe.steps.train.train import current_recipe, is_trained, train_model
+from mmpipe.steps.train.training_set import open_training_set, plan_parts
 from mmpipe.store.layout import StoreLayout
 from mmpipe.train.weights import load_model
 

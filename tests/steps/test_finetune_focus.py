@@ -13,14 +13,14 @@ from mmpipe.cli import main
 from mmpipe.config import Config, Focus
 from mmpipe.errors import ConfigError
 from mmpipe.registry.versions import Version, pick_version
-from mmpipe.steps.candidates import list_contenders
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.finetune import Beginnings, find_beginning
-from mmpipe.steps.finetune_change import measure_change
-from mmpipe.steps.finetune_focus import focus_model, freeze_but, read_verdict
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import current_recipe, newest_checkpoint, train_model
-from mmpipe.steps.training_set import open_training_set
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.candidates import list_contenders
+from mmpipe.steps.train.finetune import Beginnings, find_beginning
+from mmpipe.steps.train.finetune_change import measure_change
+from mmpipe.steps.train.finetune_focus import focus_model, freeze_but, read_verdict
+from mmpipe.steps.train.train import current_recipe, newest_checkpoint, train_model
+from mmpipe.steps.train.training_set import open_training_set
 from mmpipe.store.layout import StoreLayout
 from mmpipe.train.weights import load_model
 

@@ -10,9 +10,9 @@ import pytest
 from batch_extractor import LOG, install, read_log
 from kill_corpus import CORPUS, DT, make_config, write_sound
 
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 
 NUM_FILES, CLIPS_PER_FILE, CLIP_S = 4, 500, 0.05
 ROWS = 250  # of a value: 64,000 bytes
@@ -25,7 +25,7 @@ def test_two_thousand_clips_in_one_shard_leave_a_worker_as_large_as_it_was(
 ) -> None:
     log = tmp_path / "batches"
     monkeypatch.setenv(LOG, str(log))
-    monkeypatch.setattr("mmpipe.steps.extract.measure_speed", lambda *_, **__: None)
+    monkeypatch.setattr("mmpipe.steps.extract.extract.measure_speed", lambda *_, **__: None)
     monkeypatch.syspath_prepend(tmp_path)
     install(tmp_path)
     assert str(tmp_path) in sys.path

@@ -14,13 +14,13 @@ from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.taint import read_checkpoint_taint, read_taint
 from mmpipe.registry.versions import publish_version
-from mmpipe.steps import forget as forget_step
-from mmpipe.steps import forget_store
-from mmpipe.steps.forget import forget
-from mmpipe.steps.forget_order import read_orders
-from mmpipe.steps.gc import collect_garbage, file_system_time
-from mmpipe.steps.plan import plan_corpus, read_states
-from mmpipe.steps.snapshots import create_snapshot
+from mmpipe.steps.keep import forget as forget_step
+from mmpipe.steps.keep import forget_store
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.forget_order import read_orders
+from mmpipe.steps.keep.gc import collect_garbage, file_system_time
+from mmpipe.steps.plan.plan import plan_corpus, read_states
+from mmpipe.steps.train.snapshots import create_snapshot
 from mmpipe.store.assets import read_assets
 from mmpipe.store.audit import read_events
 from mmpipe.store.journal import MadeShard, note_made

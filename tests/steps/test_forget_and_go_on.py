@@ -11,10 +11,10 @@ from corpus_maker import CORPUS, DT, LATER, SOUND, TEXT, config_table, extract, 
 
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, parse_config
-from mmpipe.steps.compact import compact_corpus
-from mmpipe.steps.forget import forget
-from mmpipe.steps.plan import plan_corpus, read_states
-from mmpipe.steps.repair import repair_store
+from mmpipe.steps.keep.compact import compact_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.repair import repair_store
+from mmpipe.steps.plan.plan import plan_corpus, read_states
 from mmpipe.store.layout import CLIPS, StoreLayout
 from mmpipe.store.revisions import read_head
 from mmpipe.store.snapshot import take_snapshot

@@ -11,11 +11,11 @@ from mmpipe.config import Config, Judged
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.registry.aliases import nominate, read_aliases
 from mmpipe.registry.versions import Version, list_versions, pick_version
-from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
-from mmpipe.steps.examine import examine
-from mmpipe.steps.night import what_waits
-from mmpipe.steps.release import ReleaseReport, release_model, release_reason
-from mmpipe.steps.train import train_model
+from mmpipe.steps.plan.night import what_waits
+from mmpipe.steps.release.evaluate import evaluate_checkpoint, is_refused
+from mmpipe.steps.release.examine import examine
+from mmpipe.steps.release.release import ReleaseReport, release_model, release_reason
+from mmpipe.steps.train.train import train_model
 
 pytest_plugins = ("kill_fixtures",)
 pytestmark = pytest.mark.usefixtures("warm_workers")

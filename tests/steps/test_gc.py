@@ -17,10 +17,10 @@ import pytest
 from mmpipe.cli.main import main
 from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError, MmpipeError, StoreError, TransientError
-from mmpipe.steps.gc import CLOCK_MARGIN_S, collect_garbage, file_system_time
-from mmpipe.steps.inputs import inputs_digest
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.snapshots import create_snapshot, drop_snapshot, kept_snapshots
+from mmpipe.steps.keep.gc import CLOCK_MARGIN_S, collect_garbage, file_system_time
+from mmpipe.steps.plan.inputs import inputs_digest
+from mmpipe.steps.share.open import open_corpus
+from mmpipe.steps.train.snapshots import create_snapshot, drop_snapshot, kept_snapshots
 from mmpipe.store.audit import read_events
 from mmpipe.store.card import write_card
 from mmpipe.store.claims import claim_shards
@@ -286,7 +286,7 @@ def test_another_corpus_is_left_alone_and_an_unknown_one_refused(config: Config,
 def test_an_object_that_is_put_again_while_it_goes_comes_back(
     config: Config, layout: StoreLayout, text: DatasetLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmpipe.steps import gc
+    from mmpipe.steps.keep import gc
 
     sha256, nbytes = put_bytes(text, b"wanted again")
     real = gc.make_durable_directory
@@ -343,7 +343,7 @@ def test_killed_anywhere_the_store_is_whole_and_the_next_one_finishes(
         revise(layout, value)
     child = (
         "import sys; from pathlib import Path; from mmpipe.config import load_config;"
-        "from mmpipe.steps.gc import collect_garbage, file_system_time;"
+        "from mmpipe.steps.keep.gc import collect_garbage, file_system_time;"
         "collect_garbage(load_config(Path(sys.argv[1])), delete=True, days=0,"
         " clock=lambda layout: file_system_time(layout) + 3e6)"
     )

@@ -10,11 +10,11 @@ from kill_models import MODEL
 from mmpipe.config import Config, EncoderConfig, Imputation
 from mmpipe.errors import ConfigError
 from mmpipe.registry.versions import Version, pick_version
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.imputing import REPORT_NAME, imputation_limits
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import train_model
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.imputing import REPORT_NAME, imputation_limits
+from mmpipe.steps.train.train import train_model
 from mmpipe.train.weights import load_model
 
 pytest_plugins = ("kill_fixtures",)

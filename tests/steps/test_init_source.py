@@ -13,8 +13,8 @@ from corpus_maker import DT, write_pairs, write_tone
 
 from mmpipe.config import load_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.init import Proposal, propose_config
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.ingest.init import Proposal, propose_config
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.spine import read_spine
 

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 import mmpipe
 from mmpipe.config import parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.export import Target, plan_export, write_export
-from mmpipe.steps.joined_stream import CorpusReader
+from mmpipe.steps.share.export import Target, plan_export, write_export
+from mmpipe.steps.share.joined_stream import CorpusReader
 from mmpipe.store.sample import SampleFeature, make_sample_store
 from mmpipe.types import FeatureKind, FeatureSchema, Modality
 

@@ -19,10 +19,10 @@ from kill_corpus import CORPUS, DT, config_table, differing, tree_digest, write_
 from kill_process import KILLED, Child
 
 from mmpipe.config import Config, parse_config
-from mmpipe.steps.extract import ExtractReport, extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.extract.extract import ExtractReport, extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.verify import verify_store
@@ -68,7 +68,7 @@ def place(kill_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     os.environ[LOG] = str(log)
     found = Place(kill_folder, log, site)
     with pytest.MonkeyPatch.context() as patch, shared_engine(parse_config(found.table("none", "none"))):
-        patch.setattr("mmpipe.steps.extract.measure_speed", lambda *_, **__: None)  # it asks extractors too
+        patch.setattr("mmpipe.steps.extract.extract.measure_speed", lambda *_, **__: None)  # it asks extractors too
         yield found
     sys.path.remove(str(site))
     del os.environ[LOG]

@@ -17,8 +17,8 @@ from kill_process import KILLED
 from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import nominate, promote, read_aliases, read_events, rollback
 from mmpipe.registry.versions import list_versions, publish_version, verify_version
-from mmpipe.steps.release import last_release, release_model, release_reason
-from mmpipe.steps.train import train_model
+from mmpipe.steps.release.release import last_release, release_model, release_reason
+from mmpipe.steps.train.train import train_model
 
 pytest_plugins = ("kill_fixtures",)
 

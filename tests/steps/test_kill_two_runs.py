@@ -12,9 +12,9 @@ from kill_mixed import load
 from kill_process import Child
 
 from mmpipe.errors import TransientError
-from mmpipe.steps.commit import commit_features
-from mmpipe.steps.extract import extract_shards
-from mmpipe.steps.plan import Only, plan_corpus
+from mmpipe.steps.extract.commit import commit_features
+from mmpipe.steps.extract.extract import extract_shards
+from mmpipe.steps.plan.plan import Only, plan_corpus
 
 pytest_plugins = ("kill_fixtures",)
 

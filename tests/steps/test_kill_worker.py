@@ -17,11 +17,11 @@ from kill_process import KILLED, Child
 
 from mmpipe.config import Config
 from mmpipe.features.registry import extractor_names
-from mmpipe.steps.commit import CommitReport
-from mmpipe.steps.extract import ExtractReport, extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import Only, State, plan_corpus, read_states
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.extract.commit import CommitReport
+from mmpipe.steps.extract.extract import ExtractReport, extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import Only, State, plan_corpus, read_states
+from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.verify import verify_store

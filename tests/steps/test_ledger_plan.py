@@ -13,14 +13,14 @@ from kill_corpus import CORPUS, DT, config_table, make_config, write_config, wri
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, TransientError
-from mmpipe.steps.backfill import backfill_dates
-from mmpipe.steps.extract import extract_plan, extract_shards
-from mmpipe.steps.forecast import forecast_plan, totals_of
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.intake import settings_digest
-from mmpipe.steps.night import what_is_due
-from mmpipe.steps.plan import Only, State, plan_corpus, read_states
-from mmpipe.steps.status import read_status
+from mmpipe.steps.extract.extract import extract_plan, extract_shards
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.ingest.intake import settings_digest
+from mmpipe.steps.plan.backfill import backfill_dates
+from mmpipe.steps.plan.forecast import forecast_plan, totals_of
+from mmpipe.steps.plan.night import what_is_due
+from mmpipe.steps.plan.plan import Only, State, plan_corpus, read_states
+from mmpipe.steps.plan.status import read_status
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.throughput import ThroughputNote, read_throughput, values_per_second
@@ -149,8 +149,8 @@ import json, sys
 from pathlib import Path
 from mmpipe.config import parse_config
 from mmpipe.errors import TransientError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.plan.plan import plan_corpus
 if __name__ == "__main__":
     config = parse_config(json.loads(Path(sys.argv[1]).read_text()))
     plan = plan_corpus(config, "talk")

@@ -12,7 +12,7 @@ from corpus_maker import CORPUS, LATER, drops, ingest, make_config, write_text
 
 from mmpipe.config import Config
 from mmpipe.signals.text_prints import print_text
-from mmpipe.steps import survey
+from mmpipe.steps.ingest import survey
 from mmpipe.store.layout import PRINTS, StoreLayout
 from mmpipe.store.prints import read_prints, write_prints
 from mmpipe.store.signals import read_signals

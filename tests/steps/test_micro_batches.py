@@ -18,17 +18,17 @@ from mmpipe.config import Config
 from mmpipe.engine.inline import InlineEngine
 from mmpipe.features.extractor import feature_name
 from mmpipe.media.decode import DecodedClip
-from mmpipe.steps import compute, extract_shard
-from mmpipe.steps.commit import CommitReport
-from mmpipe.steps.extract import ExtractReport, extract_plan
-from mmpipe.steps.feature_set import resolve_features
-from mmpipe.steps.forget import forget
-from mmpipe.steps.gc import collect_garbage, file_system_time
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import ShardDue, plan_corpus
-from mmpipe.steps.shard_plan import plan_works
-from mmpipe.steps.shard_work import ShardDone, ShardWork
-from mmpipe.steps.wire import decode
+from mmpipe.steps.extract import compute, extract_shard
+from mmpipe.steps.extract.commit import CommitReport
+from mmpipe.steps.extract.extract import ExtractReport, extract_plan
+from mmpipe.steps.extract.shard_plan import plan_works
+from mmpipe.steps.extract.shard_work import ShardDone, ShardWork
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.gc import collect_garbage, file_system_time
+from mmpipe.steps.plan.feature_set import resolve_features
+from mmpipe.steps.plan.plan import ShardDue, plan_corpus
+from mmpipe.steps.workers.wire import decode
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.schema import freeze_schema
@@ -54,8 +54,8 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return where extractors say what they were given; here all work is done in this process."""
     path = tmp_path / "batches"
     monkeypatch.setenv(LOG, str(path))
-    monkeypatch.setattr("mmpipe.steps.extract.shared_engine", lambda _: nullcontext(InlineEngine()))
-    monkeypatch.setattr("mmpipe.steps.extract.measure_speed", lambda *_, **__: None)  # it asks extractors too
+    monkeypatch.setattr("mmpipe.steps.extract.extract.shared_engine", lambda _: nullcontext(InlineEngine()))
+    monkeypatch.setattr("mmpipe.steps.extract.extract.measure_speed", lambda *_, **__: None)  # it asks extractors too
     monkeypatch.setattr(compute, "_kept", type(compute._kept)())
     return path
 

@@ -22,24 +22,24 @@ from mmpipe.cli.main import main
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import read_events
-from mmpipe.steps.commit import commit_features
-from mmpipe.steps.compact import compact_corpus
-from mmpipe.steps.deprecate import deprecate_feature
-from mmpipe.steps.export import Target, plan_export, write_export
-from mmpipe.steps.external import NewFeature, add_feature
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.forget import forget
-from mmpipe.steps.gc import collect_garbage
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.inspect import list_datasets
-from mmpipe.steps.ledger import read_ledger
-from mmpipe.steps.migrate import migrate_store
-from mmpipe.steps.plan import Plan, plan_corpus
-from mmpipe.steps.promotion import promote_version
-from mmpipe.steps.release import release_model
-from mmpipe.steps.repair import repair_store
-from mmpipe.steps.snapshots import create_snapshot, kept_snapshots
-from mmpipe.steps.verify import count_damage, find_faults, open_to_verify
+from mmpipe.steps.extract.commit import commit_features
+from mmpipe.steps.extract.deprecate import deprecate_feature
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.keep.compact import compact_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.gc import collect_garbage
+from mmpipe.steps.keep.migrate import migrate_store
+from mmpipe.steps.keep.repair import repair_store
+from mmpipe.steps.keep.verify import count_damage, find_faults, open_to_verify
+from mmpipe.steps.plan.ledger import read_ledger
+from mmpipe.steps.plan.plan import Plan, plan_corpus
+from mmpipe.steps.release.promotion import promote_version
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.share.export import Target, plan_export, write_export
+from mmpipe.steps.share.external import NewFeature, add_feature
+from mmpipe.steps.tell.inspect import list_datasets
+from mmpipe.steps.train.snapshots import create_snapshot, kept_snapshots
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.audit import read_events as read_audit
 from mmpipe.store.layout import ASSETS, StoreLayout, format_bytes, layout_version

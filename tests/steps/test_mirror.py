@@ -30,11 +30,11 @@ from corpus_maker import (
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.forget import forget
-from mmpipe.steps.gc import collect_garbage
-from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.mirror import refresh_mirror
-from mmpipe.steps.probe_again import probe_again
+from mmpipe.steps.ingest.ingest import ingest_reason
+from mmpipe.steps.ingest.mirror import refresh_mirror
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.gc import collect_garbage
+from mmpipe.steps.quarantine.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine

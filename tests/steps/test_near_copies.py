@@ -11,7 +11,7 @@ from corpus_maker import CORPUS, LATER, ingest, make_config, write_text
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from mmpipe.config import Config
-from mmpipe.steps.near_told import NEAR, SHARED
+from mmpipe.steps.ingest.near_told import NEAR, SHARED
 from mmpipe.store.layout import PRINTS, StoreLayout
 from mmpipe.store.prints import STREAM_PRINTS, read_prints, write_prints
 from mmpipe.store.quarantine import read_quarantine

@@ -14,9 +14,9 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
 from mmpipe.config import Config
-from mmpipe.steps import survey
-from mmpipe.steps.forget import forget
-from mmpipe.steps.near_told import NEAR, SHARED
+from mmpipe.steps.ingest import survey
+from mmpipe.steps.ingest.near_told import NEAR, SHARED
+from mmpipe.steps.keep.forget import forget
 from mmpipe.store.admitted import admit
 from mmpipe.store.layout import ADMITTED, CLIPS, PRINTS, QUARANTINE, StoreLayout
 from mmpipe.store.prints import read_prints
@@ -254,7 +254,8 @@ def test_a_run_that_was_ended_decides_the_same(tmp_path: Path, monkeypatch: pyte
         if place == "ended":
             with monkeypatch.context() as broken:
                 broken.setattr(
-                    "mmpipe.steps.partition_draft.write_assets", lambda *_: (_ for _ in ()).throw(OSError("ended"))
+                    "mmpipe.steps.ingest.partition_draft.write_assets",
+                    lambda *_: (_ for _ in ()).throw(OSError("ended")),
                 )
                 with pytest.raises(OSError, match="ended"):
                     ingest(config)

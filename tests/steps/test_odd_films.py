@@ -16,7 +16,7 @@ from corpus_maker import CORPUS, LATER, drops, extract, ingest, make_config, wri
 from PIL import Image, ImageDraw
 
 from mmpipe.config import Config
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.signals import read_signals

@@ -10,7 +10,7 @@ import pytest
 
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import HeldError
-from mmpipe.steps.patience import wait_for_others, waiting_line
+from mmpipe.steps.plan.patience import wait_for_others, waiting_line
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.layout import StoreLayout, create_store
 

@@ -23,11 +23,11 @@ from mmpipe.features.registry import make_extractor
 from mmpipe.media.nvdec import examine_nvdec
 from mmpipe.media.picture_maker import CannotUseGpu, PyAvMaker
 from mmpipe.media.remux import remux
-from mmpipe.steps.device_pool import SERVE_CPU
-from mmpipe.steps.doctor import examine as doctor
-from mmpipe.steps.extract import ExtractReport
-from mmpipe.steps.picture_client import open_maker
-from mmpipe.steps.picture_pool import OPENER, SETUP, picture_specs, shared_pictures
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.tell.doctor import examine as doctor
+from mmpipe.steps.workers.device_pool import SERVE_CPU
+from mmpipe.steps.workers.picture_client import open_maker
+from mmpipe.steps.workers.picture_pool import OPENER, SETUP, picture_specs, shared_pictures
 from mmpipe.types import EncodedPictures, Fit, VideoNeeds
 
 FORMS = (

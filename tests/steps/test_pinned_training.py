@@ -12,15 +12,15 @@ from kill_models import MODEL
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import find_version
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.gc import collect_garbage, file_system_time
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.promotion import promote_version, roll_back
-from mmpipe.steps.release import release_model, release_reason
-from mmpipe.steps.snapshots import create_snapshot, drop_snapshot
-from mmpipe.steps.train import current_recipe, is_trained, newest_checkpoint
-from mmpipe.steps.training_set import open_training_set, pin_snapshot
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.keep.gc import collect_garbage, file_system_time
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.promotion import promote_version, roll_back
+from mmpipe.steps.release.release import release_model, release_reason
+from mmpipe.steps.train.snapshots import create_snapshot, drop_snapshot
+from mmpipe.steps.train.train import current_recipe, is_trained, newest_checkpoint
+from mmpipe.steps.train.training_set import open_training_set, pin_snapshot
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import open_store
 from mmpipe.store.snapshot import load_snapshot

@@ -18,12 +18,12 @@ from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import publish_version
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.predict import predict_files
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import train_model
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.predict import predict_files
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.train import train_model
 
 pytest_plugins = ("kill_fixtures",)
 pytestmark = pytest.mark.usefixtures("warm_workers")

@@ -15,9 +15,9 @@ from mmpipe.evaluate.answers.files import from_parquet
 from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import Version, list_versions
-from mmpipe.steps import graphs
-from mmpipe.steps.graphs import export_graphs, told_graphs
-from mmpipe.steps.release import release_model
+from mmpipe.steps.release import graphs
+from mmpipe.steps.release.graphs import export_graphs, told_graphs
+from mmpipe.steps.release.release import release_model
 from mmpipe.store.layout import open_store
 from mmpipe.types import digest_of
 
@@ -91,7 +91,7 @@ def test_the_card_says_limits_the_weak_modality_and_the_graphs(version):
 def test_without_the_extra_a_release_says_so_and_with_it_both_graphs_are_compared(winning, tmp_path, monkeypatch):
     config = winning.place(winning.before_release, tmp_path)
     folder = config.store / "checkpoints" / winning.trained.checkpoint / "release" / "concat"
-    monkeypatch.setattr("mmpipe.steps.graphs.ONNX_PACKAGES", ("onnx", "no_such_package_of_onnx"))
+    monkeypatch.setattr("mmpipe.steps.release.graphs.ONNX_PACKAGES", ("onnx", "no_such_package_of_onnx"))
     export_graphs(folder, onnx=True)
     told = json.loads((folder / "parity.json").read_bytes())
     assert told["not_made"] == {"model.onnx": "install mmpipe[onnx]"} and list(told["graphs"]) == ["model.pt2"]

@@ -13,11 +13,11 @@ from corpus_maker import CORPUS, LATER, extract, ingest, make_config, shards, tr
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.steps.banks import make_bank
-from mmpipe.steps.feature_set import resolve_feature, resolve_features
-from mmpipe.steps.forget import forget
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.renditions import bank_settings
+from mmpipe.steps.extract.banks import make_bank
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.plan.feature_set import resolve_feature, resolve_features
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.plan.renditions import bank_settings
 from mmpipe.store.banks import bank_digest, bank_keys
 from mmpipe.store.layout import BANKS, StoreLayout
 from mmpipe.store.snapshot import take_snapshot

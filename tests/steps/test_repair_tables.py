@@ -16,11 +16,11 @@ from corpus_maker import CORPUS, DT, LATER, extract, ingest, make_config, tree, 
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.release_quarantine import release_quarantined
-from mmpipe.steps.repair import repair_store
-from mmpipe.steps.restore import Step
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.keep.repair import repair_store
+from mmpipe.steps.keep.restore import Step
+from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.quarantine.release_quarantine import release_quarantined
 from mmpipe.store.admitted import admit, read_admitted
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import (

@@ -15,10 +15,10 @@ from mmpipe.errors import ConfigError
 from mmpipe.io import canonical_json
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import Version, publish_version
-from mmpipe.steps import environment
-from mmpipe.steps.forget import forget
-from mmpipe.steps.reproduce import Outcome, Reproduction, reproduce_release
-from mmpipe.steps.training_record import RECORD_NAME, TrainingRecord, read_record
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.train import environment
+from mmpipe.steps.train.reproduce import Outcome, Reproduction, reproduce_release
+from mmpipe.steps.train.training_record import RECORD_NAME, TrainingRecord, read_record
 from mmpipe.store.layout import open_store
 
 pytest_plugins = ("kill_fixtures",)

@@ -12,13 +12,13 @@ from old_store import CORPUS, DAYS, SNAPSHOT, SOUND, TEXT, unpack
 
 from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.export import Target, plan_export, write_export
-from mmpipe.steps.forget import forget
-from mmpipe.steps.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.lineage import trace_snapshot
-from mmpipe.steps.migrate import migrate_store
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.migrate import migrate_store
+from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.lineage import trace_snapshot
+from mmpipe.steps.share.export import Target, plan_export, write_export
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import ASSETS, CLIPS, SIGNALS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine
@@ -195,7 +195,7 @@ def test_only_what_was_touched_is_counted_again(talks: Path) -> None:
 @BOTH
 def test_cards_that_were_cut_short_are_brought_up(talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = say(talks, SAID)
-    monkeypatch.setattr("mmpipe.steps.rights.write_cards", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("mmpipe.steps.ingest.rights.write_cards", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         take_in(config)
     monkeypatch.undo()

@@ -14,9 +14,9 @@ from corpus_maker import CORPUS, DT, OLD_S, RATE_HZ, SOUND, TEXT, extract, inges
 
 from mmpipe.config import Config
 from mmpipe.engine.inline import InlineEngine
-from mmpipe.steps import growing_shard
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.plan import Only, State, plan_corpus, read_states
+from mmpipe.steps.extract import growing_shard
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.plan.plan import Only, State, plan_corpus, read_states
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.revisions import read_head
@@ -77,7 +77,7 @@ def test_what_was_quarantined_for_it_before_is_cleared_by_its_own_command(
 ) -> None:
     with monkeypatch.context() as before:  # in this process, and as it was
         before.setattr(growing_shard, "_should_reach", lambda *_: True)
-        before.setattr("mmpipe.steps.extract.shared_engine", lambda _: nullcontext(InlineEngine()))
+        before.setattr("mmpipe.steps.extract.extract.shared_engine", lambda _: nullcontext(InlineEngine()))
         extract(config)
     assert fates(config, TEXT) == (2, 0, 1) and fates(config, SOUND) == (1, 0, 2)
     objects = {path.name for path in (config.store / CORPUS / TEXT / "objects").rglob("*")}

@@ -16,16 +16,16 @@ from corpus_maker import CORPUS, LATER, extract, ingest, make_config, tree, writ
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
-from mmpipe.steps.banks import make_bank
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.forget import forget
-from mmpipe.steps.gc import collect_garbage, file_system_time
-from mmpipe.steps.release import release_model
-from mmpipe.steps.repair import repair_store
-from mmpipe.steps.snapshots import compare_snapshots, create_snapshot, drop_snapshot, pinned_partitions
-from mmpipe.steps.train import is_trained, train_model
-from mmpipe.steps.training_set import open_training_set
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.extract.banks import make_bank
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.keep.gc import collect_garbage, file_system_time
+from mmpipe.steps.keep.repair import repair_store
+from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.snapshots import compare_snapshots, create_snapshot, drop_snapshot, pinned_partitions
+from mmpipe.steps.train.train import is_trained, train_model
+from mmpipe.steps.train.training_set import open_training_set
 from mmpipe.store.banks import BANK_CLIPS
 from mmpipe.store.layout import BANKS, CLIPS, SIGNALS, StoreLayout
 from mmpipe.store.signals import CLIP_SIGNALS

@@ -12,8 +12,8 @@ import pytest
 from mmpipe.cli.main import main
 from mmpipe.config import Config, load_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.snapshots import (
+from mmpipe.steps.share.open import open_corpus
+from mmpipe.steps.train.snapshots import (
     compare_snapshots,
     create_snapshot,
     drop_snapshot,

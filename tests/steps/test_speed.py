@@ -14,15 +14,15 @@ from mmpipe.config import Config, LimitsConfig
 from mmpipe.engine.engine import OnEvent, ignore_event
 from mmpipe.engine.work import Outcome, WorkFailure, WorkItem
 from mmpipe.errors import ConfigError
-from mmpipe.steps.device_pool import DevicePool
-from mmpipe.steps.report import write_report
-from mmpipe.steps.shard_work import AssetWork, ClipWork, ShardDone, ShardWork, WorkMeter
-from mmpipe.steps.speed import DeviceFacts, SpeedFacts, StageSample, facts_of_meters, join_facts, judge_speed
-from mmpipe.steps.speed_bench import bench_extract
-from mmpipe.steps.speed_choice import SampleRule, SampleWork, choose_sample, clips_within
-from mmpipe.steps.speed_measure import measure_speed
-from mmpipe.steps.speed_notes import newest_run, newest_speed, note_speed, read_speed
-from mmpipe.steps.speed_shown import show_speed
+from mmpipe.steps.extract.shard_work import AssetWork, ClipWork, ShardDone, ShardWork, WorkMeter
+from mmpipe.steps.speed.speed import DeviceFacts, SpeedFacts, StageSample, facts_of_meters, join_facts, judge_speed
+from mmpipe.steps.speed.speed_bench import bench_extract
+from mmpipe.steps.speed.speed_choice import SampleRule, SampleWork, choose_sample, clips_within
+from mmpipe.steps.speed.speed_measure import measure_speed
+from mmpipe.steps.speed.speed_notes import newest_run, newest_speed, note_speed, read_speed
+from mmpipe.steps.speed.speed_shown import show_speed
+from mmpipe.steps.tell.report import write_report
+from mmpipe.steps.workers.device_pool import DevicePool
 from mmpipe.store.layout import StoreLayout, create_store
 from mmpipe.types import Clip, Modality, Stream
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmpipe.steps.spool import Settled, Spool, SpooledDrop, SpooledValue, open_spool
+from mmpipe.steps.extract.spool import Settled, Spool, SpooledDrop, SpooledValue, open_spool
 from mmpipe.types import Drop, FeatureValue
 
 NAME = "spool-1"
@@ -117,7 +117,7 @@ def test_a_spool_that_somebody_holds_is_left_alone(tmp_path: Path) -> None:
 def test_what_a_dying_process_still_holds_is_waited_for(tmp_path: Path, monkeypatch) -> None:
     added = fill(tmp_path)
     held = open_spool(tmp_path, NAME)
-    monkeypatch.setattr("mmpipe.steps.spool.time.sleep", lambda _: held.close())
+    monkeypatch.setattr("mmpipe.steps.extract.spool.time.sleep", lambda _: held.close())
     spool, found = recovered(tmp_path)
     spool.close()
     assert found == added
@@ -140,7 +140,7 @@ def test_a_file_whose_name_was_taken_away_before_the_lock_is_not_used(tmp_path: 
 
 def test_the_lock_of_a_dead_process_is_free(tmp_path: Path) -> None:
     fill(tmp_path)
-    code = f"import os, signal, pathlib; from mmpipe.steps.spool import open_spool; held = open_spool(pathlib.Path({str(tmp_path)!r}), {NAME!r}); print('held', flush=True); os.kill(os.getpid(), signal.SIGKILL)"  # noqa: E501
+    code = f"import os, signal, pathlib; from mmpipe.steps.extract.spool import open_spool; held = open_spool(pathlib.Path({str(tmp_path)!r}), {NAME!r}); print('held', flush=True); os.kill(os.getpid(), signal.SIGKILL)"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout == "held\n", done.stderr
     spool, found = recovered(tmp_path)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from corpus_maker import extract, ingest, make_config, write_pairs
 
-from mmpipe.steps.staging import shard_staging, sweep_staging
+from mmpipe.steps.extract.staging import shard_staging, sweep_staging
 from mmpipe.store.layout import StoreLayout
 
 STAGE = """
 import sys
 from pathlib import Path
-from mmpipe.steps.staging import shard_staging
+from mmpipe.steps.extract.staging import shard_staging
 with shard_staging(Path(sys.argv[1])) as staging:
     (staging / "audio-logmel@1").mkdir()
     (staging / "audio-logmel@1" / "000000.tar").touch()

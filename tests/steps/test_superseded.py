@@ -21,11 +21,11 @@ from corpus_maker import (
 )
 
 from mmpipe.config import Config
-from mmpipe.steps.compact import compact_corpus
-from mmpipe.steps.inputs import is_made_from, note_inputs, possible_inputs, split_inputs
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.plan import State, plan_corpus, read_states
-from mmpipe.steps.status import read_status
+from mmpipe.steps.keep.compact import compact_corpus
+from mmpipe.steps.plan.inputs import is_made_from, note_inputs, possible_inputs, split_inputs
+from mmpipe.steps.plan.plan import State, plan_corpus, read_states
+from mmpipe.steps.plan.status import read_status
+from mmpipe.steps.share.open import open_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.spine import read_spine
 from mmpipe.store.verify import verify_store

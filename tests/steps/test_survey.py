@@ -18,12 +18,12 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from mmpipe.config import ClipsConfig, Config
 from mmpipe.errors import ConfigError
 from mmpipe.io import sha256_file
-from mmpipe.steps import ingest as ingest_module
-from mmpipe.steps import partition_draft, survey
-from mmpipe.steps.forget import forget
-from mmpipe.steps.inspect import find_clips
-from mmpipe.steps.status import read_status
-from mmpipe.steps.survey_meter import AssetMeter
+from mmpipe.steps.ingest import ingest as ingest_module
+from mmpipe.steps.ingest import partition_draft, survey
+from mmpipe.steps.ingest.survey_meter import AssetMeter
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.plan.status import read_status
+from mmpipe.steps.tell.inspect import find_clips
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import CLIPS, SIGNALS, SURVEYS, StoreLayout
 from mmpipe.store.quarantine import read_quarantine

@@ -17,7 +17,7 @@ import text_models
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
 from mmpipe.features.naming import make_feature
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.snapshot import take_snapshot
 from mmpipe.store.verify import verify_store

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from corpus_maker import CORPUS, drops, extract, ingest, make_config, write_text, write_tone
 
-from mmpipe.steps.probe_again import probe_again
+from mmpipe.steps.quarantine.probe_again import probe_again
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine

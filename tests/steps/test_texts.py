@@ -29,11 +29,11 @@ from corpus_maker import (
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, ModelConfig
 from mmpipe.errors import ConfigError
-from mmpipe.steps.forget import forget
-from mmpipe.steps.inspect import find_clips
-from mmpipe.steps.lineage import trace_snapshot
-from mmpipe.steps.text_origin import TextOrigin, kept_words
-from mmpipe.steps.training_set import open_training_set
+from mmpipe.steps.ingest.text_origin import TextOrigin, kept_words
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.release.lineage import trace_snapshot
+from mmpipe.steps.tell.inspect import find_clips
+from mmpipe.steps.train.training_set import open_training_set
 from mmpipe.store.assets import read_assets
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.signals import read_signals
@@ -105,7 +105,7 @@ def test_nothing_new_starts_no_process_and_writes_no_byte(tmp_path: Path, monkey
     config = make_corpus(tmp_path, {"a": "one", "b": "two"}, text={"stop_words": "en"})
     ingest(config)
     before = tree(config.store)
-    monkeypatch.setattr("mmpipe.steps.ingest.shared_engine", None)
+    monkeypatch.setattr("mmpipe.steps.ingest.ingest.shared_engine", None)
     ingest(config, LATER)
     assert tree(config.store) == before and partitions(config) == (DT,)
 

@@ -12,10 +12,10 @@ from kill_models import MODEL, copy_store, model_table, write_pairs_that_need_bo
 
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.train import train_model
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.train.train import train_model
 from mmpipe.train.trackers.mlflow import require_mlflow
 
 pytestmark = pytest.mark.usefixtures("warm_workers")

@@ -18,17 +18,17 @@ from mmpipe.evaluate.verdict import Status
 from mmpipe.registry.aliases import read_aliases, read_events
 from mmpipe.registry.versions import list_versions, pick_version
 from mmpipe.segment.split import split_of
-from mmpipe.steps.candidates import UNIMODAL, fit_folder, join_parts, list_contenders, options_of
-from mmpipe.steps.evaluate import evaluate_checkpoint, is_refused
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.night import what_is_due
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.release import release_model, release_reason
-from mmpipe.steps.report import write_report
-from mmpipe.steps.train import newest_checkpoint, train_model
-from mmpipe.steps.trained import CONTROL
-from mmpipe.steps.training_set import TrainingSet, open_training_set, plan_parts, plan_release_part
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.night import what_is_due
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.release.evaluate import evaluate_checkpoint, is_refused
+from mmpipe.steps.release.release import release_model, release_reason
+from mmpipe.steps.tell.report import write_report
+from mmpipe.steps.train.candidates import UNIMODAL, fit_folder, join_parts, list_contenders, options_of
+from mmpipe.steps.train.train import newest_checkpoint, train_model
+from mmpipe.steps.train.trained import CONTROL
+from mmpipe.steps.train.training_set import TrainingSet, open_training_set, plan_parts, plan_release_part
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.train.weights import load_model

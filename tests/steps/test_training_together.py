@@ -12,7 +12,7 @@ import pytest
 from kill_models import MODEL
 
 from mmpipe.evaluate.answers.files import from_parquet
-from mmpipe.steps.train import train_model
+from mmpipe.steps.train.train import train_model
 
 pytest_plugins = ("kill_fixtures",)
 pytestmark = pytest.mark.usefixtures("warm_workers")

@@ -19,12 +19,12 @@ from mmpipe.engine.work import Outcome
 from mmpipe.errors import ConfigError
 from mmpipe.signals.recogniser import Recogniser, load_recogniser
 from mmpipe.signals.words import one_line
-from mmpipe.steps.forget import forget
-from mmpipe.steps.inspect import find_clips
-from mmpipe.steps.speech_model import find_speech_model
-from mmpipe.steps.transcribe_worker import Recording, SpeechWork, Transcript, cut_pieces, transcribe_recordings
-from mmpipe.steps.wire import decode, encode
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.ingest.speech_model import find_speech_model
+from mmpipe.steps.ingest.transcribe_worker import Recording, SpeechWork, Transcript, cut_pieces, transcribe_recordings
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.tell.inspect import find_clips
+from mmpipe.steps.workers.wire import decode, encode
+from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
@@ -55,7 +55,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hear in this process: the model is loaded here already."""
-    monkeypatch.setattr("mmpipe.steps.transcribe.shared_engine", lambda config: InlineEngine())
+    monkeypatch.setattr("mmpipe.steps.ingest.transcribe.shared_engine", lambda config: InlineEngine())
 
 
 def make_corpus(folder: Path, model: Path, *sources: str, **settings: Any) -> Config:
@@ -129,7 +129,7 @@ def test_what_was_heard_is_never_heard_again(
     (note,) = read_quarantine(StoreLayout(config.store), CORPUS).to_dicts()
     assert note["kept"] and (note["source_id"], note["stage"]) == ("quiet", "transcribe")
     before = tree(config.store)
-    monkeypatch.setattr("mmpipe.steps.transcribe.shared_engine", no_engine)
+    monkeypatch.setattr("mmpipe.steps.ingest.transcribe.shared_engine", no_engine)
     ingest(config, LATER)
     assert tree(config.store) == before
     for scan in (config.store / "_runs").glob("scan-*"):
@@ -218,7 +218,7 @@ def test_what_failed_is_tried_again_under_other_limits_only(tmp_path: Path, monk
                 ]
                 yield Outcome(name=item.name, result=encode(tuple[Transcript, ...], tuple(told)))
 
-    monkeypatch.setattr("mmpipe.steps.transcribe.shared_engine", lambda config: Failing())
+    monkeypatch.setattr("mmpipe.steps.ingest.transcribe.shared_engine", lambda config: Failing())
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")  # a header, and no tensor

@@ -19,15 +19,15 @@ from kill_process import KILLED
 
 from mmpipe.config import Config, ModelConfig, TrackerName, TuneConfig, TunedParts, parse_config
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.training_set import open_training_set, plan_parts
-from mmpipe.steps.tune import look_at_search, open_search, tune_model
-from mmpipe.steps.tune_journal import JOURNAL_NAME
-from mmpipe.steps.tune_space import list_axes, model_at
-from mmpipe.steps.tune_study import TuneStudy
-from mmpipe.steps.tune_trial import OnlyThese, TuneTrials
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
+from mmpipe.steps.train.training_set import open_training_set, plan_parts
+from mmpipe.steps.train.tune import look_at_search, open_search, tune_model
+from mmpipe.steps.train.tune_journal import JOURNAL_NAME
+from mmpipe.steps.train.tune_space import list_axes, model_at
+from mmpipe.steps.train.tune_study import TuneStudy
+from mmpipe.steps.train.tune_trial import OnlyThese, TuneTrials
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 

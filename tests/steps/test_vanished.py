@@ -21,9 +21,9 @@ from corpus_maker import (
 from PIL import Image
 
 from mmpipe.config import Config
-from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.open import open_corpus
-from mmpipe.steps.plan import State, plan_corpus, read_states
+from mmpipe.steps.ingest.ingest import ingest_reason
+from mmpipe.steps.plan.plan import State, plan_corpus, read_states
+from mmpipe.steps.share.open import open_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.spine import read_spine

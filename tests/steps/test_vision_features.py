@@ -22,11 +22,11 @@ from mmpipe.config.tree import resolve_paths
 from mmpipe.errors import ConfigError
 from mmpipe.features.extractor import feature_name, fingerprint
 from mmpipe.media.images import read_image
-from mmpipe.steps.extract_shard import extract_shard
-from mmpipe.steps.feature_set import resolve_feature, resolve_features
-from mmpipe.steps.feature_table import decided_table
-from mmpipe.steps.plan import plan_corpus
-from mmpipe.steps.shard_plan import plan_works
+from mmpipe.steps.extract.extract_shard import extract_shard
+from mmpipe.steps.extract.shard_plan import plan_works
+from mmpipe.steps.plan.feature_set import resolve_feature, resolve_features
+from mmpipe.steps.plan.feature_table import decided_table
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store
 from mmpipe.types import ImageClip, ImageNeeds, Needs

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mmpipe.config import parse_config
-from mmpipe.steps.tune import tune_model
+from mmpipe.steps.train.tune import tune_model
 
 
 class KilledAt:

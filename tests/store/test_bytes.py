@@ -11,7 +11,7 @@ import pytest
 import mmpipe
 from mmpipe.config import parse_config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.export import Target, plan_export, write_export
+from mmpipe.steps.share.export import Target, plan_export, write_export
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.sample import SampleFeature, make_sample_store, sample_value
 from mmpipe.store.schema import check_schema

@@ -79,7 +79,7 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from test_moved import NOBODY, read_all
-from mmpipe.steps.verify import find_faults
+from mmpipe.steps.keep.verify import find_faults
 from mmpipe.store.layout import open_store
 root = Path(sys.argv[1])
 def look():

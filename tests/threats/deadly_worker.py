@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from mmpipe.media.probe import ProbedFile
-from mmpipe.steps.wire import decode, encode
-from mmpipe.steps.worker import ProbeWork, probe_files
+from mmpipe.steps.workers.wire import decode, encode
+from mmpipe.steps.workers.worker import ProbeWork, probe_files
 
 
 def probe_or_die(work: ProbeWork, report: Callable[[str], None], poisoned: Mapping[str, str]) -> bytes:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from mmpipe.media.probe import probe_file
-from mmpipe.steps.worker import ProbeWork
+from mmpipe.steps.workers.worker import ProbeWork
 
 
 def probe_timed(work: ProbeWork, report: Callable[[str], None], poisoned: Mapping[str, str]) -> bytes:

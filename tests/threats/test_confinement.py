@@ -11,8 +11,8 @@ import pytest
 from mmpipe.config import EngineConfig, parse_config
 from mmpipe.engine.work import WorkItem
 from mmpipe.media.confine import InForce, observe_process
-from mmpipe.steps.wire import decode
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.workers.wire import decode
+from mmpipe.steps.workers.workers import shared_engine
 
 HELD = InForce(network_off=True, core_bytes=0, open_files=1024, dies_with_parent=True, no_new_privileges=True)
 
@@ -21,7 +21,7 @@ def test_a_worker_is_held_by_all_that_it_should_be(warm_workers: None) -> None:
     config = parse_config({}).model_copy(update={"engine": EngineConfig(workers=2)})
     with shared_engine(config) as engine:
         item = WorkItem(name="a", payload=None, timeout_s=60)
-        (outcome,) = engine.run("mmpipe.steps.worker:tell_confinement", [item])
+        (outcome,) = engine.run("mmpipe.steps.workers.worker:tell_confinement", [item])
     assert outcome.result is not None
     seen = decode(InForce, outcome.result)
     assert seen.faults() == ()

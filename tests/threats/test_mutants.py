@@ -20,9 +20,9 @@ from mmpipe.config import Config, LimitsConfig
 from mmpipe.engine.local import LocalEngine
 from mmpipe.engine.work import WorkItem
 from mmpipe.sources.listing import list_corpus
-from mmpipe.steps.ingest import PROBE_BATCH, ingest_corpus
-from mmpipe.steps.ingest_report import IngestReport
-from mmpipe.steps.worker import ProbeWork
+from mmpipe.steps.ingest.ingest import PROBE_BATCH, ingest_corpus
+from mmpipe.steps.ingest.ingest_report import IngestReport
+from mmpipe.steps.workers.worker import ProbeWork
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.verify import verify_store
@@ -113,7 +113,7 @@ def cost_of_each(root: Path) -> tuple[list[tuple[float, str]], int]:
     ]
     worst: list[tuple[float, str]] = []
     peak_mb = 0
-    with LocalEngine(2, 2 << 30, worker_setup="mmpipe.steps.worker:set_up") as engine:
+    with LocalEngine(2, 2 << 30, worker_setup="mmpipe.steps.workers.worker:set_up") as engine:
         for outcome in engine.run("mutant_worker:probe_timed", items):
             assert outcome.result and not outcome.poisoned, outcome
             told = json.loads(outcome.result)

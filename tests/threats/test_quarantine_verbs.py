@@ -31,12 +31,12 @@ from PIL import Image
 from mmpipe.cli import main
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError, PartialError
-from mmpipe.steps.forget import forget
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.inspect import find_clips
-from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
-from mmpipe.steps.released import list_released, reasons_of
-from mmpipe.steps.retry import retry_quarantined
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.quarantine.release_quarantine import release_quarantined, take_back_release
+from mmpipe.steps.quarantine.released import list_released, reasons_of
+from mmpipe.steps.quarantine.retry import retry_quarantined
+from mmpipe.steps.tell.inspect import find_clips
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine

@@ -37,13 +37,13 @@ from PIL import Image
 from mmpipe import faults
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.ingest import ingest_reason
-from mmpipe.steps.near_told import NEAR
-from mmpipe.steps.plan import Only, plan_corpus
-from mmpipe.steps.releasable import is_releasable, way_out
-from mmpipe.steps.release_quarantine import release_quarantined, take_back_release
-from mmpipe.steps.released import list_released, list_still_used
-from mmpipe.steps.retry import forget_looks
+from mmpipe.steps.ingest.ingest import ingest_reason
+from mmpipe.steps.ingest.near_told import NEAR
+from mmpipe.steps.plan.plan import Only, plan_corpus
+from mmpipe.steps.quarantine.releasable import is_releasable, way_out
+from mmpipe.steps.quarantine.release_quarantine import release_quarantined, take_back_release
+from mmpipe.steps.quarantine.released import list_released, list_still_used
+from mmpipe.steps.quarantine.retry import forget_looks
 from mmpipe.store.admitted import take_back
 from mmpipe.store.audit import read_events
 from mmpipe.store.layout import ADMITTED, StoreLayout

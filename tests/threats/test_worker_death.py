@@ -9,10 +9,10 @@ import pytest
 from corpus_maker import CORPUS, DT, drops, make_config, write_tone
 
 from mmpipe.config import Config
-from mmpipe.steps import ingest as ingesting
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.ingest_report import IngestReport
-from mmpipe.steps.workers import shared_engine
+from mmpipe.steps.ingest import ingest as ingesting
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.ingest.ingest_report import IngestReport
+from mmpipe.steps.workers.workers import shared_engine
 
 CODE_OF = {
     "segfault.wav": "worker_killed",

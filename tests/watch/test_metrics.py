@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mmpipe.cli import main
 from mmpipe.config import load_config
-from mmpipe.steps.metrics import render_metrics
+from mmpipe.steps.tell.metrics import render_metrics
 from mmpipe.watch.metrics import CorpusFacts, FeatureFacts, ModelFacts, StoreFacts, render_facts
 from mmpipe.watch.totals import BOUNDS_S, StageTotals
 

@@ -11,9 +11,9 @@ from kill_corpus import CORPUS, DT, config_table, write_sound, write_words
 from kill_models import copy_store
 
 from mmpipe.config import Config, parse_config
-from mmpipe.steps.extract import extract_plan
-from mmpipe.steps.ingest import ingest_corpus
-from mmpipe.steps.plan import plan_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.plan.plan import plan_corpus
 
 MODEL = "said"
 NUM_ROOMS, CLIPS_PER_ROOM = 16, 4

@@ -9,9 +9,9 @@ from goal_store import MODEL
 
 from mmpipe.errors import ConfigError
 from mmpipe.registry.versions import pick_version
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.release import release_model
-from mmpipe.steps.train import train_model
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.train.train import train_model
 
 ALSO = {
     "height": {"goal": "regress", "target": "height", "weight": 0.5},

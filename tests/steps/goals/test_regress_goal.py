@@ -13,13 +13,13 @@ from kill_corpus import CORPUS, DT
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.answers.numbers import NumberAnswers
 from mmpipe.registry.versions import pick_version
-from mmpipe.steps.evaluate import evaluate_checkpoint
-from mmpipe.steps.examine import examine
-from mmpipe.steps.predict import predict_files
-from mmpipe.steps.release import release_model
-from mmpipe.steps.report import write_report
-from mmpipe.steps.train import train_model
-from mmpipe.steps.training_set import open_training_set
+from mmpipe.steps.release.evaluate import evaluate_checkpoint
+from mmpipe.steps.release.examine import examine
+from mmpipe.steps.release.predict import predict_files
+from mmpipe.steps.release.release import release_model
+from mmpipe.steps.tell.report import write_report
+from mmpipe.steps.train.train import train_model
+from mmpipe.steps.train.training_set import open_training_set
 
 
 @pytest.fixture(scope="module")

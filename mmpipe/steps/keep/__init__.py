@@ -1,0 +1,1 @@
+"""Keep a store: verify, repair, compact, collect, migrate, forget."""

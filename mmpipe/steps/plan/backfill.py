@@ -1,0 +1,192 @@
+"""Bring a range of dates up to the config of today, without an orchestrator."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmpipe.config import Config
+from mmpipe.engine.engine import Engine
+from mmpipe.errors import MmpipeError, PartialError, ShardError
+from mmpipe.sources.listing import list_corpus
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.ingest.intake import ListFiles, Look, look_at_corpus
+from mmpipe.steps.plan.backfill_plan import Choice, dates_of_range, dates_with_new_files, plan_choice
+from mmpipe.steps.plan.choices import Only
+from mmpipe.steps.plan.plan import Plan
+from mmpipe.steps.tell.progress import SILENT, Progress
+from mmpipe.steps.tell.watching import watch_stage
+from mmpipe.steps.workers.workers import shared_engine
+from mmpipe.watch.stage import Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayReport:
+    """What a backfill made of one date."""
+
+    dt: str
+    state: str  # "nothing to do", "would run", "done" or "failed"
+    shards: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillReport:
+    """What a backfill made of its dates."""
+
+    days: tuple[DayReport, ...]
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row per date."""
+        return [{"dt": d.dt, "state": d.state, "shards": d.shards, "detail": d.detail} for d in self.days]
+
+    def raise_if_failed(self) -> None:
+        """Raise ShardError that names the dates which failed."""
+        failed = [day.dt for day in self.days if day.state == "failed"]
+        if failed:
+            raise ShardError(
+                f"{len(failed)} of {len(self.days)} dates failed: {', '.join(failed)}. Run the same again."
+            )
+
+
+def backfill_dates(
+    config: Config,
+    corpus: str,
+    first: str,
+    last: str,
+    only: Only = Only.DUE,
+    features: Sequence[str] | None = None,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
+    list_files: ListFiles = list_corpus,
+    *,
+    force: bool = False,
+    max_in_flight: int = 1,
+) -> BackfillReport:
+    """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other.
+
+    The corpus's folder is listed once for the whole range. Of several dates at once one ingests and the others extract,
+    all on one pool of workers.
+    """
+    whole = _Range(
+        config=config,
+        corpus=corpus,
+        dates=dates_of_range(first, last),
+        choice=Choice(only=only, features=tuple(features or ()), force=force),
+        list_files=list_files,
+        progress=progress,
+        dry_run=dry_run,
+    )
+    if dry_run:
+        return BackfillReport(days=tuple(_fill(whole, dt, progress) for dt in whole.dates))
+    with watch_stage(config, Stage.BACKFILL, corpus=corpus, dates=whole.dates) as stage:
+        with shared_engine(config) as engine:
+            if max_in_flight == 1:
+                days = tuple(_fill(whole, dt, progress) for dt in whole.dates)
+            else:
+                days = tuple(_fill_at_once(whole, engine, max_in_flight))
+        stage.count(days=len(days), failed=sum(day.state == "failed" for day in days))
+    return BackfillReport(days=days)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Range:
+    """The folder of a whole range, listed once, and its plan, read once and again after each ingest."""
+
+    config: Config
+    corpus: str
+    dates: tuple[str, ...]
+    choice: Choice
+    list_files: ListFiles
+    progress: Progress
+    dry_run: bool
+    turn: threading.Lock = field(default_factory=threading.Lock)  # of the one date that ingests or plans
+    files: Look | None = None
+    due: dict[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+
+    def look(self) -> Look:
+        """Return what lies in the folder."""
+        if self.files is None:
+            self.files = look_at_corpus(
+                self.config, self.corpus, self.list_files, self.progress, refresh=not self.dry_run
+            )
+            self.due = dict(dates_with_new_files(self.config, self.corpus, self.dates, self.files))
+        return self.files
+
+    def new_files(self, dt: str) -> str:
+        """Say why a date is to be ingested, "" where it is not."""
+        if not self.choice.takes_new_files:
+            return ""
+        self.look()
+        return self.due.get(dt, "")
+
+    def of_date(self, dt: str) -> Plan:
+        """Return what is due of a date."""
+        if self.plan is None:
+            self.plan = plan_choice(self.config, self.corpus, self.dates, self.choice)
+        return self.plan.of_date(dt)
+
+
+def _fill_at_once(whole: _Range, engine: Engine, max_in_flight: int) -> Iterator[DayReport]:
+    """Yield what became of each date, in order; an interruption ends the work of all."""
+    with ThreadPoolExecutor(max_in_flight) as pool:
+        days = [pool.submit(copy_context().run, _fill, whole, dt, _OfDate(whole.progress, dt)) for dt in whole.dates]
+        try:
+            for day in days:
+                yield day.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            engine.cancel()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _OfDate:
+    """Tells how far one of several dates has come."""
+
+    progress: Progress
+    dt: str
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage of the date."""
+        self.progress.start(f"{stage} {self.dt}", total)
+
+    def advance(self, stage: str, units: int = 1, note: str = "") -> None:
+        """Report units done."""
+        self.progress.advance(f"{stage} {self.dt}", units, note)
+
+
+def _fill(whole: _Range, dt: str, progress: Progress) -> DayReport:
+    detail = ""
+    try:
+        with whole.turn:
+            new_files = whole.new_files(dt)
+            if new_files and whole.dry_run:
+                return DayReport(dt=dt, state="would run", shards=0, detail=new_files)
+            if new_files:
+                detail = _take_in(whole, dt, progress)
+            plan = whole.of_date(dt)
+        shards = len(plan.shards)
+        if whole.dry_run or (plan.is_empty and not plan.running):
+            state = "would run" if shards else "failed" if detail else "nothing to do"
+            return DayReport(dt=dt, state=state, shards=shards, detail=detail)
+        extract_plan(whole.config, plan, progress)
+    except MmpipeError as error:
+        return DayReport(dt=dt, state="failed", shards=0, detail=str(error))
+    return DayReport(dt=dt, state="failed" if detail else "done", shards=shards, detail=detail)
+
+
+def _take_in(whole: _Range, dt: str, progress: Progress) -> str:
+    """Ingest a date; return what is wrong where too much is in quarantine: what is good goes on."""
+    whole.plan = None  # an ingest may touch other dates too
+    try:
+        ingest_corpus(whole.config, whole.corpus, dt, progress, whole.look())
+    except PartialError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,1 @@
+"""Judge what was trained, publish what earned it, and answer with it."""

@@ -1,0 +1,1 @@
+"""Let other teams read a store, and read theirs: exports, streams, external datasets."""

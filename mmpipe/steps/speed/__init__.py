@@ -1,0 +1,1 @@
+"""How close a run came to what its machine can do."""

@@ -1,0 +1,1 @@
+"""Train every contender of a model on a frozen snapshot, and search for better settings."""
