@@ -157,20 +157,24 @@ def _ensure_server(wish: Wish, folder: Path, environment: Mapping[str, str], aut
     if running and is_alive(running):
         _require_same(running, decided)
         _say(f"the server runs already, at {address}")
-    else:
-        _say(f"starting the server at {address}")
-        running = _start("server", command, settings, folder, port, decided, running)
-    _wait_for_health(running, address)
+        if becomes_healthy(running, address):
+            return running
+        _say("it was just ending")  # somebody has told it to, or it dies: either way there is none now
+    _say(f"starting the server at {address}")
+    running = _start("server", command, settings, folder, port, decided, running)
+    if not becomes_healthy(running, address):
+        raise MmpipeError(f"the server ended while starting; its log says why: {running.log}")
     return running
 
 
-def _wait_for_health(server: Service, address: str) -> None:
+def becomes_healthy(server: Service, address: str) -> bool:
+    """Wait until a server answers; say that it does not when it ends, and raise `MmpipeError` if it does neither."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if not is_alive(server):
-            raise MmpipeError(f"the server ended while starting; its log says why: {server.log}")
+            return False
         if is_healthy(address):
-            return
+            return True
         time.sleep(0.5)
     raise MmpipeError(f"the server is not ready after {START_S:.0f} s; see {server.log}, then ./run down and again")
 

@@ -1,4 +1,7 @@
-"""Secrets in every door that takes one, a night, a failure, the doctor: afterwards they are where they belong alone."""
+"""Secrets in every door that takes one, a night that releases a model, failures, the doctor: where they are afterwards.
+
+The password that `up --shared` makes itself is looked for in test_whole_night.py.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from prefect.client.orchestration import SyncPrefectClient
 
 from deployments.postgres import find_programs
@@ -28,6 +33,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONFIG = """\
 store = "store"
 timezone = "Europe/Berlin"
+gate = { draws = 200 }
+release = { onnx = false }
 [engine]
 workers = 1
 [watch]
@@ -40,6 +47,18 @@ send_timeout_s = 0.2
 root = "raw"
 max_age_h = 1
 max_quarantined = 0.1
+[corpora.answers]
+root = "said"
+features = ["text-ngrams"]
+labels = { file = "labels.jsonl" }
+[models.answer]
+corpus = "answers"
+target = "word"
+inputs = ["text-ngrams"]
+fusions = ["concat"]
+folds = 2
+train = { epochs = 2, learning_rate = 0.05 }
+encoder = { width = 8, components = 8 }
 """
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 HOLDS_SECRETS = {"prefect/postgres.password"}  # as the README says, and only for its owner to read
@@ -52,7 +71,7 @@ class Site:
     folder: Path
     environment: dict[str, str]
     address: str
-    canaries: dict[str, str]
+    canaries: dict[str, bytes]
     hook: Inbox
     told: list[str]  # what commands printed
 
@@ -77,21 +96,23 @@ def site(folder: Path) -> Iterator[Site]:
     (folder / "raw").mkdir()
     (folder / "raw" / "one.txt").write_text("a first word")
     (folder / "raw" / "bad.wav").write_bytes(b"RIFF....WAVEnonsense" * 9)
+    write_answers(folder)
     (folder / "mmpipe.toml").write_text(CONFIG)
-    canaries = {
-        name: f"canary{secrets.token_hex(12)}" for name in ("auth", "notify", "s3", "s3id", "otlp", "hub", "db")
-    }
+    words = {name: f"canary{secrets.token_hex(12)}" for name in ("auth", "notify", "s3", "s3id", "otlp", "hub")}
+    canaries = {name: word.encode() for name, word in words.items()}
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MMPIPE", "AWS", "OTEL"))}
-    with webhook() as hook:
+    with webhook() as hook, tempfile.TemporaryDirectory(prefix="mmpipe-key-") as keys:
+        canaries |= write_key(Path(keys) / "key.pem")
         environment = {
             **kept,
             "PREFECT_HOME": str(folder / "prefect"),
-            "PREFECT_SERVER_API_AUTH_STRING": f"mmpipe:{canaries['auth']}",
-            "MMPIPE_NOTIFY_URL": f"{hook.address}/{canaries['notify']}?token={canaries['notify']}",
-            "AWS_ACCESS_KEY_ID": canaries["s3id"],
-            "AWS_SECRET_ACCESS_KEY": canaries["s3"],
-            "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {canaries['otlp']}",
-            "HF_TOKEN": canaries["hub"],
+            "PREFECT_SERVER_API_AUTH_STRING": f"mmpipe:{words['auth']}",
+            "MMPIPE_NOTIFY_URL": f"{hook.address}/{words['notify']}?token={words['notify']}",
+            "AWS_ACCESS_KEY_ID": words["s3id"],
+            "AWS_SECRET_ACCESS_KEY": words["s3"],
+            "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {words['otlp']}",
+            "HF_TOKEN": words["hub"],
+            "MMPIPE_SIGN_KEY": str(Path(keys) / "key.pem"),
             "CUDA_VISIBLE_DEVICES": "",
         }
         site = Site(folder=folder, environment=environment, address="", canaries=canaries, hook=hook, told=[])
@@ -99,7 +120,7 @@ def site(folder: Path) -> Iterator[Site]:
             up = site.command("deployments.up", "--config", str(folder / "mmpipe.toml"), "--port", "4880", *database())
             assert up.returncode == 0, up.stderr
             if database():
-                canaries["db"] = (folder / "prefect" / "postgres.password").read_text().strip()
+                canaries["db"] = (folder / "prefect" / "postgres.password").read_bytes().strip()
             yield Site(
                 folder=folder,
                 environment=environment,
@@ -110,6 +131,28 @@ def site(folder: Path) -> Iterator[Site]:
             )
         finally:
             site.command("deployments.down")
+
+
+def write_answers(folder: Path) -> None:
+    """Write texts whose words go with their label: a model learns it in a moment."""
+    (folder / "said").mkdir()
+    rows = []
+    for number in range(24):
+        word = ("yes", "no")[number % 2]
+        about = ("sun and warm air", "rain and cold wind")[number % 2]
+        (folder / "said" / f"a{number:02d}.txt").write_text(f"{about}, as on day {number}")
+        rows.append(json.dumps({"id": f"a{number:02d}", "word": word}))
+    (folder / "labels.jsonl").write_text("\n".join(rows) + "\n")
+
+
+def write_key(file: Path) -> dict[str, bytes]:
+    """Write a key to sign releases with, outside of what is looked through; return the forms that it may leak in."""
+    key = Ed25519PrivateKey.generate()
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(text)
+    file.chmod(0o600)
+    raw = key.private_bytes_raw()
+    return {"sign key, text": text.splitlines()[1], "sign key": raw, "sign key, hex": raw.hex().encode()}
 
 
 def database() -> tuple[str, ...]:
@@ -133,12 +176,15 @@ def poll(what: Callable[[], Any], seconds: float = 180) -> Any:
 def test_no_secret_is_found_where_it_does_not_belong(site: Site) -> None:
     with SyncPrefectClient(f"{site.address}/api", auth_string=site.environment["PREFECT_SERVER_API_AUTH_STRING"]) as it:
         runs = [
-            start(it, "nightly", date="2026-11-03"),  # ends as failed: half of the files are bad
+            start(it, "nightly-words", corpus="words", date="2026-11-03"),  # ends as failed: half of the files are bad
+            start(it, "nightly-answers", corpus="answers", date="2026-11-03"),  # trains, releases, signs
             start(it, "freshness"),
             start(it, "extract", config="/nowhere/mmpipe.toml"),
         ]
         for run in runs:
             poll(lambda run=run: it.read_flow_run(run.id).state_type in FINAL)
+        trained = it.read_flow_run(runs[1].id)
+        assert trained.state and trained.state.is_completed(), trained.state
         site.hook.wait_for("are in quarantine")
         site.hook.status = 500  # and what is written where a notice cannot be sent
         late = start(it, "extract", config="/nowhere/else.toml")
@@ -153,18 +199,19 @@ def test_no_secret_is_found_where_it_does_not_belong(site: Site) -> None:
     assert len(site.told) >= 4 and "mmpipe" in "".join(site.told)
     for name in HOLDS_SECRETS if database() else ():
         assert stat.S_IMODE((site.folder / name).stat().st_mode) == 0o600
-    assert "nightly" in str([path.name for path in site.folder.rglob("*")]) or (site.folder / "store").exists()
+    assert list((site.folder / "store").glob("models/answer/signatures/*/*.json")), "a release was signed with the key"
 
 
 def start(client: SyncPrefectClient, name: str, **parameters: Any) -> Any:
-    deployment = client.read_deployment_by_name(f"{name}/{name}")
+    flow = "nightly" if name.startswith("nightly-") else name
+    deployment = client.read_deployment_by_name(f"{flow}/{name}")
     return client.create_flow_run_from_deployment(deployment.id, parameters={"parameters": parameters})
 
 
 def inside(site: Site, data: bytes) -> list[str]:
     """Return the names of the secrets that are in the bytes, as they are or as a header has them."""
     basic = base64.b64encode(site.environment["PREFECT_SERVER_API_AUTH_STRING"].encode())
-    wanted = {name: value.encode() for name, value in site.canaries.items()} | {"auth header": basic}
+    wanted = site.canaries | {"auth header": basic}
     return [name for name, value in wanted.items() if value in data]
 
 

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
+import random
 import signal
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
-from deployments.api import ServerApi, is_healthy
+from deployments.api import is_healthy
 from deployments.deploy import FILE
 from deployments.expand import names_of
-from deployments.queues import apply_queues
-from deployments.services import Service, is_alive, marked_processes, read_services
-from mmpipe.config import NightConfig
+from deployments.services import Service, marked_processes
+from tests.deployments.quota_pool import QuotaPool
+from tests.deployments.up_home import Home, poll
+from tests.faults.blows import Blow, Round, Victim
+from tests.faults.clips import fill_undisturbed, make_clips
+from tests.faults.contest import Contest
+from tests.faults.house import House
+from tests.faults.processes import TOKEN_VARIABLE
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NAMES = set(names_of(yaml.safe_load(FILE.read_text())))
 SERVICES = {"server", "worker-cpu", "recover", "desk", "keeper"}
-ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 CONFIG = """\
 store = "store"
 timezone = "Europe/Berlin"
@@ -49,81 +49,6 @@ night = { cron = "", priority = 1 }
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
-    """A server of our own with its worker."""
-
-    folder: Path
-    environment: dict[str, str]
-    address: str
-
-    @property
-    def config(self) -> Path:
-        """The config file."""
-        return self.folder / "mmpipe.toml"
-
-    @property
-    def state(self) -> Path:
-        """The folder that says what was started."""
-        return self.folder / "prefect" / "services"
-
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
-        """Call the server's API; SQLite answers 503 in bursts, which every caller has to wait out."""
-        request = urllib.request.Request(
-            f"{self.address}/api{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"content-type": "application/json"},
-            method=method,
-        )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    return json.loads(answer.read() or b"{}")
-            except urllib.error.HTTPError as error:
-                if error.code != 503 or time.monotonic() > deadline:
-                    raise
-                error.close()
-            time.sleep(1)
-
-    def start(self, deployment: str, **parameters: Any) -> dict[str, Any]:
-        """Start a run as the form of the UI does."""
-        number = self.ask(f"/deployments/name/{deployment}/{deployment}")["id"]
-        created: dict[str, Any] = self.ask(
-            f"/deployments/{number}/create_flow_run", {"parameters": {"parameters": parameters}}
-        )
-        return created
-
-    def end_of(self, run: dict[str, Any]) -> dict[str, Any]:
-        """Wait for a run's end."""
-        found: dict[str, Any] = poll(
-            lambda: next(iter([r for r in [self.ask(f"/flow_runs/{run['id']}")] if r["state_type"] in ENDS]), None), 150
-        )
-        return found
-
-    def deployments(self) -> dict[str, dict[str, Any]]:
-        """What the server has, by name."""
-        return {entry["name"]: entry for entry in self.ask("/deployments/filter", {})}
-
-    def queues(self) -> list[tuple[str, int, int | None]]:
-        """The queues of the pool: name, priority, limit."""
-        rows = self.ask("/work_pools/cpu/queues/filter", {})
-        return [(row["name"], row["priority"], row["concurrency_limit"]) for row in rows]
-
-    def services(self) -> dict[str, Service]:
-        """What runs here."""
-        return {service.name: service for service in read_services(self.state) if is_alive(service)}
-
-    def command(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", f"deployments.{module}", *arguments],
-            cwd=REPOSITORY,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Bring everything up once, and down at the end."""
@@ -134,6 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MMPIPE"))}
     # No GPU: on a machine that has one, the heavy runs would have a pool of their own.
     environment = {**kept, "PREFECT_HOME": str(folder / "prefect"), "CUDA_VISIBLE_DEVICES": ""}
+    environment[TOKEN_VARIABLE] = uuid.uuid4().hex
     home = Home(folder=folder, environment=environment, address="")
     home.config.write_text(CONFIG)
     up = home.command("up", "--config", str(home.config), "--port", "4700")
@@ -142,15 +68,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         yield Home(folder=folder, environment=environment, address=up.stdout.strip())
     finally:
         home.command("down")
-
-
-def poll(what: Callable[[], Any], seconds: float = 90) -> Any:
-    """Return the first true answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < deadline, "no answer in time"
-        time.sleep(0.5)
-    return answer
 
 
 def pids_of(services: dict[str, Service]) -> set[int]:
@@ -227,6 +144,20 @@ def test_a_backfill_from_the_form_runs_its_days_in_the_queue_of_the_corpus(home:
     ]
 
 
+@pytest.mark.timeout(600)
+def test_a_killed_run_starts_again_by_itself_and_leaves_nobody_and_the_same_bytes(home: Home) -> None:
+    """One round of `python -m tests.faults.rounds`, in this house: most of it is the wait of the shipped automation."""
+    (home.folder / "struck").mkdir()
+    clips = make_clips(home.folder / "struck", home.folder / "no real media", num_clips=12, seed=7)
+    house = House(folder=home.folder, token=home.environment[TOKEN_VARIABLE], address=home.address)
+    contest = Contest(house, clips, {"nightly": fill_undisturbed(clips, "nightly")}, random.Random(7))
+    contest.expected = frozenset(SERVICES)
+    blow = Blow(victim=Victim.FLOW, signal=signal.SIGKILL, moment=0.2)
+    outcome = contest.play(Round(number=0, kind="nightly", blows=(blow,), restarts_server=False))
+    assert (outcome.violations, outcome.notes) == ([], [])
+    assert [hit.split()[:2] for hit in outcome.hits] == [["SIGKILL", "flow"]]
+
+
 def test_the_desk_shows_the_store_and_its_metrics(home: Home) -> None:
     desk = f"http://127.0.0.1:{home.services()['desk'].port}"
     for path, word in (("/", b"Reports"), ("/metrics", b"mmpipe_")):
@@ -260,19 +191,19 @@ def test_up_again_takes_in_the_config_and_lets_the_rest_be(home: Home) -> None:
     assert home.queues()[2:4] == [("corpus-others", 3, 4), ("corpus-words", 4, 2)]
 
 
-def test_a_corpus_has_its_turn_and_its_share_of_a_pool(home: Home) -> None:
-    """In a pool without a worker, which would take the runs away while they are looked at."""
-    nights = {"words": NightConfig(priority=3, max_runs=2), "others": NightConfig(priority=1)}
-    home.ask("/work_pools/", {"name": "gpu", "type": "process", "base_job_template": {}})
-    apply_queues(ServerApi(home.address), "gpu", nights)
-    flow = home.ask("/flows/name/extract")["id"]
-    made = home.ask("/deployments/", {"name": "waiting", "flow_id": flow, "work_pool_name": "gpu"})
-    for corpus in ("words", "words", "words", "others"):
-        body = {"work_queue_name": f"corpus-{corpus}", "state": {"type": "SCHEDULED"}}
-        home.ask(f"/deployments/{made['id']}/create_flow_run", body)
-    due = home.ask("/work_pools/gpu/get_scheduled_flow_runs", {})
-    names = [home.ask(f"/work_queues/{row['work_queue_id']}")["name"] for row in due]
-    assert names == ["corpus-others", "corpus-words", "corpus-words"], "first by priority, and no more than max_runs"
+def test_a_corpus_of_low_priority_waits_and_the_quota_of_the_first_leaves_it_room(home: Home) -> None:
+    pool = QuotaPool(home.address)
+    pool.order("archive", 3)  # first come, last served
+    pool.order("news", 4)
+    first = pool.take(2)
+    assert [run["name"] for run in first] == ["news", "news"], "what waits longer has the lower priority"
+    second = pool.take(2)
+    assert [run["name"] for run in second] == ["archive", "archive"], "news has its two runs: the slots are not idle"
+    pool.set_state(first[0], "COMPLETED")
+    assert [run["name"] for run in pool.take(1)] == ["news"], "its slot goes to the corpus that is served first"
+    pool.set_state(first[1], "COMPLETED")
+    assert [run["name"] for run in pool.take(9)] == ["news", "archive"]
+    assert pool.take(9) == []
 
 
 def test_other_settings_are_refused_while_it_runs(home: Home) -> None:

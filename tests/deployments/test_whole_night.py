@@ -1,19 +1,26 @@
-"""Everything at once: PostgreSQL, a Ray cluster, two workers, a night and a backfill, and the store of one machine."""
+"""Everything at once: PostgreSQL, a Ray cluster, a server for several people, two workers, a night and a backfill.
+
+The server asks for a password, and for a token before it changes anything: all that works here works with both.
+"""
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,8 +28,9 @@ from typing import Any
 import pytest
 
 from deployments.api import ServerApi
+from deployments.binding import address_of
 from deployments.postgres import find_programs
-from deployments.services import is_alive, read_services
+from deployments.services import is_alive, read_service, read_services
 from mmpipe.config import load_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.extract.extract import extract_plan
@@ -35,6 +43,8 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DATES = ("2026-11-03", "2026-11-04", "2026-11-05")
 SHARDS_PER_DATE = 3
+PROXY = "https://prefect.example.org"  # with TLS, before the server; nobody goes there
+HEAVY = {"backfill-day", "extract", "train"}
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 CONFIG = """\
 store = "{store}"
@@ -56,7 +66,34 @@ class Home:
 
     folder: Path
     environment: dict[str, str]
+    address: str
+    auth: str  # user:password
     api: ServerApi
+    told: str  # by `up`
+
+    @property
+    def config(self) -> Path:
+        """The config file."""
+        return self.folder / "mmpipe.toml"
+
+    def answer_to(self, path: str, *, method: str = "GET", auth: str = "", origin: str = "") -> tuple[int, str]:
+        """Return the status of a request as a stranger could send it, and which origin may read the answer."""
+        headers = {"content-type": "application/x-www-form-urlencoded"}  # what a form of any page may send
+        headers |= {"authorization": "Basic " + base64.b64encode(auth.encode()).decode()} if auth else {}
+        headers |= {"origin": origin} if origin else {}
+        data = b"{}" if method == "POST" else None
+        request = urllib.request.Request(f"{self.address}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.headers.get("access-control-allow-origin", "")
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.headers.get("access-control-allow-origin", "")
+
+    def deployments(self) -> dict[str, str]:
+        """The pool of each deployment, by name."""
+        found = self.api.ask("POST", "/deployments/filter", {})
+        return {entry["name"]: entry["work_pool_name"] for entry in found}
 
     def run(self, deployment: str, **parameters: Any) -> dict[str, Any]:
         """Start a run as the form of the UI does, and return it at its end."""
@@ -115,25 +152,42 @@ def home() -> Iterator[Home]:
 
 
 def brought_up(folder: Path, environment: dict[str, str]) -> Iterator[Home]:
-    """Run `up --postgres`, add a second worker to its pool, and `down` at the end."""
-    config = ("--config", str(folder / "mmpipe.toml"))
-    up = command("deployments.up", *config, "--port", "4940", "--postgres", environment=environment)
+    """Run `up --postgres --shared`, add a second worker to its pool, and `down` at the end."""
+    wish = ("--config", str(folder / "mmpipe.toml"), "--port", "4940", "--postgres", "--shared", "--url", PROXY)
+    up = command("deployments.up", *wish, environment=environment)
     try:
         assert up.returncode == 0, up.stderr
-        address = up.stdout.strip()
+        assert up.stdout.strip() == PROXY, "what people type"
+        server = read_service(folder / "prefect" / "services", "server")
+        assert server
+        address = address_of(server.port)
+        auth = f"mmpipe:{(folder / 'prefect' / 'server.password').read_text().strip()}"
+        reach = {"PREFECT_API_URL": f"{address}/api", "PREFECT_API_AUTH_STRING": auth}
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu", "--name", "second"]
         with open(folder / "second.log", "wb") as log:
-            second = subprocess.Popen(
-                worker, cwd=REPOSITORY, env={**environment, "PREFECT_API_URL": f"{address}/api"}, stdout=log, stderr=log
-            )
+            second = subprocess.Popen(worker, cwd=REPOSITORY, env=environment | reach, stdout=log, stderr=log)
         try:
-            yield Home(folder=folder, environment=environment, api=ServerApi(address))
+            yield Home(
+                folder=folder,
+                environment=environment | reach,
+                address=address,
+                auth=auth,
+                api=ServerApi(address, auth),
+                told=up.stdout + up.stderr,
+            )
         finally:
             second.terminate()
             second.wait(60)
     finally:
         down = command("deployments.down", environment=environment)
         assert down.returncode == 0, down.stderr
+        assert_ended(folder)
+
+
+def assert_ended(folder: Path) -> None:
+    """See that `down` left nothing alive."""
+    left = [service.name for service in read_services(folder / "prefect" / "services") if is_alive(service)]
+    assert left == []
 
 
 def command(module: str, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -205,6 +259,63 @@ def test_a_night_and_a_backfill_on_postgresql_and_ray_make_the_store_of_one_mach
         (dt, number): 1 for dt in DATES for number in range(SHARDS_PER_DATE)
     }
     assert content(home.folder / "store") == content(made_here(home.folder)) != {}
+
+
+def test_who_has_no_password_and_no_token_changes_nothing(home: Home) -> None:
+    """What a stranger, another page in the browser of somebody who has the password, and a wrong one get."""
+    form = "/api/flows/"
+    assert home.answer_to("/api/health")[0] == 200
+    for auth in ("", "mmpipe:wrong", home.auth.partition(":")[2]):
+        assert home.answer_to("/api/work_pools/cpu", auth=auth)[0] == 401, auth
+        assert home.answer_to("/api/csrf-token?client=stranger", auth=auth)[0] == 401, auth
+        assert home.answer_to(form, method="POST", auth=auth)[0] in (401, 403), auth
+    assert home.answer_to("/api/work_pools/cpu", auth=home.auth)[0] == 200
+    assert home.answer_to(form, method="POST", auth=home.auth)[0] == 403, "a form of another page has no token"
+    assert home.api.ask("POST", "/flows/", {"name": "with-a-token"})["name"] == "with-a-token"
+    for origin, allowed in ((PROXY, PROXY), ("http://evil.example", "")):
+        assert home.answer_to("/api/health", origin=origin) == (200, allowed)
+    desk = read_service(home.folder / "prefect" / "services", "desk")
+    assert desk and replace(home, address=address_of(desk.port)).answer_to("/")[0] == 401
+
+
+def test_a_password_is_in_its_file_alone(home: Home) -> None:
+    """And nobody gets in by another door: not by an address of the network without --shared."""
+    assert str(home.folder / "prefect" / "server.password") in home.told
+    for name in ("server.password", "postgres.password"):
+        file = home.folder / "prefect" / name
+        password = file.read_bytes().strip()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600 and len(password) >= 32
+        holders = [path for path, data in everything(home.folder) if password in data]
+        assert holders == [file], "of the store, the logs, the database and the reports none has it"
+        assert password.decode() not in home.told and not [line for line in command_lines() if password in line]
+    open_door = ("--config", str(home.config), "--port", "4945", "--host", "0.0.0.0")
+    refused = command("deployments.up", *open_door, environment=home.environment)
+    assert refused.returncode == ConfigError.exit_code and "Add --shared" in refused.stderr
+
+
+def everything(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield every file under a folder, with what is in it."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path, path.read_bytes()
+
+
+def command_lines() -> Iterator[bytes]:
+    """Yield the command line of every process that is not about to end: anybody here may read them."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes()
+
+
+def test_a_server_that_others_keep_gets_what_up_brings(home: Home) -> None:
+    """`deployments.apply` as a container types it, with a pool for heavy runs that was not there."""
+    before = home.deployments()
+    environment = home.environment | {"MMPIPE_CONFIG": str(home.config), "MMPIPE_HEAVY_POOL": "gpu"}
+    done = command("deployments.apply", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert "made the queue corpus-words of the pool gpu" in done.stderr
+    assert home.deployments().keys() == before.keys()
+    assert {name for name, pool in home.deployments().items() if pool == "gpu"} == HEAVY
 
 
 def made_here(folder: Path) -> Path:
