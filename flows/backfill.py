@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import date
@@ -10,10 +10,9 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from flows.backfill_day import backfill_day
-from flows.days import DayEnd, days_table, days_to_fill
+from flows.days import DayEnd, days_table, days_to_fill, end_of_days, end_of_dry_run
 from flows.fan_out import FanOut, run_children
 from flows.life import end_children, open_runs, refuse_endless_starts
 from flows.naming import run_name
@@ -23,7 +22,7 @@ from flows.target import resolve_corpus
 from mmpipe.config import Config
 from tasks.artifacts import RunPage, run_page
 from tasks.ingest import one_look
-from tasks.plan import DayDue, plan_backfill, read_states
+from tasks.plan import DayDue, plan_backfill, read_standing
 from tasks.workers import shared_workers
 
 DAY = "backfill-day/backfill-day"
@@ -38,12 +37,16 @@ def backfill(parameters: BackfillParameters) -> State[Any]:
         runs = open_runs()
         due = plan_backfill(config, corpus, parameters.dts, parameters.choice, refresh=not parameters.dry_run)
         if parameters.dry_run:
-            would = {day.dt: DayEnd(run="would run", detail=day.reason) for day in due}
-            show_days(config, corpus, parameters, page, would)
-            return Completed(message=f"dry run: {len(due)} of {len(parameters.dts)} days would run")
-        ends = fill_by_runs(parameters, corpus, due, runs, page) if runs else fill_here(parameters, config, corpus, due)
-        show_days(config, corpus, parameters, page, ends)
-    return end_of_days(len(parameters.dts), ends)
+            ends = {day.dt: DayEnd(run="would run", detail=day.reason) for day in due}
+        elif runs:
+            ends = fill_by_runs(parameters, corpus, due, runs, page)
+        else:
+            ends = fill_here(parameters, config, corpus, due)
+        days = read_standing(config, corpus, parameters.dts, parameters.features)
+        page.rows.extend(days_table(days, ends))
+        end = end_of_dry_run(corpus, days, ends) if parameters.dry_run else end_of_days(corpus, days, ends)
+        page.note("days", end.message or "")
+    return end
 
 
 def fill_by_runs(
@@ -110,21 +113,3 @@ def run_days(days: Sequence[str], run_day: Callable[[str], DayEnd], max_in_fligh
         return {dt: future.result() for dt, future in futures.items()}
     finally:
         pool.shutdown(cancel_futures=True)  # a cancelled run starts no further day
-
-
-def show_days(
-    config: Config, corpus: str, parameters: BackfillParameters, page: RunPage, ends: Mapping[str, DayEnd]
-) -> None:
-    """Put the table of days x features on the page, as the ledger has them now."""
-    states = read_states(config, corpus, parameters.dts, parameters.features)
-    page.rows.extend(days_table(parameters.dts, states, ends))
-    page.note("days", f"{len(ends)} of {len(parameters.dts)} days had something due; the others are skipped.")
-
-
-def end_of_days(num_days: int, ends: Mapping[str, DayEnd]) -> State[Any]:
-    """Fail where a day failed, naming the days; else complete."""
-    failed = [dt for dt, end in ends.items() if not end.is_well]
-    skipped = num_days - len(ends)
-    if failed:
-        return Failed(message=f"{len(failed)} of {num_days} days failed: {', '.join(failed)}; {skipped} skipped")
-    return Completed(message=f"{len(ends)} days filled, {skipped} skipped")

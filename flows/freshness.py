@@ -13,6 +13,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flows.life import refuse_endless_starts
 from flows.naming import run_name
 from flows.parameters import FreshnessParameters
 from flows.target import read_config
@@ -26,6 +27,7 @@ DEFAULTS = FreshnessParameters()
 @flow(name="freshness", flow_run_name=run_name, persist_result=False)
 def freshness(parameters: FreshnessParameters = DEFAULTS) -> State[Any]:
     """Compare the age of every feature with `max_age_h`, and tell of those that are late."""
+    refuse_endless_starts()
     config = read_config(parameters)
     found: dict[str, Status] = {}
     with run_page("freshness") as page:

@@ -13,18 +13,26 @@ from prefect.telemetry.run_telemetry import LABELS_TRACEPARENT_KEY
 from flows.fan_out import cancel_children
 from flows.runs import Runs, ServerRuns
 from mmpipe.errors import ShardError
+from tasks.lineage import root_labels
 
 MOST_STARTS = 5  # automations start crashed runs again: one that crashes every time must come to an end
 
 
 def open_runs() -> Runs | None:
     """Return the door to runs beside this one; None where no deployment started it: then it does all by itself."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
+    run = own_run()
     if run is None or run.deployment_id is None:
         return None
-    trace = run.labels.get(LABELS_TRACEPARENT_KEY)
-    return ServerRuns(run.id, {LABELS_TRACEPARENT_KEY: str(trace)} if trace else {})
+    labels = root_labels(str(run.id), flow_run.flow_name or "", run.labels)
+    if trace := run.labels.get(LABELS_TRACEPARENT_KEY):
+        labels[LABELS_TRACEPARENT_KEY] = str(trace)
+    return ServerRuns(run.id, labels)
+
+
+def own_run() -> FlowRun | None:
+    """Return the run in progress as the server knows it; None outside of a flow."""
+    context = FlowRunContext.get()
+    return context.flow_run if context else None
 
 
 def refuse_endless_starts() -> None:

@@ -13,9 +13,14 @@ Ends = Callable[[str, int], str]  # how the so many-th try of a subject ends: Co
 class MadeRuns:
     """The children of one run, in memory; each ends after so many pauses. They outlive every life of the parent."""
 
-    def __init__(self, ends: Ends = lambda subject, number: "Completed", pauses: int = 1) -> None:
-        """Begin without children."""
-        self._ends, self._pauses = ends, pauses
+    def __init__(
+        self,
+        ends: Ends = lambda subject, number: "Completed",
+        pauses: int = 1,
+        leaves: Callable[[str], str] = lambda subject: "",
+    ) -> None:
+        """Begin without children; `leaves` says which checkpoint a subject leaves."""
+        self._ends, self._pauses, self._leaves = ends, pauses, leaves
         self._runs: dict[tuple[str, int], Run] = {}
         self._left: dict[str, int] = {}  # pauses until a run ends
         self.told: dict[str, Child] = {}  # by run: what it was started with
@@ -65,4 +70,5 @@ class MadeRuns:
             is_over=True,
             is_complete=state == "Completed",
             is_crashed=state == "Crashed",
+            checkpoint=self._leaves(run.subject),
         )

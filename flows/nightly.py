@@ -18,13 +18,12 @@ from flows.parameters import ExtractParameters, NightlyParameters, TrainParamete
 from flows.release import end_of_releases
 from flows.runs import Child, Run, Runs
 from flows.target import Target, resolve_target
-from flows.train import checkpoint_in
 from mmpipe.errors import PartialError, ShardError
 from tasks.artifacts import RunPage, run_page
 from tasks.plan import Choice
 from tasks.release import ReleaseReport, release_model
 from tasks.report import write_report
-from tasks.train import train_model
+from tasks.train import models_of, train_model
 from tasks.workers import shared_workers
 
 DEFAULTS = NightlyParameters()
@@ -48,7 +47,7 @@ def nightly(parameters: NightlyParameters = DEFAULTS) -> State[Any]:
         too_many = fill_by_run(target, parameters, page, runs) if runs else fill_here(target, parameters, page)
         if too_many:
             raise too_many  # no model learns from half a corpus
-        models = models_of(target, parameters.model)
+        models = models_asked(target, parameters.model)
         trained = train_by_runs(target, parameters, models, runs) if runs else {}
         releases = [improve(target, model, page, trained.get(model)) for model in models]
         if not models:
@@ -107,11 +106,21 @@ def require_complete(run: Run) -> None:
         )
 
 
+def checkpoint_of(training: Run) -> str:
+    """Return the checkpoint that a training has left; ShardError where it did not end well, or left none."""
+    require_complete(training)
+    if not training.checkpoint:
+        raise ShardError(
+            f"the run {training.subject!r} ended well and left no checkpoint: somebody may have set its state by hand. "
+            "Retry this run, and the model is trained, or found trained, anew."
+        )
+    return training.checkpoint
+
+
 def improve(target: Target, model: str, page: RunPage, trained: Run | None) -> ReleaseReport:
     """Train a model where no run of its own did, let the gate judge it, and write the night's report."""
     if trained:
-        require_complete(trained)
-        checkpoint = checkpoint_in(trained.message)
+        checkpoint = checkpoint_of(trained)
     else:
         report = train_model(target.config, model)
         page.add(f"train {model}", report)
@@ -123,8 +132,6 @@ def improve(target: Target, model: str, page: RunPage, trained: Run | None) -> R
     return released
 
 
-def models_of(target: Target, model: str) -> tuple[str, ...]:
+def models_asked(target: Target, model: str) -> tuple[str, ...]:
     """Return the model that was asked for, or every model of the corpus."""
-    if model:
-        return (target.config.model(model)[0],)
-    return tuple(name for name, entry in sorted(target.config.models.items()) if entry.corpus == target.corpus)
+    return (target.config.model(model)[0],) if model else models_of(target.config, target.corpus)

@@ -7,19 +7,36 @@ checked when the run starts, and a fault there ends it as Failed with the reason
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mmpipe.config import Table
 from tasks.plan import MAX_BATCHES, MAX_DAYS, MAX_IN_FLIGHT, Choice, Only
 
 NAME_OR_EMPTY = r"^([a-z0-9][a-z0-9_-]{0,62})?$"
 FeatureChoice = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}(@[0-9]+)?$")]
+# The server looks at no `format`, so that "yesterday" would pass for a date; at a pattern it does look.
+Day = Annotated[
+    datetime.date,
+    Field(json_schema_extra={"pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"}),
+]
+# What a person fills in first; the other fields follow in the order in which they are written here, `config` last.
+_FIRST_IN_FORM = ("corpus", "model", "checkpoint", "date", "first_date", "last_date")
+
+
+def _order_form(schema: dict[str, Any]) -> None:
+    """Put the fields in the order of the form, and number them: PostgreSQL keeps no order, and the UI asks for one."""
+    fields = schema.get("properties", {})
+    first = [name for name in _FIRST_IN_FORM if name in fields]
+    names = [*first, *(name for name in fields if name not in (*first, "config")), "config"]
+    schema["properties"] = {name: {**fields[name], "position": place} for place, name in enumerate(names)}
 
 
 class FlowParameters(Table):
     """What every flow needs to know."""
+
+    model_config = ConfigDict(json_schema_extra=_order_form)
 
     config: str = Field(
         "",
@@ -39,7 +56,7 @@ class CorpusParameters(FlowParameters):
 class DayParameters(CorpusParameters):
     """One corpus on one date."""
 
-    date: datetime.date | None = Field(
+    date: Day | None = Field(
         None,
         title="Date",
         description="The partition to fill; none: the date this run was scheduled for, in the config's time zone.",
@@ -91,7 +108,7 @@ class ExtractParameters(ChoiceParameters, DayParameters):
 class BackfillDayParameters(ChoiceParameters):
     """Backfill of one day: bring one date up to the config of today."""
 
-    date: datetime.date = Field(title="Date", description="The partition to fill.")
+    date: Day = Field(title="Date", description="The partition to fill.")
     ingest: bool = Field(True, title="Ingest", description="Take in the new files of the date first.")
 
 
@@ -131,8 +148,8 @@ class NightlyParameters(DayParameters):
 class BackfillParameters(ChoiceParameters):
     """Backfill: bring a range of dates up to the config of today."""
 
-    first_date: datetime.date = Field(title="From", description="First date of the range.")
-    last_date: datetime.date = Field(
+    first_date: Day = Field(title="From", description="First date of the range.")
+    last_date: Day = Field(
         title="To",
         description=f"Last date of the range; it is part of it, and the range has at most {MAX_DAYS:,} days.",
     )

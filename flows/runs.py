@@ -31,6 +31,7 @@ PATIENCE_S = 900.0  # a server restarts, and a locked database is free again, in
 _PAGE = 200  # as many runs as the server gives at once
 _LONGEST_PAUSE_S = 30.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
+CHECKPOINT_LABEL = "mmpipe.checkpoint"  # what a training leaves on its run for the one that started it
 _WAY_OUT = "`./run up` makes all deployments; without a server, `mmpipe run` and `mmpipe backfill` do the same here"
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class Run:
     is_over: bool = False
     is_complete: bool = False
     is_crashed: bool = False  # its process is gone; what retries crashed runs may yet start it again
+    checkpoint: str = ""  # that it has left, where it is a training
 
 
 class Runs(Protocol):
@@ -172,7 +174,18 @@ class ServerRuns:
             is_over=state is not None and state.is_final(),
             is_complete=state is not None and state.is_completed(),
             is_crashed=state is not None and state.is_crashed(),
+            checkpoint=str(run.labels.get(CHECKPOINT_LABEL, "")),
         )
+
+
+def leave_checkpoint(run: UUID, checkpoint: str) -> None:
+    """Note on a run which checkpoint it has made."""
+
+    def note() -> None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run_labels(run, {CHECKPOINT_LABEL: checkpoint})
+
+    patiently(note)
 
 
 def _read_page(chosen: FlowRunFilter, offset: int) -> list[FlowRun]:

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from mmpipe.errors import MmpipeError
 from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.ground.markdown import as_block
+from mmpipe.steps.ground.progress import SILENT, Progress
 from mmpipe.steps.plan.plan import ShardDue, ShardState
 from mmpipe.steps.quarantine.quarantine_reasons import ReasonCount
 from mmpipe.steps.release.published_plots import Plot
 from mmpipe.steps.release.release import ReleaseReport
 from mmpipe.steps.speed.speed_shown import speed_rows
-from mmpipe.steps.tell.markdown import as_block
-from mmpipe.steps.tell.progress import SILENT, Progress
+from tasks.lineage import below_flow_run
 from tasks.page.bars import MovingBars
 from tasks.page.door import Artifact, ArtifactDoor, Kind, ServerDoor, table_data
 from tasks.page.keys import artifact_key
@@ -160,13 +161,17 @@ _page: ContextVar[RunPage | None] = ContextVar("page", default=None)
 def run_page(
     *names: str, door: ArtifactDoor | None = None, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[RunPage]:
-    """Open the page of a run, for the tasks that it starts too, and publish it at the end, whatever the end is."""
+    """Open the page of a run, for the tasks that it starts too, and publish it at the end, whatever the end is.
+
+    What the library does meanwhile is, in its lineage, a part of the run.
+    """
     key = artifact_key(*names)
     publisher = Publisher(door or ServerDoor(), pause=pause)
     page = RunPage(key, MovingBars(publisher, key))
     token, well = _page.set(page), False
     try:
-        yield page
+        with below_flow_run():
+            yield page
         well = True
     except MmpipeError as error:
         page.note("failed", as_block(str(error)))  # it may quote names of files

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from prefect.events import Event, emit_event
 
-from mmpipe.steps.plan.committed import CommittedPartition
+from mmpipe.steps.ground.committed import CommittedPartition
 
 SWITCH_VARIABLE = "MMPIPE_ASSET_EVENTS"
 MATERIALIZED = "prefect.asset.materialization.succeeded"

@@ -1,4 +1,4 @@
-"""Extraction as tasks: a batch of shards, and the commit of a date."""
+"""Extraction as a task: a batch of shards."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from prefect import task
 
 from mmpipe.config import Config
 from mmpipe.errors import HeldError, ShardError
-from mmpipe.steps.extract import commit, extract
-from mmpipe.steps.extract.commit import CommitReport
+from mmpipe.steps.extract import extract
 from mmpipe.steps.extract.extract import ExtractReport
-from mmpipe.steps.plan.committed import committed_partitions
-from mmpipe.steps.plan.drift import drift_of_date
-from mmpipe.steps.plan.plan import ShardDue, read_states
-from mmpipe.steps.quarantine.quarantine_reasons import count_reasons
+from mmpipe.steps.plan.plan import ShardDue
 from mmpipe.steps.speed import speed_shown
 from tasks.artifacts import open_page, progress_here
-from tasks.assets import tell_materialized, tells_assets
-from tasks.events import tell_of_drift
 from tasks.policy import STEP
 
 
@@ -40,22 +34,6 @@ def extract_shards(
         raise
     if page:
         page.show_batch(number, of, shards, report)
-    return report
-
-
-@task(name="commit", task_run_name="commit-{corpus}-{dt}", **STEP)
-def commit_features(config: Config, corpus: str, dt: str) -> CommitReport:
-    """Make the finished shards of a date visible, all at once."""
-    before = committed_partitions(config, corpus, dt) if tells_assets() else ()
-    report = commit.commit_alone(config, corpus, dt)
-    if tells_assets():
-        tell_materialized(set(committed_partitions(config, corpus, dt)) - set(before))
-    if page := open_page():
-        with page.looking_at("ledger"):
-            page.show_ledger(read_states(config, corpus, (dt,)))
-        with page.looking_at("quarantine"):
-            page.show_quarantine(count_reasons(config, corpus, (dt,)))
-    tell_of_drift(corpus, drift_of_date(config, corpus, dt))
     return report
 
 

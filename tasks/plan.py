@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from prefect import task
 
 from mmpipe.config import Config
-from mmpipe.steps.plan import backfill_plan, plan
-from mmpipe.steps.plan.backfill_plan import Choice, DayDue
+from mmpipe.steps.night import backfill_plan
+from mmpipe.steps.night.backfill_plan import Choice, DayDue
+from mmpipe.steps.plan import standing
 from mmpipe.steps.plan.choices import MAX_DAYS, MAX_IN_FLIGHT
 from mmpipe.steps.plan.plan import MAX_BATCHES, Only, Plan, ShardState, State
+from mmpipe.steps.plan.standing import SKIPPED, DayStanding, feature_columns, standing_notes
 from tasks.events import tell_of_drift
 from tasks.policy import STEP
 
@@ -18,15 +20,19 @@ __all__ = [
     "MAX_BATCHES",
     "MAX_DAYS",
     "MAX_IN_FLIGHT",
+    "SKIPPED",
     "Choice",
     "DayDue",
+    "DayStanding",
     "Only",
     "Plan",
     "ShardState",
     "State",
+    "feature_columns",
     "plan_backfill",
     "plan_corpus",
-    "read_states",
+    "read_standing",
+    "standing_notes",
 ]
 
 
@@ -45,8 +51,8 @@ def plan_backfill(config: Config, corpus: str, dts: Sequence[str], choice: Choic
 
 
 @task(name="ledger", task_run_name="ledger-{corpus}", **STEP)
-def read_states(
+def read_standing(
     config: Config, corpus: str, dts: Sequence[str], features: Sequence[str] = ()
-) -> tuple[ShardState, ...]:
-    """Return the state of every shard x feature of the dates."""
-    return plan.read_states(config, corpus, dts, features or None) if config.store.exists() else ()
+) -> tuple[DayStanding, ...]:
+    """Return how the dates stand against the config of today, a value each."""
+    return standing.read_standing(config, corpus, dts, features)

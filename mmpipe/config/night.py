@@ -28,7 +28,7 @@ class NightConfig(Table):
         "0 2 * * *", description='when the night begins, in cron\'s five fields and in `timezone`; "": never by itself'
     )
     priority: int = Field(
-        10, ge=1, le=1_000, description="1 is served first; it counts where runs wait for a slot of the pool"
+        10, ge=1, le=1_000, description="1 is served first; it counts only where runs wait for a slot of the pool"
     )
     max_runs: int = Field(4, ge=1, le=1_000, description="most runs of the corpus at once that extract, train or fill")
 

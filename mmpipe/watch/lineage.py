@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from mmpipe.watch.stage import Ending, StageEnd, StageRun, Table
+from mmpipe.watch.stage import Ending, OuterRun, StageEnd, StageRun, Table
 
 SPEC = "https://openlineage.io/spec"
 SCHEMA_URL = f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
@@ -89,11 +89,9 @@ def run_event(run: StageRun, end: StageEnd | None, settings: EventSettings) -> d
     if run.dates:
         begin = datetime.combine(date.fromisoformat(min(run.dates)), time(), ZoneInfo(settings.timezone))
         facets["nominalTime"] = facet("NominalTimeRunFacet", {"nominalStartTime": begin.isoformat()})
-    if run.parent:
-        facets["parent"] = facet(
-            "ParentRunFacet",
-            {**_place(run.parent, namespace), "root": _place(run.root, namespace)},
-        )
+    if above := run.parent or run.outer:
+        root = run.outer.top if run.outer else run.root
+        facets["parent"] = facet("ParentRunFacet", {**_place(above, namespace), "root": _place(root, namespace)})
     if end and end.ending is not Ending.COMPLETED:
         said = {"message": f"{end.error}: {end.message}", "programmingLanguage": "python"}
         facets["errorMessage"] = facet("ErrorMessageRunFacet", said)
@@ -146,12 +144,13 @@ def _line(event: Mapping[str, Any]) -> bytes:
     return json.dumps(event, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _place(run: StageRun, namespace: str) -> dict[str, Any]:
+def _place(run: StageRun | OuterRun, namespace: str) -> dict[str, Any]:
     return {"run": {"runId": run.run_id}, "job": _job(run, namespace)}
 
 
-def _job(run: StageRun, namespace: str) -> dict[str, str]:
-    return {"namespace": namespace, "name": f"{run.stage}.{run.subject}"}
+def _job(run: StageRun | OuterRun, namespace: str) -> dict[str, str]:
+    name = run.job if isinstance(run, OuterRun) else f"{run.stage}.{run.subject}"
+    return {"namespace": namespace, "name": name}
 
 
 def _stamp(time: datetime) -> str:

@@ -30,7 +30,7 @@ class Ending(StrEnum):
 
     COMPLETED = "completed"
     FAILED = "failed"
-    ABORTED = "aborted"  # it was stopped from outside: nothing is wrong with it
+    ABORTED = "aborted"  # it was stopped from outside, or others are at it: nothing is wrong with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,20 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OuterRun:
+    """The run of an orchestrator that stages belong to, as that names it."""
+
+    run_id: str  # a UUID
+    job: str  # what it is a run of: "nightly"
+    root: OuterRun | None = None  # the run that began it all; None: this one
+
+    @property
+    def top(self) -> OuterRun:
+        """Return the run that began it all."""
+        return self.root or self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
     """One run of a stage, from its start."""
 
@@ -58,6 +72,7 @@ class StageRun:
     model: str = ""
     dates: tuple[str, ...] = ()
     parent: StageRun | None = None
+    outer: OuterRun | None = None
 
     @property
     def subject(self) -> str:

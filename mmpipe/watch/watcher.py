@@ -11,16 +11,33 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 
-from mmpipe.watch.stage import Ending, Listener, Stage, StageEnd, StageRun, Table
+from mmpipe.errors import HeldError
+from mmpipe.watch.stage import Ending, Listener, OuterRun, Stage, StageEnd, StageRun, Table
 
 LOGGER = logging.getLogger("mmpipe.watch")
 _MOST_LETTERS = 2000  # of an error's message
 _current: ContextVar[StageRun | None] = ContextVar("stage", default=None)
+_outer: ContextVar[OuterRun | None] = ContextVar("outer_run", default=None)
 
 
 def current_stage() -> StageRun | None:
     """Return the innermost stage that is open here."""
     return _current.get()
+
+
+@contextmanager
+def inside_run(run_id: str, job: str, root: OuterRun | None = None) -> Iterator[OuterRun]:
+    """Let the stages of the block, also in threads that inherit it, belong to an orchestrator's run.
+
+    Inside another such run the first of them is the root, else `root` where one is named.
+    """
+    around = _outer.get()
+    outer = OuterRun(run_id=run_id, job=job, root=around.top if around else root)
+    token = _outer.set(outer)
+    try:
+        yield outer
+    finally:
+        _outer.reset(token)
 
 
 class OpenStage:
@@ -67,6 +84,7 @@ class Watcher:
             model=model,
             dates=tuple(dates),
             parent=_current.get(),
+            outer=_outer.get(),
         )
         started_s = time.monotonic()
         opened = OpenStage(run, self)
@@ -105,7 +123,7 @@ class Watcher:
 def _end_of(opened: OpenStage, seconds: float, error: BaseException | None) -> StageEnd:
     ending = Ending.COMPLETED
     if error is not None:
-        ending = Ending.FAILED if isinstance(error, Exception) else Ending.ABORTED
+        ending = Ending.FAILED if isinstance(error, Exception) and not isinstance(error, HeldError) else Ending.ABORTED
     return StageEnd(
         ending=ending,
         ended=datetime.now(UTC),

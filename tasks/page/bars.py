@@ -9,8 +9,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from uuid import UUID
 
-from mmpipe.steps.tell.markdown import plain_cell
-from mmpipe.steps.tell.progress import Pace, Progress
+from mmpipe.steps.ground.markdown import plain_cell
+from mmpipe.steps.ground.progress import Pace, Progress
 from tasks.page.door import Artifact, Kind
 from tasks.page.keys import artifact_key
 from tasks.page.publisher import Publisher

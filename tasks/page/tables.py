@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.ground.markdown import plain_cell
 from mmpipe.steps.plan.plan import ShardState, State
+from mmpipe.steps.plan.standing import state_cell
 from mmpipe.steps.release.release import ReleaseReport
-from mmpipe.steps.tell.markdown import plain_cell
 
 FUSED = "fused"
-NO_CLIPS = "no clips"
 _NAMES = ("contender", "kind", "chosen", "validation", "low", "high", "macro F1", "calibration error")
 
 
@@ -94,31 +94,14 @@ def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def ledger_rows(states: Iterable[ShardState]) -> list[dict[str, str]]:
     """Return one row a date, the newest first: the state of every feature."""
-    counts = count_states(states)
-    features = sorted({feature for _, feature in counts})
-    return [{"dt": dt} | state_cells(counts, dt, features) for dt in sorted({dt for dt, _ in counts}, reverse=True)]
-
-
-def count_states(states: Iterable[ShardState]) -> dict[tuple[str, str], Counter[State]]:
-    """Return how many shards of each date and feature are in which state."""
     counts: dict[tuple[str, str], Counter[State]] = {}
     for state in states:
         counts.setdefault((state.partition, state.feature), Counter())[state.state] += 1
-    return counts
-
-
-def state_cells(counts: Mapping[tuple[str, str], Counter[State]], dt: str, features: Iterable[str]) -> dict[str, str]:
-    """Return the state of every feature on a date, in words."""
-    return {feature: _state_cell(counts.get((dt, feature), Counter())) for feature in features}
-
-
-def _state_cell(counts: Counter[State]) -> str:
-    """Say "complete", or how many shards are what."""
-    if not counts:
-        return NO_CLIPS
-    if set(counts) == {State.COMPLETE}:
-        return str(State.COMPLETE)
-    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    features = sorted({feature for _, feature in counts})
+    return [
+        {"dt": dt} | {feature: state_cell(counts.get((dt, feature), {})) for feature in features}
+        for dt in sorted({dt for dt, _ in counts}, reverse=True)
+    ]
 
 
 def rectangular(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from websockets.sync.connection import Connection
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 START_S = 60.0
 PAINT_S = 60.0
+_KEYS = {"Tab": 9, "Enter": 13}
 
 
 def find_chromium() -> str | None:
@@ -32,6 +34,7 @@ class Tab:
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._calls = connection, 0
+        self._events: list[dict[str, Any]] = []
 
     def open(self, address: str) -> None:
         """Begin to load a page."""
@@ -76,6 +79,47 @@ class Tab:
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def watch(self) -> None:
+        """Note from now on what a page says, what its policy forbids, and what it asks of the network."""
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
+
+    def complaints(self) -> list[str]:
+        """Return what pages have said on the console, or done against their policy, since the last time."""
+        self.ask("0")  # an answer comes after all events before it
+        kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+        said = [json.dumps(event["params"]) for event in self._events if event["method"] in kinds]
+        self._events = [event for event in self._events if event["method"] not in kinds]
+        return said
+
+    def requests(self) -> list[str]:
+        """Return the addresses that were asked for, without what a page holds itself."""
+        self.ask("0")
+        sent = [event["params"]["request"]["url"] for event in self._events if "request" in event["params"]]
+        return [address for address in sent if not address.startswith("data:")]
+
+    def show_at(self, width_px: int, *, is_dark: bool = False, height_px: int = 900) -> None:
+        """Be a screen of some width; by day, or dark."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width_px,
+            height=height_px,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def shoot(self, path: Path) -> None:
+        """Write a picture of the whole page, however long."""
+        shot = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def press(self, key: str) -> None:
+        """Press a key and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+
     def _call(self, method: str, **parameters: Any) -> Any:
         self._calls += 1
         self._connection.send(json.dumps({"id": self._calls, "method": method, "params": parameters}))
@@ -84,6 +128,8 @@ class Tab:
             if answer.get("id") == self._calls:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
+            if "method" in answer:
+                self._events.append(answer)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.ground.markdown import CELL_LETTERS, plain_cell
 from mmpipe.steps.plan.plan import ShardState, State
 from mmpipe.steps.release.published_plots import Plot
 from mmpipe.steps.release.release import ReleaseReport
-from mmpipe.steps.tell.markdown import CELL_LETTERS, plain_cell
 from tasks.page.door import table_data
 from tasks.page.keys import artifact_key
 from tasks.page.links import DESK_VARIABLE, plots_markdown, report_markdown

@@ -21,7 +21,8 @@ from mmpipe.steps.plan.plan import Only, plan_corpus
 from mmpipe.steps.quarantine.quarantine_reasons import ReasonCount
 from tasks.artifacts import MOST_ROWS, RunPage, open_page, run_page
 from tasks.assets import MATERIALIZED, SWITCH_VARIABLE
-from tasks.extract import commit_features, extract_shards
+from tasks.commit import commit_dates
+from tasks.extract import extract_shards
 from tasks.ingest import ingest_corpus
 from tasks.page.door import KeptArtifacts
 from tasks.page.publisher import DELAYS_S
@@ -32,7 +33,7 @@ BROKEN = b"RIFF....WAVEnonsense" * 9
 
 
 @pytest.fixture
-def sent(prefect_server: None) -> Iterator[Callable[[], list[Any]]]:
+def sent() -> Iterator[Callable[[], list[Any]]]:
     """Return a function that gives the asset events so far."""
     AssertingEventsClient.reset()
     EventsWorker.set_client_override(AssertingEventsClient)
@@ -60,7 +61,7 @@ def night(config_path: Path, page: RunPage) -> None:
             for number, batch in enumerate(batches, start=1)
         ]
         reports = [run.result() for run in runs]
-    page.add("commit", commit_features.fn(config, "tones", DT))
+    page.add("commit", commit_dates.fn(config, "tones", (DT,)))
     for report in reports:
         page.add("extract", report)
     write_report.fn(config, "tones", DT)
@@ -93,8 +94,6 @@ def test_a_night_fills_its_page(write_corpus: Callable[..., Path], monkeypatch: 
     assert summary.count("## extract") == 1 and "1 feature of `tones` committed" in summary
 
 
-@pytest.mark.prefect
-@pytest.mark.usefixtures("prefect_server")
 def test_too_much_in_quarantine_is_on_the_page_of_the_run_that_fails(write_corpus: Callable[..., Path]) -> None:
     config = load_config(write_corpus({"good.wav": None, "bad.wav": BROKEN}, "max_quarantined = 0.1"))
     door = KeptArtifacts()
@@ -160,7 +159,6 @@ def test_a_long_table_is_cut_and_says_so() -> None:
     assert f"the first {MOST_ROWS:,} of {MOST_ROWS + 1:,}" in door.newest("nightly-tones-quarantine").description
 
 
-@pytest.mark.prefect
 def test_asset_events_are_sent_where_asked_for_and_once_a_revision(
     write_corpus: Callable[..., Path], sent: Callable[[], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,16 +167,16 @@ def test_asset_events_are_sent_where_asked_for_and_once_a_revision(
     ingest_corpus.fn(config, "tones", DT)
     extract_shards.fn(config, "tones", plan_corpus(config, "tones").shards)
     monkeypatch.setenv(SWITCH_VARIABLE, "1")
-    commit_features.fn(config, "tones", DT)
+    commit_dates.fn(config, "tones", (DT,))
     (event,) = sent()
     assert event.resource["prefect.resource.id"] == f"mmpipe://tones/audio-logmel@1/dt={DT}"
     manifest = next((config_path.parent / "store/tones/audio-logmel@1/_meta" / f"dt={DT}").glob("*.json"))
     assert (event.payload["revision"], event.payload["samples"]) == (1, 1)
     assert event.payload["digest"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
 
-    commit_features.fn(config, "tones", DT)
+    commit_dates.fn(config, "tones", (DT,))
     assert len(sent()) == 1, "nothing new was committed"
     monkeypatch.delenv(SWITCH_VARIABLE)
     extract_shards.fn(config, "tones", plan_corpus(config, "tones", only=Only.ALL).shards)
-    commit_features.fn(config, "tones", DT)
+    commit_dates.fn(config, "tones", (DT,))
     assert len(sent()) == 1, "and without the switch nobody is told"

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import pytest
 
-from flows.backfill import day_child, end_of_days, fill_by_runs
-from flows.days import DayEnd
+from flows.backfill import day_child, fill_by_runs
+from flows.days import DayEnd, end_of_days
 from flows.life import MOST_STARTS, refuse_endless_starts
 from flows.made_runs import MadeRuns
-from flows.nightly import require_complete, train_by_runs
+from flows.nightly import checkpoint_of, require_complete, train_by_runs
 from flows.parameters import BackfillDayParameters, BackfillParameters, NightlyParameters
 from flows.runs import Run
 from flows.target import Target
-from flows.train import checkpoint_in
 from mmpipe.config import Config
 from mmpipe.errors import ShardError
 from mmpipe.steps.plan.plan import ShardDue
 from tasks.artifacts import run_page
 from tasks.commit import MAX_COMMITS, commit_tasks
 from tasks.page.door import KeptArtifacts
-from tasks.plan import MAX_BATCHES, DayDue, Only, Plan
+from tasks.plan import MAX_BATCHES, DayDue, DayStanding, Only, Plan
 
 DAYS = ("2026-11-01", "2026-11-02", "2026-11-03")
 WISH = BackfillParameters(
@@ -70,23 +70,25 @@ def test_a_later_life_tells_the_ends_of_all_its_lives() -> None:
     runs = MadeRuns(lambda dt, number: "Failed" if (dt, number) == (DAYS[1], 0) else "Completed")
     due = tuple(DayDue(dt=dt, shards=1) for dt in DAYS)
     first = fill(runs, due)
-    assert end_of_days(3, first).message == f"1 of 3 days failed: {DAYS[1]}; 0 skipped"
+    standing = [DayStanding(dt=dt) for dt in DAYS]
+    assert end_of_days("tones", standing, first).message == f"1 of 3 days failed: {DAYS[1]}; 0 skipped"
     assert first[DAYS[1]].detail == f"{DAYS[1]} has ended"
     second = fill(runs, ())  # the ledger has nothing against that day, and yet it did not end well
-    assert end_of_days(3, second).message == "3 days filled, 0 skipped"
+    assert end_of_days("tones", standing, second).message == "3 days filled, 0 skipped"
     assert len(runs.children()) == 4
 
 
 def test_a_night_trains_its_models_beside_each_other_and_finds_the_checkpoints() -> None:
-    runs = MadeRuns()
+    runs = MadeRuns(leaves=lambda subject: f"{subject}-0123" if "av" in subject else "")
     target = Target(config=Config.model_construct(), corpus="tones", dt=DAYS[0])
     trained = train_by_runs(target, NightlyParameters(config="mm.toml"), ("av", "text"), runs)
-    assert {model: run.is_complete for model, run in trained.items()} == {"av": True, "text": True}
+    assert checkpoint_of(trained["av"]) == "train-av-0123"
+    with pytest.raises(ShardError, match=r"'train-text' ended well and left no checkpoint.*Retry this run"):
+        checkpoint_of(trained["text"])
     assert [child.deployment for child in runs.told.values()] == ["train/train", "train/train"]
     assert train_by_runs(target, NightlyParameters(), (), runs) == {}
-    assert checkpoint_in("trained av-0123") == "av-0123"
-    with pytest.raises(ShardError, match="names no checkpoint: 'All is well'"):
-        checkpoint_in("All is well")
+    with pytest.raises(ShardError, match="ended as Failed"):
+        checkpoint_of(replace(trained["av"], state="Failed", is_complete=False))
 
 
 def test_a_child_that_did_not_end_well_is_said_with_its_reason_and_the_way_out() -> None:

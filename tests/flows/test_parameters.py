@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from prefect import Flow
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import ValidationError as Refused
+from prefect.utilities.schema_tools.validation import validate
 from pydantic import ValidationError
 
 from flows.backfill import backfill
@@ -17,11 +20,13 @@ from flows.extract import extract
 from flows.freshness import freshness
 from flows.gc import gc
 from flows.ingest import ingest
+from flows.life import MOST_STARTS
 from flows.nightly import nightly
 from flows.parameters import BackfillParameters, NightlyParameters
 from flows.release import release
 from flows.train import train
 from flows.verify import verify
+from mmpipe.errors import ShardError
 from tasks.plan import MAX_DAYS
 
 FLOWS: dict[str, Flow[..., Any]] = {
@@ -56,6 +61,13 @@ def test_every_field_is_explained_and_has_a_title(name: str) -> None:
         assert schema.get("title") or "$ref" in schema, field
 
 
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_no_flow_starts_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(MOST_STARTS + 1))
+    with pytest.raises(ShardError, match="allowed are 5"):  # before it looks at what it is asked for
+        FLOWS[name].fn(None)
+
+
 @pytest.mark.parametrize("name", ["ingest", "extract", "freshness", "gc", "nightly", "train", "verify"])
 def test_a_flow_that_a_clock_or_a_click_starts_needs_no_parameter(name: str) -> None:
     assert not parameter_schema(FLOWS[name]).required
@@ -69,6 +81,58 @@ def test_the_backfill_form_has_date_pickers_choices_and_limits() -> None:
     assert fields["features"]["items"]["pattern"], "names only"
     choices = parameter_schema(backfill).definitions["Only"]["enum"]
     assert choices == ["due", "missing", "stale", "failed", "all"]
+
+
+def ask_server(flow: Flow[..., Any], values: Mapping[str, object]) -> None:
+    """Create a run as the server does, as far as it looks at the parameters."""
+    validate({"parameters": dict(values)}, parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
+
+
+RANGE = {"first_date": "2026-11-01", "last_date": "2026-11-30"}
+
+
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_the_server_takes_no_word_for_a_date(name: str) -> None:
+    dates = [field for field in fields_of(FLOWS[name]) if field.endswith("date")]
+    required = {"date": "2026-11-01"} if name == "backfill-day" else RANGE if name == "backfill" else {}
+    for field in dates:
+        ask_server(FLOWS[name], required | {field: "2028-02-29"})
+        for wrong in ("yesterday", "2026-13-01", "20.11.2026", 20261120):
+            with pytest.raises(Refused, match=re.escape(f"parameters.{field}")):
+                ask_server(FLOWS[name], required | {field: wrong})
+    assert dates or name in {"freshness", "gc", "release", "train", "verify"}
+
+
+@pytest.mark.parametrize(
+    ("flow", "values"),
+    [
+        (backfill, RANGE | {"max_in_flight": 17}),
+        (backfill, RANGE | {"max_in_flight": 0}),
+        (backfill, RANGE | {"max_in_flight": "4"}),
+        (backfill, RANGE | {"only": "some"}),
+        (backfill, RANGE | {"features": ["../x"]}),
+        (backfill, RANGE | {"corpus": "../x"}),
+        (backfill, RANGE | {"colour": 3}),
+        (backfill, {"first_date": "2026-11-01"}),
+        (nightly, {"batch_clips": 0}),
+        (nightly, {"model": "a b"}),
+        (gc, {"days": -1}),
+        (release, {"checkpoint": ""}),
+    ],
+)
+def test_limits_and_choices_hold_at_the_server(flow: Flow[..., Any], values: dict[str, object]) -> None:
+    with pytest.raises(Refused):
+        ask_server(flow, values)
+
+
+@pytest.mark.parametrize("name", sorted(FLOWS))
+def test_a_form_is_numbered_with_the_dates_behind_the_corpus_and_the_config_last(name: str) -> None:
+    fields = fields_of(FLOWS[name])
+    assert [schema["position"] for schema in fields.values()] == list(range(len(fields)))
+    assert list(fields)[-1] == "config"
+    dates = [field for field in fields if field.endswith("date")]
+    if dates:
+        assert list(fields)[: len(dates) + 1] == ["corpus", *dates] or list(fields)[:3] == ["corpus", "model", *dates]
 
 
 def test_a_range_names_its_days_in_order() -> None:

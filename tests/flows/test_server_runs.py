@@ -18,9 +18,11 @@ from prefect.states import Completed, Crashed, Running, Scheduled
 from flows.fan_out import cancel_children
 from flows.life import end_children
 from flows.parameters import BackfillDayParameters
-from flows.runs import Child, ServerRuns
+from flows.runs import Child, ServerRuns, leave_checkpoint
 from flows.target import logical_date
 from mmpipe.errors import ConfigError
+from mmpipe.steps.ground.watching import OuterRun
+from tasks.lineage import root_in, root_labels
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 DAY = "2026-11-01"
@@ -51,9 +53,9 @@ def client() -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def test_a_child_is_started_once_in_the_queue_of_its_corpus_and_hangs_on_its_parent(client: SyncPrefectClient) -> None:
+def test_a_child_is_started_once_where_it_belongs_and_keeps_its_date(client: SyncPrefectClient) -> None:
     parent = client.create_flow_run(made_parent, state=Running())
-    runs = ServerRuns(parent.id)
+    runs = ServerRuns(parent.id, root_labels("the first", "nightly", {}))
     first = runs.start(CHILD, 0)
     assert (first.subject, first.number, first.state, first.is_over) == (DAY, 0, "Scheduled", False)
     assert runs.start(CHILD, 0).id == first.id
@@ -65,22 +67,25 @@ def test_a_child_is_started_once_in_the_queue_of_its_corpus_and_hangs_on_its_par
     assert (made.work_queue_name, made.parameters["parameters"]["date"]) == ("corpus-tones", DAY)
     assert made.parent_task_run_id and client.read_task_run(made.parent_task_run_id).flow_run_id == parent.id
 
+    leave_checkpoint(made.id, "av-0123")
     client.set_flow_run_state(made.id, Completed(message="all is made"), force=True)
     end_children(made_parent, parent, Running())
     complete, cancelled = runs.children()
     assert (complete.state, complete.message, complete.is_complete) == ("Completed", "all is made", True)
+    assert (complete.checkpoint, cancelled.checkpoint) == ("av-0123", "")
+    assert root_in(client.read_flow_run(made.id).labels) == OuterRun(run_id="the first", job="nightly")
     assert (cancelled.is_over, cancelled.is_complete) == (True, False)
     assert cancel_children(runs) == 0
 
-
-def test_a_deployment_that_is_not_there_is_named_with_the_way_out(client: SyncPrefectClient) -> None:
-    runs = ServerRuns(client.create_flow_run(made_parent).id)
     with pytest.raises(ConfigError, match=r"no deployment 'other/other'; `./run up`"):
         runs.start(replace(CHILD, deployment="other/other"), 0)
+    require_date_kept(client)
 
 
-def test_a_late_run_and_a_retried_one_keep_the_date_that_they_were_scheduled_for(client: SyncPrefectClient) -> None:
-    """Two nights ago at two in Berlin: a worker that was down takes it up now, it crashes, and somebody retries it."""
+def require_date_kept(client: SyncPrefectClient) -> None:
+    """Ask for the date that a run was scheduled for, two nights ago: a worker that was down takes it up now, it
+    crashes, and somebody retries it.
+    """
     deployment = client.read_deployment_by_name(CHILD.deployment)
     due = datetime.datetime(2026, 11, 19, 23, 30, tzinfo=datetime.UTC)
     late: FlowRun = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=due))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterName
 from prefect.settings import PREFECT_API_URL, get_current_settings
@@ -20,14 +19,12 @@ from prefect.settings import PREFECT_API_URL, get_current_settings
 from flows.extract import extract
 from flows.parameters import ExtractParameters
 from mmpipe.config import Config, load_config
-from mmpipe.errors import HeldError
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.journal import read_made
 from mmpipe.store.layout import StoreLayout
-from tasks.policy import MOST_TRIES, STEP
 
 pytestmark = [pytest.mark.prefect, pytest.mark.usefixtures("prefect_server")]
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -137,20 +134,3 @@ def tell_all(runs: list[subprocess.Popen[str]]) -> list[str]:
         run.stdin.write("go\n")
         run.stdin.flush()
     return [run.communicate(timeout=300)[0].strip() for run in runs]
-
-
-def test_what_somebody_alive_holds_is_tried_until_it_is_free() -> None:
-    tries = []
-
-    @task(**STEP | {"retry_delay_seconds": 0})
-    def needs_a_lease() -> str:
-        tries.append(1)
-        if len(tries) <= MOST_TRIES + 2:
-            raise HeldError("an ingest is being worked on by process 7")
-        return "done"
-
-    @flow
-    def try_it() -> str:
-        return needs_a_lease()
-
-    assert try_it() == "done"

@@ -11,8 +11,8 @@ from openlineage_schemas import check, check_event
 from mmpipe.errors import StoreError
 from mmpipe.watch.lineage import LineageListener
 from mmpipe.watch.outlets import FileOutlet, MemoryOutlet
-from mmpipe.watch.stage import Stage, Table
-from mmpipe.watch.watcher import Watcher
+from mmpipe.watch.stage import OuterRun, Stage, Table
+from mmpipe.watch.watcher import Watcher, inside_run
 
 VALUES = Table(
     namespace="file",
@@ -75,6 +75,36 @@ def test_a_child_names_its_parent_and_a_run_keeps_its_id(events: list[dict[str, 
     assert fail["run"]["facets"]["errorMessage"]["message"] == "StoreError: bytes are gone\nline two"
     nominal = complete["run"]["facets"]["nominalTime"]["nominalStartTime"]
     assert datetime.fromisoformat(nominal) == datetime(2026, 11, 18, 23, tzinfo=UTC), "midnight of the first, there"
+
+
+def test_an_orchestrators_run_is_the_parent_of_the_outermost_stage_and_the_first_of_them_the_root() -> None:
+    backfill, day, alone = (f"00000000-0000-4000-8000-00000000000{number}" for number in range(3))
+    outlet = MemoryOutlet()
+    watcher = Watcher([LineageListener(outlet, "nights")])
+    with (
+        inside_run(backfill, "backfill"),
+        inside_run(day, "backfill-day"),
+        watcher.stage(Stage.EXTRACT, corpus="tones"),
+        watcher.stage(Stage.COMMIT, corpus="tones"),
+    ):
+        pass
+    root = OuterRun(run_id=backfill, job="nightly")
+    with inside_run(alone, "extract", root), watcher.stage(Stage.EXTRACT, corpus="tones"):
+        pass
+    with watcher.stage(Stage.GC):
+        pass
+    events = [json.loads(line) for line in outlet.events]
+    for event in events:
+        check_event(event)
+    extract, commit, _, _, sent, _, gc, _ = events
+    parent, inner = extract["run"]["facets"]["parent"], commit["run"]["facets"]["parent"]
+    assert (parent["run"], parent["job"]) == ({"runId": day}, {"namespace": "nights", "name": "backfill-day"})
+    assert inner["run"] == {"runId": extract["run"]["runId"]} and inner["job"]["name"] == "extract.tones"
+    for facet in (parent, inner):
+        assert facet["root"] == {"run": {"runId": backfill}, "job": {"namespace": "nights", "name": "backfill"}}
+    assert sent["run"]["facets"]["parent"]["run"] == {"runId": alone}
+    assert sent["run"]["facets"]["parent"]["root"]["job"]["name"] == "nightly"
+    assert "parent" not in gc["run"]["facets"]
 
 
 def test_what_was_made_comes_with_schema_version_and_counts(events: list[dict[str, Any]]) -> None:

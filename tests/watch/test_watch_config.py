@@ -10,7 +10,7 @@ from mmpipe.config import load_config, parse_config
 from mmpipe.config.keys import list_keys
 from mmpipe.engine.worker_log import OFF
 from mmpipe.errors import ConfigError
-from mmpipe.steps.tell.watching import worker_log_level
+from mmpipe.steps.ground.watching import worker_log_level
 
 
 def test_files_lie_beside_the_config_and_servers_and_the_terminal_stay(tmp_path: Path) -> None:

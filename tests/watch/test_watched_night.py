@@ -13,7 +13,7 @@ from openlineage_schemas import check_event
 
 from mmpipe.config import Config, load_config
 from mmpipe.errors import PartialError
-from mmpipe.steps.plan.night import run_night
+from mmpipe.steps.night.night import run_night
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.revisions import read_head
 
