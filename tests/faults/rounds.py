@@ -58,7 +58,8 @@ def play_rounds(home: Path, options: argparse.Namespace) -> tuple[list[str], lis
         if not options.no_undisturbed:
             violations += [fault for kind in options.kinds for fault in contest.try_undisturbed(kind)]
             _say(f"undisturbed: {violations or 'as it must be'}")
-        for played in draw_rounds(options.rounds, options.seed, options.victims, options.kinds):
+        drawn = draw_rounds(options.rounds, options.seed, options.victims, options.kinds)
+        for played in drawn[options.first :]:
             outcomes.append(contest.play(played))
             _say(line_of(outcomes[-1]))
             if time.monotonic() > options.deadline_s:
@@ -104,6 +105,7 @@ def _reference(clips: Clips, kind: str) -> Path:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.rounds", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, help="go on with this round of those that the seed draws")
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--home", type=Path, help="folder of everything, kept; default: a temporary one")

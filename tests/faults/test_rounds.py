@@ -1,4 +1,4 @@
-"""Two rounds of the command, over a dozen clips: its CI-sized sample."""
+"""Two rounds of the command, over a dozen clips; CI plays one round in the house of deployments/test_up.py."""
 
 from __future__ import annotations
 
