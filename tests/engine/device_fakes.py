@@ -17,6 +17,7 @@ from mmpipe.errors import ConfigError, SampleError
 from mmpipe.types import AudioClip, ClipMedia, FeatureValue, ImageClip, TextClip, VideoClip
 
 DEADLY, BAD, CRASHING, LARGE, HANGING, ONCE, TALKING = 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0
+PRINTING, FLOODING = 108.0, 109.0
 
 
 class OutOfMemoryError(RuntimeError):
@@ -34,7 +35,8 @@ def refuse(device: str) -> None:
 
 
 def die(device: str) -> None:
-    """End before anything is ready."""
+    """End before anything is ready, as a native library does: with words on standard error."""
+    os.write(2, b"no device here")
     os._exit(9)
 
 
@@ -86,6 +88,12 @@ class FakeEncoder:
         if order == TALKING:
             for number in range(100):
                 logging.getLogger("the.model").warning("odd weights %d", number)
+        if order == PRINTING:
+            os.write(2, b"said by a C library\x1b[31m\n")
+            os.write(1, b"on standard output\n")
+        if order == FLOODING:
+            for number in range(500):
+                os.write(2, b"line %d\n" % number)
         if order == HANGING:
             time.sleep(1000)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import device_fakes
@@ -19,6 +20,7 @@ import pytest
 
 from mmpipe.engine.device.culprits import settle
 from mmpipe.engine.device.link import DeviceLink, Encoded
+from mmpipe.engine.device.output import MOST_PRINTED
 from mmpipe.engine.device.process import DeviceProcesses, DeviceSpec
 from mmpipe.engine.device.serve import MOST_SAID
 from mmpipe.engine.device.wire import Fault, FaultKind
@@ -53,6 +55,7 @@ def running() -> Iterator[DeviceProcesses]:
 
 
 _links: list[DeviceLink] = []
+_run_of_test: ContextVar[str] = ContextVar("_run_of_test", default="")
 
 
 def open_link(folder: Path, on_wait: Callable[[], None] = lambda: None) -> DeviceLink:
@@ -102,6 +105,34 @@ def test_what_is_logged_while_a_request_is_computed_is_said_to_who_asked(
         check([wave(device_fakes.TALKING)], encode(link, feature, [wave(device_fakes.TALKING)]))
     told = [record.getMessage() for record in caplog.records if record.name == "mmpipe.device"]
     assert told == [f"the.model: odd weights {number}" for number in range(MOST_SAID)], "and no more than that"
+
+
+def test_what_native_code_prints_is_logged_with_the_name_of_the_process(caplog: pytest.LogCaptureFixture) -> None:
+    """In the context of who started it: the log of a flow run knows its lines by that."""
+    heard_in: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard_in.append(_run_of_test.get())
+
+    listener, before = Listener(), _run_of_test.set("a run")
+    logging.getLogger("mmpipe.device").addHandler(listener)
+    try:
+        with caplog.at_level(logging.WARNING, "mmpipe.device"), processes(kind="decoder") as one:
+            link = open_link(one.folder)
+            check([wave(device_fakes.PRINTING)], encode(link, link.announce(PLAIN), [wave(device_fakes.PRINTING)]))
+            check([wave(device_fakes.FLOODING)], encode(link, link.announce(PLAIN), [wave(device_fakes.FLOODING)]))
+            link.close()
+    finally:
+        logging.getLogger("mmpipe.device").removeHandler(listener)
+        _run_of_test.reset(before)
+    told = [record.getMessage() for record in caplog.records if record.name == "mmpipe.device"]
+    assert told[:2] == [
+        "decoder 0 on cpu: output: said by a C library\\x1b[31m",
+        "decoder 0 on cpu: output: on standard output",
+    ]
+    assert len(told) == MOST_PRINTED + 1 and told[-1] == "decoder 0 on cpu: 402 more lines were left out"
+    assert set(heard_in) == {"a run"}
 
 
 def test_values_come_back_in_order_while_two_requests_are_on_their_way(link: DeviceLink) -> None:
@@ -360,12 +391,12 @@ os.kill(os.getpid(), signal.SIGKILL)
     ("setup", "error", "text"),
     [
         ("refuse", ConfigError, "no device can be used: cpu: there is no cpu here"),
-        ("die", TransientError, "cpu: its process ended with code 9; its log is"),
+        ("die", TransientError, "cpu: its process ended with code 9. It said at last: no device here"),
         ("absent", TransientError, "has no attribute 'absent'"),
     ],
 )
-def test_a_device_that_cannot_start_is_given_up(setup: str, error: type[Exception], text: str, tmp_path: Path) -> None:
-    with processes(setup=setup, log_folder=tmp_path) as one:
+def test_a_device_that_cannot_start_is_given_up(setup: str, error: type[Exception], text: str) -> None:
+    with processes(setup=setup) as one:
         link = open_link(one.folder)
         with pytest.raises(error, match=text):
             link.collect(link.submit(link.announce(PLAIN), [wave(1.0)]))

@@ -18,10 +18,10 @@ from ray_nodes import RayNodes
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.workers.reach import Landmarks, StoreReach, require_landmarks
-from mmpipe.steps.workers.wire import decode, encode
 from mmpipe.steps.workers.workers import make_engine, shared_engine
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.verify import verify_store

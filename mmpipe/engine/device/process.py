@@ -15,11 +15,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
 from mmpipe.engine.device.meter import DeviceMeter, SharedMeter
+from mmpipe.engine.device.output import PrintedOutput
 from mmpipe.engine.device.seat import DeviceName, give_up, socket_path, write_devices
 from mmpipe.engine.device.serve import ServeSettings
 from mmpipe.engine.device.wire import listen
@@ -52,8 +54,8 @@ class DeviceSpec:
 class DeviceProcesses:
     """One encoder process per device, and the folder where workers meet them; a context manager.
 
-    `opener` and `setup` are "module:name", see `ServeSettings`. Standard output and error of device k go to
-    `log_folder/device-k.log`, or nowhere.
+    `opener` and `setup` are "module:name", see `ServeSettings`. What the process of device k prints is logged as that
+    of "`kind` k", in the context of who makes this: a flow run finds it in its own log.
     """
 
     def __init__(
@@ -61,8 +63,8 @@ class DeviceProcesses:
         devices: Sequence[DeviceSpec],
         opener: str,
         setup: str = "",
-        log_folder: Path | None = None,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
+        kind: str = "encoder",
     ) -> None:
         self.devices = tuple(devices)
         _sweep()
@@ -71,7 +73,7 @@ class DeviceProcesses:
         write_devices(self.folder, tuple(DeviceName(device=one.device, name=one.name) for one in self.devices))
         self._stop_descriptor = os.eventfd(0, os.EFD_CLOEXEC)
         self._keepers = [
-            _Keeper(self, number, spec, opener, setup, log_folder, request_timeout_s)
+            _Keeper(self, number, spec, opener, setup, request_timeout_s, kind)
             for number, spec in enumerate(self.devices)
         ]
         for keeper in self._keepers:
@@ -153,8 +155,8 @@ class _Keeper(threading.Thread):
         spec: DeviceSpec,
         opener: str,
         setup: str,
-        log_folder: Path | None,
         request_timeout_s: float,
+        kind: str,
     ) -> None:
         super().__init__(name=f"device-{number}", daemon=True)
         self.meter = SharedMeter.create()
@@ -164,23 +166,29 @@ class _Keeper(threading.Thread):
         self._number = number
         self._spec = spec
         self._opener, self._setup = opener, setup
-        self._log = log_folder / f"device-{number}.log" if log_folder else None
+        self._name = f"{kind} {number} on {spec.device}"
+        self._context = copy_context()  # a thread has none of its own, and logs would be nobody's
         self._request_timeout_s = request_timeout_s
         # Before any worker can come, and kept over the process's death: who connects meanwhile waits for the next one.
         self._listener = listen(str(socket_path(owner.folder, number)))
 
     def run(self) -> None:
         """Start process after process until there is no use in it, or the owner stops."""
+        self._context.run(self._keep)
+
+    def _keep(self) -> None:
         failed_starts, idle_deaths = 0, 0
         kind, detail = "TransientError", ""
         while failed_starts < MAX_FAILED_STARTS and idle_deaths < MAX_IDLE_DEATHS:
             answered = self.meter.read().requests
-            process, status = self._start()
+            output = PrintedOutput(self._name)
+            process, status = self._start(output)
             try:
-                kind, said = self._watch(process, status)
+                kind, said = self._watch(process, status, output)
             finally:
                 code = _kill(process)
                 self.pid = 0
+                output.end()
             if kind == "stopped":
                 break
             if kind == "ConfigError":
@@ -189,15 +197,15 @@ class _Keeper(threading.Thread):
             is_started = kind == "ready"
             failed_starts = 0 if is_started else failed_starts + 1
             idle_deaths = 0 if self.meter.read().requests > answered else idle_deaths + 1
-            kind, detail = "TransientError", said or f"its process ended with code {code}"
+            last = f". It said at last: {output.last}" if output.last else ", and said nothing"
+            kind, detail = "TransientError", said or f"its process ended with code {code}{last}"
         if kind != "stopped":
-            where = f"its log is {self._log}" if self._log else "it has no log: give it a folder for one"
-            give_up(self._folder, self._number, kind, detail if kind == "ConfigError" else f"{detail}; {where}")
+            give_up(self._folder, self._number, kind, detail)
         with suppress(OSError):
             socket_path(self._folder, self._number).unlink()
         self._listener.close()  # who waits to be accepted is refused now
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], int]:
+    def _start(self, output: PrintedOutput) -> tuple[subprocess.Popen[bytes], int]:
         status, theirs = os.pipe()
         settings = ServeSettings(
             device=self._spec.inner or self._spec.device,
@@ -211,36 +219,38 @@ class _Keeper(threading.Thread):
         command = [sys.executable, "-P", "-X", "faulthandler", "-c", _BOOT]
         command += [json.dumps(sys.path), json.dumps(asdict(settings)), str(os.getpid())]
         try:
-            with open(self._log or os.devnull, "ab") as log:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, **ENVIRONMENT, **self._spec.environment},
-                    pass_fds=(settings.listener, settings.meter, settings.status),
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output.theirs,
+                stderr=output.theirs,
+                env={**os.environ, **ENVIRONMENT, **self._spec.environment},
+                pass_fds=(settings.listener, settings.meter, settings.status),
+                start_new_session=True,
+            )
         finally:
             os.close(theirs)
+            output.close_theirs()
         self.pid = process.pid
         self.meter.add(starts=1)
         return process, status
 
-    def _watch(self, process: subprocess.Popen[bytes], status: int) -> tuple[str, str]:
+    def _watch(self, process: subprocess.Popen[bytes], status: int, output: PrintedOutput) -> tuple[str, str]:
         """Wait until the process or the owner ends; return what became of its start, or "stopped"."""
         kind, detail = "", ""
         life = os.pidfd_open(process.pid)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         try:
             poll = select.poll()
-            for descriptor in (self._stop_descriptor, life, status):
+            for descriptor in (self._stop_descriptor, life, status, output.descriptor):
                 poll.register(descriptor, select.POLLIN)
             while True:
                 timeout_s = None if kind else max(0.0, deadline_s - time.monotonic())
                 happened = {descriptor for descriptor, _ in poll.poll(timeout_s and timeout_s * 1000)}
                 if self._stop_descriptor in happened:
                     return "stopped", ""
+                if output.descriptor in happened and not output.hear():
+                    poll.unregister(output.descriptor)  # closed by all: it would be ready for ever
                 if status in happened:
                     poll.unregister(status)
                     kind, detail = _told(os.read(status, 1 << 16)) or (kind, detail)
