@@ -19,22 +19,35 @@ _STRIP_WIDTH_PX = 120  # per still: a strip is a thumbnail, and noise costs a PN
 _MAX_PREVIEW_S = 30.0
 _GIF_TICKS = 100  # in a second: its clock knows no finer
 _GIF_RATE = 25
+STILL_PX = (160, 120)
+_MIDDLE = 0.4  # of a clip: the last frame of a short one must not be missed
+_SOUND_BITS = "56k"
 
 
 class PreviewKind(StrEnum):
-    """What a preview is: a film with sound, a moving picture without, or a strip of stills."""
+    """What a preview is: a film with sound, a moving picture without, a strip of stills, one still; of sound alone
+    what one hears, or a picture of it.
+    """
 
     MP4 = "mp4"
     WEBP = "webp"
     STRIP = "png"
+    STILL = "jpg"
+    SOUND = "m4a"
+    SPECTRUM = "spectrum.png"
+
+
+_PLAIN = {"map_metadata": -1, "sn": None, "dn": None}
+_OF_SOUND = (PreviewKind.SOUND, PreviewKind.SPECTRUM)
 
 
 def render_preview(
     descriptor: int, stream: Stream, clip: Clip, kind: PreviewKind, target: Path, timeout_s: float = _TIMEOUT_S
 ) -> None:
-    """Write a preview of a clip of a video stream to a new file. Raise SampleError decode_error, and leave no file."""
-    if stream.modality is not Modality.VIDEO:
-        raise SampleError("no_streams", f"a preview needs video, {stream.file!r} is {stream.modality}")
+    """Write a preview of a clip of a stream to a new file. Raise SampleError decode_error, and leave no file."""
+    needs = Modality.AUDIO if kind in _OF_SOUND else Modality.VIDEO
+    if stream.modality is not needs:
+        raise SampleError("no_streams", f"a preview needs {needs}, {stream.file!r} is {stream.modality}")
     binary = find_ffmpeg()
     output = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
@@ -51,21 +64,31 @@ def render_preview(
 
 def preview_arguments(descriptor: int, output: int, stream: Stream, clip: Clip, kind: PreviewKind) -> list[str]:
     """Return ffmpeg's arguments, without the program: files by descriptor, nothing taken from names or tags."""
-    import ffmpeg
-
     length_s = min((clip.end_ns - clip.start_ns) / NANOSECONDS_PER_SECOND, _MAX_PREVIEW_S)
     start_s = clip.start_ns / NANOSECONDS_PER_SECOND
+    if kind is PreviewKind.STILL and stream.codec != GIF:  # the middle: films begin with black
+        start_s, length_s = start_s + _MIDDLE * length_s, (1 - _MIDDLE) * length_s
     start, length = f"{start_s:.6f}", f"{length_s:.6f}"
-    is_gif = stream.codec == GIF
+    if kind in _OF_SOUND:
+        return _sound_arguments(descriptor, output, stream, kind, start, length)
+    return _picture_arguments(descriptor, output, stream, kind, start, length_s)
+
+
+def _picture_arguments(
+    descriptor: int, output: int, stream: Stream, kind: PreviewKind, start: str, length_s: float
+) -> list[str]:
+    import ffmpeg
+
+    is_gif, length = stream.codec == GIF, f"{length_s:.6f}"
     part = {} if is_gif else {"ss": start, "t": length}
     source = ffmpeg.input(f"file:/proc/self/fd/{descriptor}", **part, **INPUT_LIMITS)
     picture = source[str(stream.track)]
     if is_gif:  # its pictures may last for long: a clip shows the one that was there before it began
         picture = picture.filter("fps", _GIF_TICKS).filter("trim", start=start, duration=length)
         picture = picture.filter("setpts", "PTS-STARTPTS").filter("fps", _GIF_RATE, round="up")
-    width_px = _STRIP_WIDTH_PX if kind is PreviewKind.STRIP else _WIDTH_PX
+    width_px = {PreviewKind.STRIP: _STRIP_WIDTH_PX, PreviewKind.STILL: STILL_PX[0]}.get(kind, _WIDTH_PX)
     picture = picture.filter("scale", width_px, _height(width_px)).filter("setsar", 1)
-    sink, plain = f"file:/proc/self/fd/{output}", {"map_metadata": -1, "sn": None, "dn": None}
+    sink = f"file:/proc/self/fd/{output}"
     if kind is PreviewKind.MP4:
         coding = {
             "vcodec": "libx264",
@@ -74,15 +97,43 @@ def preview_arguments(descriptor: int, output: int, stream: Stream, clip: Clip, 
             "acodec": "aac",
             "movflags": "+faststart",
         }
-        made = ffmpeg.output(picture, source["a:0?"], sink, f="mp4", **coding, **plain)
+        made = ffmpeg.output(picture, source["a:0?"], sink, f="mp4", **coding, **_PLAIN)
     elif kind is PreviewKind.WEBP:
         made = ffmpeg.output(
-            picture.filter("fps", 10, round="up"), sink, f="webp", vcodec="libwebp_anim", loop=0, **plain
+            picture.filter("fps", 10, round="up"), sink, f="webp", vcodec="libwebp_anim", loop=0, **_PLAIN
+        )
+    elif kind is PreviewKind.STILL:
+        made = ffmpeg.output(
+            picture.filter("scale", *STILL_PX, force_original_aspect_ratio="decrease"),
+            sink,
+            f="image2pipe",
+            vcodec="mjpeg",
+            pix_fmt="yuvj420p",
+            **{"q:v": 5},
+            vframes=1,
+            **_PLAIN,
         )
     else:
         rate = f"{_STRIP_FRAMES / max(length_s, 0.04):.6f}"
         strip = picture.filter("fps", rate, round="up").filter("tile", f"{_STRIP_FRAMES}x1")
-        made = ffmpeg.output(strip, sink, f="image2pipe", vcodec="png", vframes=1, **plain)
+        made = ffmpeg.output(strip, sink, f="image2pipe", vcodec="png", vframes=1, **_PLAIN)
+    return [*SWITCHES, *made.get_args()]
+
+
+def _sound_arguments(
+    descriptor: int, output: int, stream: Stream, kind: PreviewKind, start: str, length: str
+) -> list[str]:
+    import ffmpeg
+
+    source = ffmpeg.input(f"file:/proc/self/fd/{descriptor}", ss=start, t=length, **INPUT_LIMITS)
+    sound, sink = source[str(stream.track)], f"file:/proc/self/fd/{output}"
+    if kind is PreviewKind.SOUND:
+        coding = {"acodec": "aac", "audio_bitrate": _SOUND_BITS, "ac": 1, "movflags": "+faststart"}
+        made = ffmpeg.output(sound, sink, f="mp4", **coding, vn=None, **_PLAIN)
+    else:
+        size = f"{STILL_PX[0]}x{STILL_PX[1]}"
+        picture = sound.filter("showspectrumpic", s=size, legend=0, scale="log", mode="combined")
+        made = ffmpeg.output(picture, sink, f="image2pipe", vcodec="png", vframes=1, **_PLAIN)
     return [*SWITCHES, *made.get_args()]
 
 

@@ -1,12 +1,10 @@
-"""The geometry of the page's charts: pure functions from numbers to places, which the template draws."""
+"""The geometry of a confusion matrix: pure functions from counts to places, which the template draws."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmpipe.report.values import ClassResults, Range
+from mmpipe.report.values import ClassResults
 
 MAX_HEAT_CLASSES = 30
 MAX_NUMBERED_CLASSES = 16  # with more, the cells are too small for counts
@@ -14,21 +12,6 @@ CELL_PX = 34
 SMALL_CELL_PX = 20
 LABEL_LENGTH = 16
 MISTAKE_STEEPNESS = 2.5
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """A shared scale; places are percent of the width."""
-
-    low: float
-    high: float
-    ticks: tuple[tuple[float, str], ...]  # (place, label)
-
-    def place(self, value: float) -> float:
-        """Return where a value stands, in percent."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(100 * min(max(share, 0.0), 1.0), 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +59,6 @@ class WorstConfusion:
     predicted: str
     count: int
     share: float  # of the true class
-
-
-def axis_of(ranges: Sequence[Range], *extra: float, most_ticks: int = 5) -> Axis:
-    """Return a scale that holds all intervals, with a little air and round ticks."""
-    values = [end for each in ranges for end in (each.low, each.value, each.high)] + list(extra)
-    low, high = min(values), max(values)
-    pad = max((high - low) * 0.06, 0.01)
-    low, high = low - pad, high + pad
-    step = next((step for step in _STEPS if (high - low) / step <= most_ticks), _STEPS[-1])
-    axis = Axis(low=low, high=high, ticks=())
-    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
-    ticks = tuple((axis.place(n * step), f"{n * step:.2f}") for n in numbers)
-    return Axis(low=low, high=high, ticks=ticks)
 
 
 def heat_map(results: ClassResults) -> HeatMap | None:

@@ -1,58 +1,76 @@
 """Render a report as one HTML file that needs nothing else: no script, no font, no network.
 
 Names in it come from strangers' files. They are escaped, their invisible characters are spelt out, overlong ones are
-cut, and the page's own content policy forbids scripts and loading anything.
+cut, and the page's own content policy forbids scripts and loading anything. However much a store holds, the page stays
+under `MOST_BYTES`: where it does not fit, it is made again with fewer pictures, points and rows.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmpipe.report.charts import axis_of, heat_map, worst_confusions
+from mmpipe.look.pages import make_environment, render_page
+from mmpipe.report.axis import axis_of
+from mmpipe.report.charts import heat_map, worst_confusions
+from mmpipe.report.embedding import map_svg
 from mmpipe.report.examined import Examined
+from mmpipe.report.histograms import histogram_svg
 from mmpipe.report.plots import contribution_svg, curves_svg, reliability_svg
-from mmpipe.report.text import visible as visible
+from mmpipe.report.sprites import Sprites
 from mmpipe.report.values import ModelResults, ReportInput, Thumbnail
 
-MOST_ROWS = 100
-THUMBNAIL_BUDGET_BYTES = 1_500_000
-_IMAGE_STARTS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"RIFF", "webp"))
+MOST_BYTES = 2_900_000
+ROOM = "mmpipe.report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much of everything a page shows at most."""
+
+    rows: int
+    points: int  # of a map
+    picture_bytes: int  # of small pictures
+    thumbnail_bytes: int  # of the strips of clips
+
+
+BOUNDS = (
+    Bounds(rows=100, points=300, picture_bytes=800_000, thumbnail_bytes=700_000),
+    Bounds(rows=40, points=150, picture_bytes=400_000, thumbnail_bytes=300_000),
+    Bounds(rows=15, points=50, picture_bytes=150_000, thumbnail_bytes=0),
+    Bounds(rows=4, points=0, picture_bytes=0, thumbnail_bytes=0),
+)
 
 
 def render_report(report: ReportInput) -> str:
     """Return the page; the same values give the same bytes."""
-    environment = Environment(
-        loader=PackageLoader("mmpipe.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=lambda count: f"{count:,}",
-        ratio=lambda value: f"{value:.3f}",
-        signed=lambda value: f"{value:+.3f}",
-        plain=lambda value: f"{value:.4g}",
-        percent=_percent,
-        nbytes=_nbytes,
-        shown=lambda rows: tuple(rows)[:MOST_ROWS],
-        left_out=lambda rows: max(len(rows) - MOST_ROWS, 0),
-        image=_data_address,
-        capitalize_first=lambda text: text[:1].upper() + text[1:],
-    )
-    shown = _within_budget(report.thumbnails)
-    return environment.get_template("report.html.j2").render(
+    for bounds in BOUNDS:
+        page = _render(report, bounds)
+        if len(page.encode()) < MOST_BYTES:
+            break
+    return page
+
+
+def _render(report: ReportInput, bounds: Bounds) -> str:
+    shown = within_budget(report.thumbnails, bounds.thumbnail_bytes)
+    sprites = Sprites(report.pictures, bounds.picture_bytes)
+    maps = [replace(one, points=one.points[: bounds.points]) for one in report.maps] if bounds.points else []
+    return render_page(
+        make_environment(ROOM, bounds.rows),
+        "report.html.j2",
         report=report,
         thumbnails=shown,
         thumbnails_left_out=len(report.thumbnails) - len(shown),
-        charts=_charts(report.model) if report.model else None,
+        charts=charts_of(report.model) if report.model else None,
         plots={name: Markup(svg) for name, svg in draw_plots(report.examined).items()} if report.examined else {},
+        histograms=[
+            (one, Markup(histogram_svg(one, f"signal-{n}"))) for n, one in enumerate(report.histograms[: bounds.rows])
+        ],
+        maps=[(one, Markup(map_svg(one, f"map-{n}", sprites.ids))) for n, one in enumerate(maps)],
+        sprites=sprites,
     )
 
 
@@ -85,12 +103,8 @@ def draw_plots(examined: Examined) -> dict[str, str]:
     return {name: draw() for name, (values, draw) in drawn.items() if values}
 
 
-def _finalize(value: Any) -> Any:
-    """Treat every value on its way into the page; Jinja escapes what comes out, unless it is markup already."""
-    return value if isinstance(value, Markup) else visible(str(value))
-
-
-def _charts(model: ModelResults) -> dict[str, Any]:
+def charts_of(model: ModelResults) -> dict[str, Any]:
+    """Return the scales and matrices of a model's sections."""
     singles = [row for row in model.candidates if row.chosen and not row.fused]
     return {
         "axis": axis_of([row.worth for row in model.candidates]) if model.candidates else None,
@@ -101,32 +115,11 @@ def _charts(model: ModelResults) -> dict[str, Any]:
     }
 
 
-def _within_budget(thumbnails: Sequence[Thumbnail]) -> tuple[Thumbnail, ...]:
+def within_budget(thumbnails: Sequence[Thumbnail], most_bytes: int) -> tuple[Thumbnail, ...]:
+    """Return the pictures that fit, in their order."""
     shown: list[Thumbnail] = []
-    left = THUMBNAIL_BUDGET_BYTES
     for thumbnail in thumbnails:
-        if len(thumbnail.image) <= left:
+        if len(thumbnail.image) <= most_bytes:
             shown.append(thumbnail)
-            left -= len(thumbnail.image)
+            most_bytes -= len(thumbnail.image)
     return tuple(shown)
-
-
-def _data_address(image: bytes) -> Markup:
-    """Return the picture as an address of its own bytes; SVG, which can hold scripts, is no picture here."""
-    for start, kind in _IMAGE_STARTS:
-        if image.startswith(start):
-            return Markup("data:image/{};base64,{}").format(kind, base64.b64encode(image).decode())
-    raise ValueError(f"a thumbnail must be PNG, JPEG or WebP; its bytes start with {image[:8]!r}")
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "0%"
-
-
-def _nbytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mmpipe.report.coverage import CoverageShown
+from mmpipe.report.drift import DriftShown
+from mmpipe.report.embedding import MapShown
 from mmpipe.report.examined import Examined
+from mmpipe.report.histograms import HistogramShown
+from mmpipe.report.neighbours import NeighboursShown
 from mmpipe.report.range import Range as Range
 
 
@@ -65,6 +71,15 @@ class Funnel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceShown:
+    """What can be seen of something that was put aside: a picture of the page by its name, or an excerpt."""
+
+    picture: str = ""
+    excerpt: str = ""
+    note: str = ""  # which it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineReason:
     """One reason why files or clips were put aside."""
 
@@ -74,6 +89,21 @@ class QuarantineReason:
     example: str = ""  # one file or clip
     detail: str = ""
     replay: str = ""  # the command that tries it again
+    evidence: EvidenceShown | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinShown:
+    """Two things of nearly the same content: one is in the store, the other was left out."""
+
+    kept: str
+    dropped: str
+    kept_picture: str = ""
+    dropped_picture: str = ""
+    kept_excerpt: str = ""
+    dropped_excerpt: str = ""
+    distance: float = 0.0  # 0 for equal prints, at most 1
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +226,7 @@ class Source:
     name: str
     digest: str
     note: str = ""
+    href: str = ""  # where it lies, from the page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,5 +252,16 @@ class ReportInput:
     speed: SpeedShown | None = None
     model: ModelResults | None = None
     examined: Examined | None = None
+    twins: tuple[TwinShown, ...] = ()
+    num_twins: int = 0  # of which `twins` are some
+    histograms: tuple[HistogramShown, ...] = ()
+    newest: str = ""  # the date that the histograms single out
+    coverage: CoverageShown | None = None
+    drift: DriftShown | None = None
+    maps: tuple[MapShown, ...] = ()
+    neighbours: tuple[NeighboursShown, ...] = ()
     thumbnails: tuple[Thumbnail, ...] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)  # by the names under which the sections mean them
     lineage: tuple[Source, ...] = ()
+    links: tuple[Step, ...] = ()  # pages beside this one: text, and its name
+    without: tuple[str, ...] = ()  # which sections are missing, and why

@@ -217,7 +217,7 @@ def test_previews_are_made_from_anywhere(gif: Any, probe: Any, opened: Any, clip
     gif("a.gif")
     source = opened(probe("a.gif"))[Modality.VIDEO]
     for number, (start_s, end_s) in enumerate(((0.0, 1.1), (0.3, 1.0), (0.6, 0.9), (1.08, 1.1))):
-        for kind in PreviewKind:
+        for kind in (PreviewKind.MP4, PreviewKind.WEBP, PreviewKind.STRIP, PreviewKind.STILL):
             target = tmp_path / f"{number}.{kind}"
             render_preview(source.descriptor, source.stream, clip(start_s, end_s), kind, target)
         with Image.open(tmp_path / f"{number}.png") as strip:

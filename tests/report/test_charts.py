@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mmpipe.report.charts import axis_of, heat_map, worst_confusions
+from mmpipe.report.axis import axis_of
+from mmpipe.report.charts import heat_map, worst_confusions
 from mmpipe.report.values import ClassResults, ClassScore, Range
 
 

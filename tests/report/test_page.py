@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import re
 from dataclasses import replace
@@ -8,12 +10,19 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from mmpipe.report.page import THUMBNAIL_BUDGET_BYTES, render_report, visible
+from mmpipe.look.text import visible
+from mmpipe.report.coverage import CoverageCell, CoverageRow, CoverageShown
+from mmpipe.report.drift import Drift, DriftRow, DriftShown, Shift
+from mmpipe.report.embedding import MapPoint, MapShown
+from mmpipe.report.histograms import HistogramShown
+from mmpipe.report.neighbours import Neighbour, NeighboursShown
+from mmpipe.report.page import BOUNDS, MOST_BYTES, render_report
 from mmpipe.report.values import (
     CandidateScore,
     CheckShown,
     ClassResults,
     ClassScore,
+    EvidenceShown,
     Fact,
     FeatureCounts,
     Funnel,
@@ -28,6 +37,7 @@ from mmpipe.report.values import (
     Step,
     Tally,
     Thumbnail,
+    TwinShown,
 )
 
 HOSTILE = (
@@ -52,6 +62,19 @@ def picture() -> bytes:
     sink = io.BytesIO()
     Image.new("RGB", (8, 6), (40, 90, 120)).save(sink, "PNG")
     return sink.getvalue()
+
+
+HISTOGRAM = HistogramShown(
+    name="loudness",
+    meaning="how loud",
+    low=0.0,
+    high=1.0,
+    shares=(0.5, 0.5),
+    newest=(1.0, 0.0),
+    median=0.5,
+    num=2,
+    num_without=0,
+)
 
 
 def report_of(text: str = "plain", num_classes: int = 3) -> ReportInput:
@@ -86,7 +109,67 @@ def report_of(text: str = "plain", num_classes: int = 3) -> ReportInput:
             stages=(Tally(label=text, count=12, note=text), Tally(label="clips", count=9)),
             fates=(Tally(label=text, count=10), Tally(label="quarantined", count=2)),
         ),
-        quarantine=(QuarantineReason(stage=text, code=text, count=2, example=text, detail=text, replay=text),),
+        quarantine=(
+            QuarantineReason(
+                stage=text,
+                code=text,
+                count=2,
+                example=text,
+                detail=text,
+                replay=text,
+                evidence=EvidenceShown(picture="one", excerpt=text, note=text),
+            ),
+        ),
+        twins=(
+            TwinShown(kept=text, dropped=text, kept_picture="one", dropped_excerpt=text, distance=0.1, detail=text),
+        ),
+        num_twins=3,
+        histograms=(HISTOGRAM,),
+        newest=text,
+        coverage=CoverageShown(
+            by="asset",
+            features=(text,),
+            rows=(CoverageRow(name=text, note=text, cells=(CoverageCell(written=1, missing=1),)),),
+        ),
+        drift=DriftShown(
+            before=text,
+            now=text,
+            rows=(
+                DriftRow(
+                    name=text,
+                    kind="signal",
+                    before=text,
+                    now=text,
+                    shift=Shift(effect=0.9, chance=0.1, drift=Drift.LARGE),
+                    num_before=9,
+                    num_now=9,
+                ),
+            ),
+        ),
+        maps=(
+            MapShown(
+                feature=text,
+                method=text,
+                coloured_by=text,
+                points=(
+                    MapPoint(x=0.0, y=0.0, group=text, caption=text, picture="one"),
+                    MapPoint(x=1.0, y=1.0, group=f"{text}!", caption=text),
+                ),
+                note=text,
+            ),
+        ),
+        neighbours=(
+            NeighboursShown(
+                feature=text,
+                asked=Neighbour(caption=text, label=text, picture="one"),
+                nearest=(Neighbour(caption=text, label=text, similarity=0.5, is_same=True),),
+                coloured_by=text,
+                agreement=0.5,
+                chance=0.25,
+                num_clips=7,
+            ),
+        ),
+        pictures={"one": picture()},
         features=(
             FeatureCounts(feature=text, shape=text, shards=1, written=8, absent=1, quarantined=0, nbytes=5_000_000),
         ),
@@ -104,7 +187,9 @@ def report_of(text: str = "plain", num_classes: int = 3) -> ReportInput:
             classes=ClassResults(scores=scores, confusion=confusion, counted=text, wholes=scores),
         ),
         thumbnails=(Thumbnail(caption=text, image=picture()),),
-        lineage=(Source(kind=text, name=text, digest=text, note=text),),
+        lineage=(Source(kind=text, name=text, digest=text, note=text, href="../clips/a"),),
+        links=(Step(text=text, command="beside.html"),),
+        without=(text,),
     )
 
 
@@ -125,8 +210,15 @@ class _Audit(HTMLParser):
         if tag not in ("meta", "img", "br"):
             self.open.append(tag)
         for name, value in attrs:
-            acts = name.startswith("on") or name in ("href", "srcset", "action", "formaction", "xlink:href", "data")
-            if acts or (name == "src" and not str(value).startswith("data:image/")):
+            if name.startswith("on") or name in ("style", "srcset", "action", "formaction", "xlink:href", "data"):
+                self.acting.append(f"{tag} {name}={value}")
+            inner = {
+                "use": ("#",),
+                "a": ("#", "../", "beside.html"),
+                "img": ("data:image/",),
+                "image": ("data:image/",),
+            }
+            if name in ("src", "href") and not str(value).startswith(inner.get(tag, "nothing else")):
                 self.acting.append(f"{tag} {name}={value}")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -145,22 +237,36 @@ class _Audit(HTMLParser):
 def test_hostile_text_is_inert(text: str) -> None:
     plain, page = _Audit(render_report(report_of())), render_report(report_of(text))
     hostile = _Audit(page)
-    assert hostile.tags == plain.tags and not hostile.acting and not hostile.open
-    assert not {"script", "iframe", "object", "link", "base", "form", "a"} & set(hostile.tags)
+    marks = ("text", "rect", "path")  # the lines of a caption on the map, and the room that they take
+    assert [tag for tag in hostile.tags if tag not in marks] == [tag for tag in plain.tags if tag not in marks]
+    assert not hostile.acting and not hostile.open
+    assert not {"script", "iframe", "object", "link", "base", "form", "foreignobject"} & set(hostile.tags)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", page)
     assert len(page.encode()) < 3_000_000
 
 
 def test_the_page_needs_and_allows_nothing_from_elsewhere() -> None:
     page = render_report(report_of())
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
+    (policy,) = re.findall('http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    (style,) = re.findall("<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; media-src data:")
+    assert "unsafe" not in policy and "script-src" not in policy and " style=" not in page
+    page = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert "http:" not in page and "https:" not in page and "@import" not in page and "url(" not in page
+
+
+TITLES = (
+    *("What to do next", "From files to features", "Quarantine", "Near duplicates", "Quality", "Coverage", "Features"),
+    *("Drift", "Maps", "Nearest neighbours", "Candidates", "The gate", "Classes", "Some clips", "Made from"),
+)
 
 
 def test_a_person_finds_the_numbers() -> None:
     text = " ".join(" ".join(_Audit(render_report(report_of())).text).split())
-    for words in ("From files to features", "Quarantine", "Candidates", "The gate", "Made from", "What to do next"):
-        assert words in text
+    for words in TITLES:
+        assert text.count(words) >= 2  # once above its section, once in the list of all
+    assert "50% of nearest clips have the same plain; by chance 25%." in text and "1/2" in text
     assert "0.800" in text and "0.700–0.900" in text and "4.8 MiB" in text and "83.3%" in text and "95 %" in text
 
 
@@ -181,11 +287,43 @@ def test_many_classes_become_a_list_of_the_worst() -> None:
 
 
 def test_pictures_stay_within_their_budget() -> None:
-    large = Thumbnail(caption="large", image=picture() + bytes(THUMBNAIL_BUDGET_BYTES // 4))
+    large = Thumbnail(caption="large", image=picture() + bytes(BOUNDS[0].thumbnail_bytes // 4))
     page = render_report(replace(report_of(), thumbnails=(large,) * 10))
-    assert page.count("<img") == 3 and "7 more do not fit" in page and len(page.encode()) < 3_000_000
+    assert page.count("<img") == 3 and "7 more do not fit" in page and len(page.encode()) < MOST_BYTES
     with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
         render_report(replace(report_of(), thumbnails=(Thumbnail(caption="", image=b"<svg onload=x>"),)))
+
+
+def test_a_picture_is_on_the_page_once_however_often_it_is_shown() -> None:
+    page = render_report(report_of())
+    assert page.count("<image ") == 1 and page.count('<use href="#s0"') == 4
+
+
+@pytest.mark.parametrize("length", [40, 400])
+def test_a_page_of_a_large_store_fits_whatever_its_names_are(length: int) -> None:
+    many, text = 1_000, "\u202e" * length  # each is spelt out in eight characters
+    base = report_of(text)
+    (reason,), (twin,), (feature,), (shown,), (near,) = (
+        base.quarantine, base.twins, base.features, base.maps, base.neighbours
+    )  # fmt: skip
+    assert base.coverage and base.drift
+    points = tuple(replace(shown.points[0], x=float(n), picture=str(n)) for n in range(many))
+    large = replace(
+        base,
+        quarantine=(reason,) * many,
+        twins=(twin,) * many,
+        features=(feature,) * many,
+        histograms=(HISTOGRAM,) * 200,
+        coverage=replace(base.coverage, rows=base.coverage.rows * 48),
+        drift=replace(base.drift, rows=base.drift.rows * many),
+        maps=(replace(shown, points=points),) * 4,
+        neighbours=(replace(near, nearest=near.nearest * 5),) * many,
+        pictures={str(n): picture() + bytes(20_000) for n in range(many)},
+        lineage=base.lineage * many,
+    )
+    page = render_report(large)
+    assert len(page.encode()) < MOST_BYTES
+    assert "From files to features" in page and "more</td>" in page
 
 
 def test_invisible_characters_are_spelt_out() -> None:

@@ -17,7 +17,7 @@ def test_rates_shares_and_facts_are_shown() -> None:
     page = render_report(ReportInput(title="films", speed=SPEED))
     assert "Speed of extraction" in page
     assert "achieved" in page and "bare decoder" in page
-    assert "25.0 %" in page and "padding waste" in page
+    assert "25.0%" in page and "padding waste" in page
     assert "idle" not in page, "what took no time is left out"
     assert "&lt;b&gt;encoding" in page and "<b>encoding" not in page
 
