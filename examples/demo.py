@@ -72,7 +72,7 @@ def prepare(options: argparse.Namespace) -> Path:
 
 def run_demo(config_path: Path, started: float) -> None:
     """Run the night if anything is due, then say what there is."""
-    from mmpipe.steps.plan.night import what_is_due
+    from mmpipe.steps.night.night import what_is_due
 
     config = load_config(config_path)
     corpus = next(iter(config.corpora))
@@ -107,7 +107,7 @@ def run_flow(config_path: Path, corpus: str, dt: str) -> None:
 
 def show_results(config: Config, corpus: str) -> None:
     """Show what the store holds and what the gate said."""
-    from mmpipe.steps.plan.night import models_of
+    from mmpipe.steps.night.night import models_of
     from mmpipe.steps.release.release import last_release
     from mmpipe.steps.tell.inspect import list_datasets
 
@@ -132,7 +132,7 @@ def show_results(config: Config, corpus: str) -> None:
 
 def show_ways_on(config: Config, config_path: Path, corpus: str) -> None:
     """Print the report, three programs of other teams, and what to do next."""
-    from mmpipe.steps.plan.night import models_of
+    from mmpipe.steps.night.night import models_of
     from mmpipe.steps.share.consumers import consumer_snippets
 
     reports = sorted((config.store / "reports").glob(f"{corpus}-*.html"))

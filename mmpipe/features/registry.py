@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -29,8 +28,7 @@ from mmpipe.features.released import Released
 from mmpipe.features.text_ngrams import TextNgrams
 from mmpipe.features.text_words import TextWords
 from mmpipe.features.video_hogdct import VideoHogDct
-
-ENTRY_POINT_GROUP = "mmpipe.extractors"
+from mmpipe.plugins import Plugin, PluginKind, find_plugin, plugin_names
 
 
 class ExtractorClass(Protocol):
@@ -70,6 +68,7 @@ _BY_NAME_ONLY: Mapping[str, ExtractorClass] = {
 }
 _BUILT_IN: Mapping[str, ExtractorClass] = {**_BY_DEFAULT, **_BY_NAME_ONLY}
 _OF_RELEASES: Mapping[str, ExtractorClass] = {Released.name: Released}  # a config names the release, not this
+_MEMBERS = ("name", "version", "modality", "params", "needs", "schema", "weights_sha256", "setup", "extract")
 _OF_ARRAYS = (ArrayRaw.name, ArrayStats.name)
 
 
@@ -78,7 +77,11 @@ def make_extractor(name: str, params: Mapping[str, Any] | None = None, table: st
 
     `table` is the name under which the config has the parameters, where it is another.
     """
-    return _extractor_class(name)(check_params(name, params, table))
+    plugin = _plugin(name)
+    made = _extractor_class(name)(check_params(name, params, table))
+    if plugin:
+        _require_kept(plugin, made)
+    return made
 
 
 def check_params(name: str, params: Mapping[str, Any] | None = None, table: str = "") -> Table:
@@ -97,7 +100,7 @@ def params_of(name: str) -> type[Table]:
 
 def extractor_names() -> tuple[str, ...]:
     """Return the names of all extractors that are installed, sorted."""
-    return tuple(sorted({*_BUILT_IN, *_entry_points()}))
+    return tuple(sorted({*_BUILT_IN, *plugin_names(PluginKind.EXTRACTOR)}))
 
 
 def default_features(*, arrays: bool = False) -> tuple[str, ...]:
@@ -110,23 +113,40 @@ def default_features(*, arrays: bool = False) -> tuple[str, ...]:
 
 def _extractor_class(name: str) -> ExtractorClass:
     """Return the class by name; a built-in one cannot be replaced from outside."""
+    plugin = _plugin(name)
     if kind := {**_BUILT_IN, **_OF_RELEASES}.get(name):
         return kind
-    entry = _entry_points().get(name)
-    if entry is None:
+    if plugin is None:
         raise ConfigError(
             f"no extractor named {name!r}; there are: {', '.join(extractor_names())}. "
             f"A name of your own says whose it is: [features.{name}] extractor = ...; "
-            f"an extractor of your own is announced by an entry point of the group {ENTRY_POINT_GROUP}"
+            f"an extractor of your own is announced by an entry point of the group {PluginKind.EXTRACTOR.group}, "
+            f"which this writes: mmpipe new extractor {name}"
         )
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the extractor {name!r} ({entry.value}) cannot be loaded: {error}") from error
+    found: ExtractorClass = plugin.load()
+    params = getattr(found, "Params", None)
+    if not (callable(found) and isinstance(params, type) and issubclass(params, Table)):
+        raise ConfigError(f"{plugin.said} is no class with `Params`, a subclass of mmpipe.Table. {plugin.way_out}")
+    return found
 
 
-def _entry_points() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+def _plugin(name: str) -> Plugin | None:
+    return find_plugin(PluginKind.EXTRACTOR, name, is_built_in=name in _BUILT_IN or name in _OF_RELEASES)
+
+
+def _require_kept(plugin: Plugin, made: Extractor) -> None:
+    """Refuse an extractor whose values would lie under another name than the one that was asked for."""
+    if not isinstance(made, Extractor):
+        lacks = [name for name in _MEMBERS if not hasattr(made, name)]
+        raise ConfigError(f"{plugin.said} lacks {', '.join(lacks)}. {plugin.way_out}")
+    if not (isinstance(made.version, int) and made.version >= 1):
+        raise ConfigError(f"{plugin.said} has version = {made.version!r}, allowed are 1, 2, 3, ... {plugin.way_out}")
+    feature = f"{plugin.name}@{made.version}"
+    if made.name != plugin.name or made.schema.feature != feature:
+        raise ConfigError(
+            f"{plugin.said} calls itself {made.name!r}, and what it makes {made.schema.feature!r}; "
+            f"they must be {plugin.name!r} and {feature!r}. {plugin.way_out}"
+        )
 
 
 def _explain(error: ValidationError, name: str, params: type[Table]) -> str:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from mmpipe.config.keys import NAME, ConfigKey, list_keys
+from mmpipe.errors import ConfigError
 from mmpipe.fusion.registry import fusion_class, fusion_names
 
 _SOURCE = re.compile(r"[A-Z][\w-]+(?:(?:, [A-Z][\w-]+)+| and [A-Z][\w-]+| et al\.)? (?:19|20)\d\d")
@@ -27,8 +28,8 @@ class FusionFacts:
 
 
 def list_fusions() -> tuple[FusionFacts, ...]:
-    """Return the facts of every fusion, in the order of the names."""
-    return tuple(fusion_facts(name) for name in fusion_names())
+    """Return the facts of every fusion, in the order of the names; of one that cannot be loaded, why."""
+    return tuple(_facts_or_fault(name) for name in fusion_names())
 
 
 def fusion_facts(name: str) -> FusionFacts:
@@ -48,3 +49,10 @@ def fusion_facts(name: str) -> FusionFacts:
         use=" ".join(use),
         options=tuple(list_keys(kind.Options, f"models.{NAME}.fusion_options.{name}")),
     )
+
+
+def _facts_or_fault(name: str) -> FusionFacts:
+    try:
+        return fusion_facts(name)
+    except ConfigError as error:
+        return FusionFacts(name=name, about=str(error), formula=str(error), sources=(), details=(), use="", options=())

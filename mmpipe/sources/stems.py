@@ -76,7 +76,12 @@ def _by_folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-_KEYS = {SourceKind.FOLDER: _by_last_dot, SourceKind.TARS: _by_first_dot, SourceKind.TABLE: _by_folder}
+_KEYS = {
+    SourceKind.FOLDER: _by_last_dot,
+    SourceKind.TARS: _by_first_dot,
+    SourceKind.TABLE: _by_folder,
+    SourceKind.PLUGIN: _by_last_dot,
+}
 
 
 def _ambiguities(key: str, members: Sequence[RawFile]) -> Iterator[Drop]:

@@ -9,14 +9,11 @@ from mmpipe.errors import ConfigError, SampleError
 from mmpipe.features.extractor import fingerprint
 from mmpipe.features.registry import make_extractor
 from mmpipe.types import AudioClip, FeatureValue
-
-RATE = 16_000
+from tests.features.librosa_mfcc import CASES, FILE, NUM_SAMPLES, RATE, made_wave, of_librosa
 
 
 def sound(num_samples: int, start_ns: int = 0) -> AudioClip:
-    rng = np.random.default_rng(num_samples)
-    wave = rng.normal(0, 0.1, num_samples) * np.linspace(0, 1, num_samples)
-    return AudioClip(wave_N=wave.astype(np.float32), sample_rate_hz=RATE, start_ns=start_ns)
+    return AudioClip(wave_N=made_wave(num_samples), sample_rate_hz=RATE, start_ns=start_ns)
 
 
 def cepstra_of(clip: AudioClip, **params: object) -> FeatureValue:
@@ -24,27 +21,20 @@ def cepstra_of(clip: AudioClip, **params: object) -> FeatureValue:
     return value
 
 
-@pytest.mark.parametrize(("window_s", "hop_s", "num_mels"), [(0.025, 0.010, 40), (0.032, 0.016, 26)])
-def test_it_gives_the_numbers_of_librosa(window_s: float, hop_s: float, num_mels: int) -> None:
-    librosa = pytest.importorskip("librosa")
-    clip = sound(20_011)
-    got = cepstra_of(clip, window_s=window_s, hop_s=hop_s, num_mels=num_mels).array
-    window = round(window_s * RATE)
-    size = 1 << (window - 1).bit_length()
-    beside = (size - window) // 2  # librosa centres a window within its transform
-    mel = librosa.feature.melspectrogram(
-        y=np.pad(clip.wave_N, (beside, beside)).astype(np.float64),
-        sr=RATE,
-        n_fft=size,
-        win_length=window,
-        hop_length=round(hop_s * RATE),
-        center=False,
-        n_mels=num_mels,
-    )
-    cepstra = librosa.feature.mfcc(S=librosa.power_to_db(mel, amin=1e-10, top_db=None), n_mfcc=13)
-    slopes = librosa.feature.delta(cepstra, width=5, mode="nearest")
-    again = librosa.feature.delta(slopes, width=5, mode="nearest")
-    np.testing.assert_allclose(got, np.concatenate([cepstra, slopes, again]).T, rtol=1e-5, atol=1e-4)
+@pytest.mark.parametrize("case", CASES)
+def test_it_gives_the_numbers_of_librosa(case: str) -> None:
+    window_s, hop_s, num_mels = CASES[case]
+    got = cepstra_of(sound(NUM_SAMPLES), window_s=window_s, hop_s=hop_s, num_mels=num_mels).array
+    with np.load(FILE) as kept:
+        np.testing.assert_allclose(got, kept[case], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("case", CASES)
+def test_the_numbers_are_still_those_of_librosa(case: str) -> None:
+    pytest.importorskip("librosa")
+    with np.load(FILE) as kept:
+        np.testing.assert_allclose(of_librosa(*CASES[case]), kept[case], rtol=1e-6, atol=1e-5)
 
 
 def test_the_time_of_a_row_is_the_centre_of_its_window() -> None:

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -42,46 +39,6 @@ def test_parameters_are_frozen() -> None:
     extractor = make_extractor("image-hogdct", {"cells": 6})
     with pytest.raises(ValidationError, match="frozen"):
         extractor.params.cells = 5  # type: ignore[attr-defined]
-
-
-PLUGIN = """
-from mmpipe.config import Table
-from mmpipe.features.text_ngrams import TextNgrams, TextNgramsParams
-
-
-class Loud(TextNgrams):
-    name = "text-loud"
-"""
-
-
-def test_another_package_brings_its_own_by_an_entry_point(tmp_path: Path) -> None:
-    (tmp_path / "loud.py").write_text(PLUGIN)
-    info = tmp_path / "loud-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[mmpipe.extractors]\ntext-loud = loud:Loud\ntext-gone = nowhere:Gone\naudio-logmel = loud:Loud\n"
-    )
-    script = f"""
-import sys
-sys.path.insert(0, {str(tmp_path)!r})
-from mmpipe.errors import ConfigError
-from mmpipe.features.registry import extractor_names, make_extractor
-print(make_extractor("text-loud", {{"dim": 64}}).schema.feature, make_extractor("audio-logmel").schema.feature)
-print("text-loud" in extractor_names())
-try:
-    make_extractor("text-gone")
-except ConfigError as error:
-    print(error)
-print("torch" in sys.modules, "av" in sys.modules, "sklearn" in sys.modules)
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    lines = run.stdout.splitlines()
-    assert lines[0] == "text-loud@1 audio-logmel@1"
-    assert lines[1] == "True"
-    assert "text-gone" in lines[2]
-    assert "nowhere" in lines[2]
-    assert lines[3] == "False False False"
 
 
 @pytest.mark.parametrize("batch", ["many", 0, True, 1.5])

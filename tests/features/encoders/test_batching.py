@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from mmpipe.features.encoders.batching import BatchRunner, Budget, Units, buckets, is_out_of_memory
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_heap() -> None:
+    """Spare the collector what other tests have left: each want of memory is a full collection, and here are many."""
+    gc.collect()
+    gc.freeze()
 
 
 class SmallDevice:
