@@ -1,0 +1,1 @@
+"""Ask a released model about raw media: features by warm workers, straight to the network, without a store."""

@@ -1,0 +1,1 @@
+"""Join the server to the registry, to warm workers and to the store."""
