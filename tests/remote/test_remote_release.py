@@ -13,10 +13,10 @@ from mmpipe.cli.main import main
 from mmpipe.config import parse_config
 from mmpipe.registry.aliases import read_events
 from mmpipe.registry.versions import SUMS_NAME, VERSION_NAME, list_versions, local_version, publish_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.plan.plan import plan_corpus
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.promotion import promote_version, roll_back
 from mmpipe.steps.release.release import release_model, release_reason
 from mmpipe.steps.train.train import train_model
