@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-GROUND = {"types", "errors", "config", "io", "faults", "remote", "cache", "words"}
-# Floor 2: the only places that know two rooms. `mmpipe/__init__.py` is the door for other teams.
-JOINERS = {"steps", "cli", "__init__", "__main__"}
+GROUND = {"types", "errors", "config", "io", "faults", "remote", "cache", "words", "plugins", "look"}
+# Floor 2: the only places that know two rooms. `__init__` and `testing` are the doors for other teams.
+JOINERS = {"steps", "cli", "testing", "__init__", "__main__"}
 # (from, to) -> why the door must be.
 DOORS = {
     ("features", "fusion"): "a release is an extractor: what its network embeds is computed as what it is",
@@ -29,12 +29,21 @@ MAY_LOAD: dict[str, tuple[str, ...]] = {
     "transformers": (),
     "av": (
         "mmpipe.media",
+        "mmpipe.steps.ask.ask_worker",
         "mmpipe.steps.extract.extract_shard",
         "mmpipe.steps.speed.speed_sample",
         "mmpipe.steps.ingest.survey_worker",
     ),
     "prefect": (),
     "ray": (),
+}
+# The rooms of the steps, from the ground up: each may import those before it.
+STEPS = ("ground", "workers", "plan", "goals", "ingest", "share", "speed", "extract", "train", "release", "ask",
+         "quarantine", "keep", "shown", "tell", "night", "search", "serve", "app", "extend")  # fmt: skip
+# (from, to) -> why a room of the steps must know one above it.
+STAIRS = {
+    ("speed", "extract"): "what a run could have done at best is measured with its own shards and workers",
+    ("train", "release"): "a training that goes on from a release asks what its examination found weak",
 }
 # What a file above the library may import of it.
 FLOORS = {
@@ -115,6 +124,34 @@ def faults_of_floor(floor: str, path: Path, imports: set[str]) -> list[str]:
 def test_the_library_imports_down_only() -> None:
     faults = [fault for path in python_files("mmpipe") for fault in faults_of_library(path, imports_of(path))]
     assert not faults, "\n".join(faults)
+
+
+def faults_of_steps(path: Path, imports: set[str]) -> list[str]:
+    """What is wrong with the imports that a file of the steps has from other rooms of the steps."""
+    room, name = path.relative_to(REPOSITORY / "mmpipe" / "steps").parts[0], path.relative_to(REPOSITORY)
+    others = {module.split(".")[2] for module in imports if module.startswith("mmpipe.steps.")} & set(STEPS)
+    return [
+        f"{name} imports mmpipe.steps.{other}: that stands above {room}"
+        for other in sorted(others)
+        if STEPS.index(other) > STEPS.index(room) and (room, other) not in STAIRS
+    ]
+
+
+def test_every_room_of_the_steps_has_its_place() -> None:
+    rooms = {path.name for path in (REPOSITORY / "mmpipe" / "steps").iterdir() if (path / "__init__.py").exists()}
+    assert rooms == set(STEPS)
+
+
+def test_the_steps_import_down_only() -> None:
+    paths = [path for path in python_files("mmpipe/steps") if path.parent.name != "steps"]
+    faults = [fault for path in paths for fault in faults_of_steps(path, imports_of(path))]
+    assert not faults, "\n".join(faults)
+
+
+def test_a_wrong_import_in_the_steps_is_seen() -> None:
+    path = REPOSITORY / "mmpipe" / "steps" / "plan" / "x.py"
+    assert faults_of_steps(path, {"mmpipe.steps.night.backfill"})
+    assert not faults_of_steps(path, {"mmpipe.steps.workers.compute"})
 
 
 @pytest.mark.parametrize("floor", sorted(FLOORS))

@@ -22,13 +22,13 @@ from mmpipe.batches.aligned import AlignedReader
 from mmpipe.cli.main import app
 from mmpipe.config import Config, load_config, parse_config
 from mmpipe.errors import ConfigError
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.ingest.init import propose_config
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.plan.ledger import read_ledger, wanted_features
 from mmpipe.steps.plan.plan import plan_corpus
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.train.train import train_model
 from mmpipe.steps.train.training_set import open_training_set

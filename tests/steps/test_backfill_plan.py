@@ -10,8 +10,8 @@ from corpus_maker import CORPUS, SOUND, TEXT, make_config, tree, write_pairs
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.plan.backfill import backfill_dates
-from mmpipe.steps.plan.backfill_plan import Choice, DayDue, dates_of_range, plan_backfill, plan_choice
+from mmpipe.steps.night.backfill import backfill_dates
+from mmpipe.steps.night.backfill_plan import Choice, DayDue, dates_of_range, plan_backfill, plan_choice
 from mmpipe.steps.plan.choices import MAX_DAYS, Only
 
 pytestmark = pytest.mark.usefixtures("warm_workers")

@@ -32,8 +32,8 @@ from mmpipe.errors import ConfigError, ShardError
 from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_reason
-from mmpipe.steps.plan.backfill import backfill_dates
-from mmpipe.steps.plan.backfill_plan import dates_of_range
+from mmpipe.steps.night.backfill import backfill_dates
+from mmpipe.steps.night.backfill_plan import dates_of_range
 from mmpipe.steps.plan.choices import Only
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.share.open import open_corpus

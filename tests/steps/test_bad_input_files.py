@@ -34,7 +34,7 @@ from mmpipe.config import Config
 from mmpipe.errors import ConfigError, PartialError
 from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
 from mmpipe.steps.ingest.ingest_report import IngestReport
-from mmpipe.steps.plan.night import run_night, what_is_due
+from mmpipe.steps.night.night import run_night, what_is_due
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.quarantine.probe_again import probe_again
 from mmpipe.steps.share.open import open_corpus

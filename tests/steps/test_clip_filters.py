@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from mmpipe.errors import ConfigError
-from mmpipe.steps.ingest.clip_filters import find_failing, parse_filters
+from mmpipe.steps.plan.clip_filters import find_failing, parse_filters
 from mmpipe.store.signals import SIGNAL_COLUMNS
 
 

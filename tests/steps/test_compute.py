@@ -16,8 +16,8 @@ from mmpipe.features.alias import Alias
 from mmpipe.features.extractor import MicroBatch, extractor_behind, micro_batch_of, units_of, uses_device
 from mmpipe.features.naming import make_feature
 from mmpipe.features.prepared import Prepared, Rendition
-from mmpipe.steps.extract import compute
-from mmpipe.steps.extract.compute import open_computer, resolve_device
+from mmpipe.steps.workers import compute
+from mmpipe.steps.workers.compute import open_computer, resolve_device
 from mmpipe.types import FeatureKind, FeatureSchema, FeatureValue, Modality, TextClip, TextNeeds
 
 
@@ -146,7 +146,7 @@ def test_torch_is_not_loaded_to_find_that_nobody_needs_it() -> None:
         "import sys\n"
         "from mmpipe.config import EngineConfig\n"
         "from mmpipe.features.naming import make_feature\n"
-        "from mmpipe.steps.extract.compute import resolve_device\n"
+        "from mmpipe.steps.workers.compute import resolve_device\n"
         "assert resolve_device(EngineConfig(), [make_feature('audio-logmel')]) == 'cpu'\n"
         "assert 'torch' not in sys.modules\n"
     )

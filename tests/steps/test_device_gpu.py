@@ -13,7 +13,7 @@ import pytest
 from mmpipe.engine.device.find import find_gpus
 from mmpipe.features.extractor import Extractor
 from mmpipe.features.registry import make_extractor
-from mmpipe.steps.extract.compute import open_computer
+from mmpipe.steps.workers.compute import open_computer
 from mmpipe.steps.workers.device_bench import measure_embed_stage, synthetic_media
 from mmpipe.steps.workers.device_client import DeviceClient
 from mmpipe.steps.workers.device_pool import shared_devices

@@ -17,13 +17,13 @@ from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.external.pin import MatchBy
 from mmpipe.registry.versions import pick_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.night.night import what_is_due, what_waits
 from mmpipe.steps.plan.choices import Only, State
 from mmpipe.steps.plan.forecast import forecast_plan
-from mmpipe.steps.plan.night import what_is_due, what_waits
 from mmpipe.steps.plan.plan import plan_corpus, read_states
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.share.external import NewFeature, PinReport, add_feature, list_features, refresh_feature
 from mmpipe.steps.train.snapshots import create_snapshot

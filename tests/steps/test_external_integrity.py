@@ -11,8 +11,8 @@ import pytest
 from mmpipe.external.pin import MatchBy, MatchRule, Pin, PinnedFile, Selection, Shape, SourceFormat, pin_name
 from mmpipe.steps.keep.restore import restore_files
 from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.plan.external_pins import StoredPin, put_pin
 from mmpipe.steps.share.external_integrity import find_pin_faults
-from mmpipe.steps.share.external_pins import StoredPin, put_pin
 from mmpipe.store.audit import append_event
 from mmpipe.store.commit import commit_partition, read_head
 from mmpipe.store.layout import StoreLayout

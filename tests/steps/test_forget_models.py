@@ -26,6 +26,7 @@ from mmpipe.registry.aliases import read_aliases
 from mmpipe.registry.redacted import redaction_path
 from mmpipe.registry.taint import read_checkpoint_taint, read_taint
 from mmpipe.registry.versions import Version, list_models, list_versions, pick_version, verify_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.keep import forget as forget_step
 from mmpipe.steps.keep import forget_models
 from mmpipe.steps.keep.forget import forget
@@ -34,7 +35,6 @@ from mmpipe.steps.keep.repair import repair_store
 from mmpipe.steps.keep.verify import find_faults, name_redacted
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.release import release as release_module
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.tell.report import write_report
 from mmpipe.steps.train.snapshots import create_snapshot
 from mmpipe.steps.train.train import current_recipe

@@ -11,7 +11,7 @@ from mmpipe.config import Config, Judged
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.registry.aliases import nominate, read_aliases
 from mmpipe.registry.versions import Version, list_versions, pick_version
-from mmpipe.steps.plan.night import what_waits
+from mmpipe.steps.night.night import what_waits
 from mmpipe.steps.release.evaluate import evaluate_checkpoint, is_refused
 from mmpipe.steps.release.examine import examine
 from mmpipe.steps.release.release import ReleaseReport, release_model, release_reason

@@ -18,7 +18,7 @@ from mmpipe.features.audio_mfccseg import AudioMfccSeg
 from mmpipe.features.extractor import fingerprint
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.plan.night import what_is_due
+from mmpipe.steps.night.night import what_is_due
 from mmpipe.steps.plan.plan import Only, State, plan_corpus, read_states
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout

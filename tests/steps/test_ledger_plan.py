@@ -16,9 +16,9 @@ from mmpipe.errors import ConfigError, TransientError
 from mmpipe.steps.extract.extract import extract_plan, extract_shards
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.ingest.intake import settings_digest
-from mmpipe.steps.plan.backfill import backfill_dates
+from mmpipe.steps.night.backfill import backfill_dates
+from mmpipe.steps.night.night import what_is_due
 from mmpipe.steps.plan.forecast import forecast_plan, totals_of
-from mmpipe.steps.plan.night import what_is_due
 from mmpipe.steps.plan.plan import Only, State, plan_corpus, read_states
 from mmpipe.steps.plan.status import read_status
 from mmpipe.store.claims import claim_shards

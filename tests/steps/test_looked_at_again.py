@@ -11,8 +11,8 @@ import pytest
 from corpus_maker import CORPUS, LATER, SOUND, drops, extract, ingest, make_config, write_pairs
 
 from mmpipe.config import Config
+from mmpipe.steps.ground.scan import scan_path
 from mmpipe.steps.ingest.ingest import ingest_reason
-from mmpipe.steps.ingest.scan import scan_path
 from mmpipe.steps.share.open import open_corpus
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.spine import read_spine

@@ -18,17 +18,18 @@ from mmpipe.config import Config
 from mmpipe.engine.inline import InlineEngine
 from mmpipe.features.extractor import feature_name
 from mmpipe.media.decode import DecodedClip
-from mmpipe.steps.extract import compute, extract_shard
+from mmpipe.steps.extract import extract_shard
 from mmpipe.steps.extract.commit import CommitReport
 from mmpipe.steps.extract.extract import ExtractReport, extract_plan
 from mmpipe.steps.extract.shard_plan import plan_works
-from mmpipe.steps.extract.shard_work import ShardDone, ShardWork
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.keep.gc import collect_garbage, file_system_time
 from mmpipe.steps.plan.feature_set import resolve_features
 from mmpipe.steps.plan.plan import ShardDue, plan_corpus
-from mmpipe.steps.workers.wire import decode
+from mmpipe.steps.plan.shard_work import ShardDone, ShardWork
+from mmpipe.steps.workers import compute
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.store.schema import freeze_schema

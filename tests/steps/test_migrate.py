@@ -23,7 +23,6 @@ from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import read_events
 from mmpipe.steps.extract.commit import commit_features
-from mmpipe.steps.extract.deprecate import deprecate_feature
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.keep.compact import compact_corpus
@@ -32,6 +31,7 @@ from mmpipe.steps.keep.gc import collect_garbage
 from mmpipe.steps.keep.migrate import migrate_store
 from mmpipe.steps.keep.repair import repair_store
 from mmpipe.steps.keep.verify import count_damage, find_faults, open_to_verify
+from mmpipe.steps.plan.deprecate import deprecate_feature
 from mmpipe.steps.plan.ledger import read_ledger
 from mmpipe.steps.plan.plan import Plan, plan_corpus
 from mmpipe.steps.release.promotion import promote_version

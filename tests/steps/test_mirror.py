@@ -30,8 +30,8 @@ from corpus_maker import (
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
+from mmpipe.steps.ground.mirror import refresh_mirror
 from mmpipe.steps.ingest.ingest import ingest_reason
-from mmpipe.steps.ingest.mirror import refresh_mirror
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.keep.gc import collect_garbage
 from mmpipe.steps.quarantine.probe_again import probe_again

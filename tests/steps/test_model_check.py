@@ -15,11 +15,11 @@ from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.fusion.option_names import option_names
 from mmpipe.fusion.registry import fusion_class, fusion_names
-from mmpipe.steps.plan.night import run_night, what_is_due
+from mmpipe.steps.night.night import run_night, what_is_due
+from mmpipe.steps.plan.model_names import check_model_names
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.tell.doctor import examine
 from mmpipe.steps.train.model_check import check_networks
-from mmpipe.steps.train.model_names import check_model_names
 
 MODEL = {"corpus": CORPUS, "target": "word", "inputs": ["audio-mfccseg", "text-ngrams"], "fusions": ["concat"]}
 
@@ -133,7 +133,7 @@ def test_names_are_checked_without_torch(tmp_path):
     code = (
         "import json, sys\n"
         "from mmpipe.config import parse_config\n"
-        "from mmpipe.steps.train.model_names import check_model_names\n"
+        "from mmpipe.steps.plan.model_names import check_model_names\n"
         "check_model_names(parse_config(json.loads(sys.argv[1])))\n"
         "print('torch' in sys.modules)"
     )

@@ -13,12 +13,12 @@ from kill_models import MODEL, model_table, write_pairs_that_need_both
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.versions import pick_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
+from mmpipe.steps.night.night import what_is_due
 from mmpipe.steps.plan.choices import State
-from mmpipe.steps.plan.night import what_is_due
 from mmpipe.steps.plan.plan import plan_corpus, read_states
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.share.open import open_corpus
 from mmpipe.steps.train.train import train_model

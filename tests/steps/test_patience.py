@@ -10,7 +10,7 @@ import pytest
 
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import HeldError
-from mmpipe.steps.plan.patience import wait_for_others, waiting_line
+from mmpipe.steps.plan.patience import Patience, do_when_free, wait_for_others, waiting_line
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.layout import StoreLayout, create_store
 
@@ -42,7 +42,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def wait(config: Config, time: Time, patience_s: float = 3600.0) -> None:
-    wait_for_others(config, "talk", PLACES, patience_s, time, time.sleep)
+    wait_for_others(config, "talk", PLACES, Patience(seconds=patience_s, clock=time, sleep=time.sleep))
 
 
 def test_what_nobody_has_is_not_waited_for(config: Config) -> None:
@@ -75,3 +75,27 @@ def test_what_is_waited_for_is_said_once_per_maker() -> None:
     assert line == (
         "3 shards of this run are being made by others, and waited for: process 7 on here; process 9 on there."
     )
+
+
+def test_work_that_somebody_holds_is_done_when_it_is_free_and_the_person_hears_of_it_once() -> None:
+    time, heard = Time(), []
+
+    def work() -> str:
+        if time() < 600:
+            raise HeldError("an ingest is being worked on by process 7")
+        return "done"
+
+    assert do_when_free(work, Patience(clock=time, sleep=time.sleep, tell=heard.append)) == "done"
+    assert 600 <= time.now_s < 661 and heard == ["waiting: an ingest is being worked on by process 7"]
+
+
+def test_without_patience_what_is_held_is_an_error_at_once() -> None:
+    tries = []
+
+    def work() -> None:
+        tries.append(1)
+        raise HeldError("as asked")
+
+    with pytest.raises(HeldError, match="as asked"):
+        do_when_free(work, Patience(seconds=0))
+    assert len(tries) == 1

@@ -15,10 +15,10 @@ from renamed_answers import answers_on
 
 from mmpipe.cli.main import main
 from mmpipe.config import Config, parse_config
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.plan.plan import plan_corpus
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.train.train import train_model
 

@@ -18,10 +18,10 @@ from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import publish_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.plan.plan import plan_corpus
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.train.train import train_model
 

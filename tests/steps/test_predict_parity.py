@@ -18,7 +18,7 @@ from mmpipe.evaluate.answers.classes import ClassAnswers
 from mmpipe.evaluate.temperature import apply_temperature
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.versions import publish_version
-from mmpipe.steps.release.predict import predict_files
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.snapshot import take_snapshot
 from mmpipe.train.weights import infer, load_model

@@ -6,7 +6,7 @@ import pytest
 
 from mmpipe.cli import show
 from mmpipe.cli.show import Bars
-from mmpipe.steps.tell.progress import Pace
+from mmpipe.steps.ground.progress import Pace
 
 
 @pytest.mark.parametrize(

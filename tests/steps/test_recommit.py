@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmpipe.config import load_config
+from mmpipe.steps.ground.recommit import recommit
 from mmpipe.steps.keep.forget import forget
-from mmpipe.steps.keep.recommit import recommit
 from mmpipe.store.card import read_heads, render_card, write_card
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import DatasetLayout, StoreLayout

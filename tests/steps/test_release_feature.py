@@ -29,6 +29,7 @@ from mmpipe.fusion.files import load_model
 from mmpipe.registry.aliases import find_version
 from mmpipe.registry.taint import mark_version
 from mmpipe.registry.versions import Version, publish_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.plan.choices import State
@@ -36,10 +37,9 @@ from mmpipe.steps.plan.feature_set import resolve_feature
 from mmpipe.steps.plan.plan import plan_corpus, read_states
 from mmpipe.steps.plan.release_feature import find_release
 from mmpipe.steps.release.lineage import trace_settings
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
+from mmpipe.steps.release.train_encoder import EncoderOrder, train_encoder
 from mmpipe.steps.train.train import train_model
-from mmpipe.steps.train.train_encoder import EncoderOrder, train_encoder
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.snapshot import take_snapshot
 from mmpipe.store.verify import verify_store

@@ -13,7 +13,7 @@ from corpus_maker import CORPUS, LATER, extract, ingest, make_config, shards, tr
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError, StoreError
-from mmpipe.steps.extract.banks import make_bank
+from mmpipe.steps.ingest.banks import make_bank
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.plan.feature_set import resolve_feature, resolve_features
 from mmpipe.steps.plan.plan import plan_corpus

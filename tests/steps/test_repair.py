@@ -13,8 +13,8 @@ from corpus_maker import CORPUS, DT, LATER, SOUND, TEXT, extract, ingest, make_c
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
+from mmpipe.steps.ground.recommit import recommit
 from mmpipe.steps.keep import remake as remake_module
-from mmpipe.steps.keep.recommit import recommit
 from mmpipe.steps.keep.repair import repair_store
 from mmpipe.steps.keep.verify import find_faults, open_to_verify
 from mmpipe.steps.share.open import open_corpus

@@ -195,7 +195,7 @@ def test_only_what_was_touched_is_counted_again(talks: Path) -> None:
 @BOTH
 def test_cards_that_were_cut_short_are_brought_up(talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = say(talks, SAID)
-    monkeypatch.setattr("mmpipe.steps.ingest.rights.write_cards", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("mmpipe.steps.ground.rights.write_cards", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         take_in(config)
     monkeypatch.undo()

@@ -12,8 +12,8 @@ from kill_models import MODEL
 from mmpipe.config import Config, parse_config, resolve_paths
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.registry.aliases import read_aliases
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.keep.gc import collect_garbage, file_system_time
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.promotion import promote_version
 from mmpipe.steps.release.release import release_model, release_reason
 from mmpipe.steps.release.sign import check_keys, sign_release, trusted_label, verify_signature

@@ -16,7 +16,7 @@ from corpus_maker import CORPUS, LATER, extract, ingest, make_config, tree, writ
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
-from mmpipe.steps.extract.banks import make_bank
+from mmpipe.steps.ingest.banks import make_bank
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.keep.gc import collect_garbage, file_system_time
 from mmpipe.steps.keep.repair import repair_store

@@ -14,7 +14,7 @@ from mmpipe.config import Config, LimitsConfig
 from mmpipe.engine.engine import OnEvent, ignore_event
 from mmpipe.engine.work import Outcome, WorkFailure, WorkItem
 from mmpipe.errors import ConfigError
-from mmpipe.steps.extract.shard_work import AssetWork, ClipWork, ShardDone, ShardWork, WorkMeter
+from mmpipe.steps.plan.shard_work import AssetWork, ClipWork, ShardDone, ShardWork, WorkMeter
 from mmpipe.steps.speed.speed import DeviceFacts, SpeedFacts, StageSample, facts_of_meters, join_facts, judge_speed
 from mmpipe.steps.speed.speed_bench import bench_extract
 from mmpipe.steps.speed.speed_choice import SampleRule, SampleWork, choose_sample, clips_within

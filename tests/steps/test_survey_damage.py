@@ -9,10 +9,10 @@ import pytest
 from corpus_maker import CORPUS, extract, ingest, make_config, write_damaged, write_text, write_tone
 
 from mmpipe.config import ClipsConfig, Config, LimitsConfig, TextConfig
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.ingest import survey
 from mmpipe.steps.ingest.survey_work import AssetSurvey, AssetToSurvey, SurveyWork
 from mmpipe.steps.ingest.survey_worker import survey_assets
-from mmpipe.steps.workers.wire import decode
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine

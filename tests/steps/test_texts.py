@@ -29,7 +29,7 @@ from corpus_maker import (
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, ModelConfig
 from mmpipe.errors import ConfigError
-from mmpipe.steps.ingest.text_origin import TextOrigin, kept_words
+from mmpipe.steps.ground.text_origin import TextOrigin, kept_words
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.release.lineage import trace_snapshot
 from mmpipe.steps.tell.inspect import find_clips

@@ -20,7 +20,7 @@ from mmpipe.registry.versions import list_versions, pick_version
 from mmpipe.segment.split import split_of
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
-from mmpipe.steps.plan.night import what_is_due
+from mmpipe.steps.night.night import what_is_due
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.release.evaluate import evaluate_checkpoint, is_refused
 from mmpipe.steps.release.release import release_model, release_reason

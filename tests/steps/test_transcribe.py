@@ -19,11 +19,11 @@ from mmpipe.engine.work import Outcome
 from mmpipe.errors import ConfigError
 from mmpipe.signals.recogniser import Recogniser, load_recogniser
 from mmpipe.signals.words import one_line
-from mmpipe.steps.ingest.speech_model import find_speech_model
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.steps.ingest.transcribe_worker import Recording, SpeechWork, Transcript, cut_pieces, transcribe_recordings
 from mmpipe.steps.keep.forget import forget
+from mmpipe.steps.plan.speech_model import find_speech_model
 from mmpipe.steps.tell.inspect import find_clips
-from mmpipe.steps.workers.wire import decode, encode
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.layout import StoreLayout

@@ -12,9 +12,9 @@ import pytest
 
 from mmpipe.registry.aliases import nominate, promote
 from mmpipe.registry.versions import SUMS_NAME, publish_version
+from mmpipe.steps.ground.seal import seal_folder
 from mmpipe.steps.keep.restore import restore_files
 from mmpipe.steps.keep.verify import count_damage, find_faults
-from mmpipe.steps.release.seal import seal_folder
 from mmpipe.store.audit import append_event
 from mmpipe.store.card import write_card
 from mmpipe.store.finding import Severity

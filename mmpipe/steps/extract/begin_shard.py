@@ -15,15 +15,15 @@ from mmpipe.features.naming import make_feature
 from mmpipe.features.prepared import Rendition
 from mmpipe.io import make_directory
 from mmpipe.steps.extract.clip_rows import place_of
-from mmpipe.steps.extract.compute import open_computer
 from mmpipe.steps.extract.growing_shard import GrowingShard
 from mmpipe.steps.extract.micro_batch import BatchComputer
 from mmpipe.steps.extract.shard_meter import ShardMeter
 from mmpipe.steps.extract.shard_parts import Parts
-from mmpipe.steps.extract.shard_work import FeatureWork, ShardWork
 from mmpipe.steps.extract.spool import open_spool
+from mmpipe.steps.ground.wire import encode
 from mmpipe.steps.plan.renditions import Preparation
-from mmpipe.steps.workers.wire import encode
+from mmpipe.steps.plan.shard_work import FeatureWork, ShardWork
+from mmpipe.steps.workers.compute import open_computer
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.shard import ShardSpec
 from mmpipe.store.writer import open_shard_writer

@@ -19,10 +19,10 @@ from mmpipe.features.extractor import Extractor, extractor_behind, feature_name,
 from mmpipe.steps.extract.commit import find_receipt
 from mmpipe.steps.extract.extract import extract_shards
 from mmpipe.steps.extract.feature_compare import committed_values, shard_values
+from mmpipe.steps.ground.progress import SILENT, Progress
 from mmpipe.steps.plan.feature_set import feature_names, resolve_feature
 from mmpipe.steps.plan.inputs import shard_inputs
 from mmpipe.steps.plan.plan import Only, ShardDue, plan_corpus
-from mmpipe.steps.tell.progress import SILENT, Progress
 from mmpipe.store.layout import CLIPS, DatasetLayout, StoreLayout, create_store
 from mmpipe.store.likeness import Likeness, compare_values
 from mmpipe.store.receipt import Receipt

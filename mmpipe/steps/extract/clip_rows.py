@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmpipe.media.facts import stream_facts
-from mmpipe.steps.extract.shard_work import AssetWork, ClipWork, ReusedValue
 from mmpipe.steps.extract.spool import SpooledValue
+from mmpipe.steps.plan.shard_work import AssetWork, ClipWork, ReusedValue
 from mmpipe.types import Drop, Stream
 
 Place = tuple[str, int, int]  # digest of a stream, and the range in it: equal places have equal values

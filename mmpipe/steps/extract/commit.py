@@ -11,11 +11,11 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
+from mmpipe.steps.ground.replay import replay_command
+from mmpipe.steps.ground.watching import clip_tables, feature_tables, watch_stage
 from mmpipe.steps.ingest.ingest_record import look_again
 from mmpipe.steps.plan.feature_set import resolve_features
 from mmpipe.steps.plan.inputs import possible_inputs, shard_inputs
-from mmpipe.steps.quarantine.replay import replay_command
-from mmpipe.steps.tell.watching import clip_tables, feature_tables, watch_stage
 from mmpipe.store.card import write_card
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.commit import commit_partition, read_head

@@ -18,28 +18,28 @@ from mmpipe.engine.engine import Engine
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ShardError
 from mmpipe.features.extractor import feature_name, fingerprint
-from mmpipe.steps.extract.banks import ensure_banks
 from mmpipe.steps.extract.commit import CommitReport, commit_features
-from mmpipe.steps.extract.compute import CPU, resolve_device
 from mmpipe.steps.extract.outbox import deliver, open_outbox
 from mmpipe.steps.extract.shard_plan import plan_works
-from mmpipe.steps.extract.shard_work import ShardDone, ShardWork, WorkMeter
 from mmpipe.steps.extract.staging import sweep_staging
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.watching import clip_tables, watch_stage
+from mmpipe.steps.ground.wire import decode
+from mmpipe.steps.ingest.banks import ensure_banks
 from mmpipe.steps.plan.choices import State
 from mmpipe.steps.plan.feature_set import resolve_features
 from mmpipe.steps.plan.forecast import FreeBytes, free_bytes, require_room
 from mmpipe.steps.plan.inputs import split_inputs
 from mmpipe.steps.plan.ledger import identity_of, read_ledger
 from mmpipe.steps.plan.plan import Plan, ShardDue, raise_if_running
+from mmpipe.steps.plan.shard_work import ShardDone, ShardWork, WorkMeter
 from mmpipe.steps.share.external_shards import fill_external
 from mmpipe.steps.speed.speed import SpeedFacts, SpeedReport, judge_speed
 from mmpipe.steps.speed.speed_measure import measure_speed
 from mmpipe.steps.speed.speed_notes import note_speed
-from mmpipe.steps.tell.progress import SILENT, Progress
-from mmpipe.steps.tell.watching import clip_tables, watch_stage
+from mmpipe.steps.workers.compute import CPU, resolve_device
 from mmpipe.steps.workers.device_pool import DevicePool, DeviceReport
 from mmpipe.steps.workers.picture_pool import picture_specs
-from mmpipe.steps.workers.wire import decode
 from mmpipe.steps.workers.workers import devices_beside, num_workers, pictures_beside, shared_engine
 from mmpipe.store.claims import Claim, Place, claim_shards
 from mmpipe.store.identity import note_identity
@@ -92,10 +92,22 @@ class ExtractReport:
 def extract_plan(
     config: Config, plan: Plan, progress: Progress = SILENT, free: FreeBytes = free_bytes
 ) -> tuple[ExtractReport, CommitReport]:
-    """Extract and commit everything that a plan names and nobody else is making.
+    """Extract and commit everything that a plan names; HeldError, after all of that: shards that others are making.
 
     ConfigError, before any work: there is no room for it. ShardError, after all the others are committed: shards
-    that could not be made. TransientError, after that: shards that somebody else is making.
+    that could not be made.
+    """
+    report, committed = extract_free(config, plan, progress, free)
+    raise_if_running(report.held, report)
+    return report, committed
+
+
+def extract_free(
+    config: Config, plan: Plan, progress: Progress = SILENT, free: FreeBytes = free_bytes
+) -> tuple[ExtractReport, CommitReport]:
+    """Extract and commit what a plan names and nobody else is making; the report says who makes the rest.
+
+    Errors as of `extract_plan`, but for HeldError.
     """
     layout = create_store(config.store)
     with watch_stage(config, Stage.EXTRACT, corpus=plan.corpus, dates=plan.partitions) as stage:
@@ -112,7 +124,7 @@ def extract_plan(
                     for count in commit_features(config, plan.corpus, partition).features
                 ]
         _raise_failures(failed, report)
-        raise_if_running({**plan.running_places, **claim.held})
+    report = replace(report, held={**plan.running_places, **claim.held})
     return report, CommitReport(corpus=plan.corpus, features=tuple(counts))
 
 

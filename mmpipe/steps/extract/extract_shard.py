@@ -20,19 +20,19 @@ from mmpipe.media.guard import open_regular
 from mmpipe.media.lifted import lift_limits, lift_missing
 from mmpipe.media.renditions import prepared_source
 from mmpipe.steps.extract.begin_shard import begin_feature
-from mmpipe.steps.extract.growing_shard import GrowingShard
+from mmpipe.steps.extract.clip_taker import ClipTaker
 from mmpipe.steps.extract.shard_meter import ShardMeter
 from mmpipe.steps.extract.shard_parts import Parts
-from mmpipe.steps.extract.shard_work import AssetWork, ClipWork, ShardDone, ShardWork
 from mmpipe.steps.extract.staging import shard_staging
-from mmpipe.steps.ingest.text_origin import kept_words
+from mmpipe.steps.ground.text_origin import kept_words
+from mmpipe.steps.ground.wire import encode
+from mmpipe.steps.plan.shard_work import AssetWork, ClipWork, ShardDone, ShardWork
 from mmpipe.steps.workers.picture_client import open_maker
 from mmpipe.steps.workers.picture_pool import asks_for_nvdec
-from mmpipe.steps.workers.wire import encode
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import ClipMedia, Modality, Stream, TextClip
 
-_Checked = dict[
+Checked = dict[
     tuple[str, str], tuple[int, ...]
 ]  # (file, sha256) -> what it was when its bytes were found to be those that were ingested
 _WAY_BACK = (
@@ -43,11 +43,11 @@ _WAY_BACK = (
 def extract_shard(work: ShardWork, report: Callable[[str], None], poisoned: Mapping[str, str]) -> bytes:
     """Extract, stage and make durable every feature of a shard; leave a receipt for each. Return a ShardDone."""
     meter, parts = ShardMeter(), Parts(report, poisoned)
-    checked: _Checked = {}
+    checked: Checked = {}
     with shard_staging(StoreLayout(work.store).staging) as staging, ExitStack() as stack:
         shards = [begin_feature(work, feature, staging, stack, parts, meter, poisoned) for feature in work.features]
         for asset in sorted(work.assets, key=lambda asset: asset.clips[0].ordinal):
-            _extract_asset(work, asset, shards, parts, meter, checked)
+            extract_asset(work, asset, shards, parts, meter, checked)
         for shard in shards:
             shard.compute_rest()
         parts.enter("")
@@ -66,13 +66,13 @@ def extract_shard(work: ShardWork, report: Callable[[str], None], poisoned: Mapp
     )
 
 
-def _extract_asset(
+def extract_asset(
     work: ShardWork,
     asset: AssetWork,
-    shards: Sequence[GrowingShard],
+    shards: Sequence[ClipTaker],
     parts: Parts,
     meter: ShardMeter,
-    checked: _Checked,
+    checked: Checked,
 ) -> None:
     """Settle every clip of an asset for every feature, or gather its media with those of others."""
     reading = [(shard, tuple(clip for clip in asset.clips if shard.settle_known(asset, clip))) for shard in shards]
@@ -100,14 +100,14 @@ def _order_of(clip: ClipWork) -> tuple[int, int, int]:
 
 
 def _group_by_file(
-    asset: AssetWork, reading: Iterable[tuple[GrowingShard, tuple[ClipWork, ...]]]
-) -> dict[tuple[str, tuple[FilterStep, ...]], list[tuple[GrowingShard, tuple[ClipWork, ...]]]]:
+    asset: AssetWork, reading: Iterable[tuple[ClipTaker, tuple[ClipWork, ...]]]
+) -> dict[tuple[str, tuple[FilterStep, ...]], list[tuple[ClipTaker, tuple[ClipWork, ...]]]]:
     """Return the features that read media, with their clips, by the file that holds it and the filters it goes through.
 
     One broken file must not cost another. A feature that has its clips already counts too: what comes of the others
     must not depend on where a worker before this one was killed.
     """
-    groups: dict[tuple[str, tuple[FilterStep, ...]], list[tuple[GrowingShard, tuple[ClipWork, ...]]]] = {}
+    groups: dict[tuple[str, tuple[FilterStep, ...]], list[tuple[ClipTaker, tuple[ClipWork, ...]]]] = {}
     for shard, clips in reading:
         if clips:
             stream = asset.stream(shard.extractor.modality)
@@ -121,9 +121,9 @@ def _decode_file(
     asset: AssetWork,
     file: str,
     wanted: Sequence[ClipWork],
-    shards: Sequence[GrowingShard],
+    shards: Sequence[ClipTaker],
     meter: ShardMeter,
-    checked: _Checked,
+    checked: Checked,
 ) -> SampleError | None:
     """Decode one file of an asset once and hand its clips on in their order; return the fault that ended it early."""
     needs = tuple(dict.fromkeys(shard.extractor.needs for shard in shards))
@@ -192,7 +192,7 @@ def _without_stop_words(media: ClipMedia | None, asset: AssetWork) -> ClipMedia 
 
 @contextmanager
 def _open_sources(
-    work: ShardWork, asset: AssetWork, file: str, modalities: set[Modality], meter: ShardMeter, checked: _Checked
+    work: ShardWork, asset: AssetWork, file: str, modalities: set[Modality], meter: ShardMeter, checked: Checked
 ) -> Iterator[Mapping[Modality, MediaSource]]:
     """Open a file of an asset, and prove that it holds the bytes that were ingested; "" opens nothing."""
     streams = [stream for modality in sorted(modalities) if (stream := asset.stream(modality))]
@@ -215,7 +215,7 @@ def _open_sources(
 
 @contextmanager
 def _prepared(
-    sources: Mapping[Modality, MediaSource], shard: GrowingShard, limits: LimitsConfig
+    sources: Mapping[Modality, MediaSource], shard: ClipTaker, limits: LimitsConfig
 ) -> Iterator[Mapping[Modality, MediaSource]]:
     """Put what filters make of a track in its place: features that share filters share the modality."""
     if not shard.filters:
@@ -226,7 +226,7 @@ def _prepared(
         yield {modality: prepared}
 
 
-def _require_same_bytes(descriptor: int, stream: Stream, checked: _Checked) -> None:
+def _require_same_bytes(descriptor: int, stream: Stream, checked: Checked) -> None:
     """Hold that a file is as it was ingested; read it whole for that, but once a shard, however many assets it serves.
 
     The decoder reads it after that, from the page cache.

@@ -11,7 +11,7 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.extract.deprecate import require_feature
+from mmpipe.steps.plan.deprecate import require_feature
 from mmpipe.store.layout import DatasetLayout, open_store
 from mmpipe.store.likeness import Likeness, compare_values
 from mmpipe.store.manifest import ShardEntry

@@ -16,9 +16,9 @@ from mmpipe.media.filters import FilterStep
 from mmpipe.steps.extract.clip_rows import ClipRow, Place, make_drop, place_of
 from mmpipe.steps.extract.micro_batch import BatchComputer, Computed, Gathered, fault_of
 from mmpipe.steps.extract.shard_meter import ShardMeter
-from mmpipe.steps.extract.shard_work import AssetWork, ClipWork, FeatureDone, FeatureWork, ReusedValue, ShardWork
 from mmpipe.steps.extract.spool import Settled, Spool, SpooledDrop, SpooledValue
 from mmpipe.steps.plan.renditions import Preparation, filter_steps
+from mmpipe.steps.plan.shard_work import AssetWork, ClipWork, FeatureDone, FeatureWork, ReusedValue, ShardWork
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import DatasetLayout
 from mmpipe.store.manifest import FileEntry, ShardEntry
@@ -270,7 +270,7 @@ class GrowingShard:
 
     def _settle_without(self, asset: AssetWork, stream: Stream, clip: ClipWork) -> None:
         """Settle a clip for which the decoder found nothing: absent, but where the stream should have had something."""
-        if _should_reach(asset, stream, clip):
+        if should_reach(asset, stream, clip):
             self.settle_fault(asset, clip, SampleError("no_media", f"the {stream.modality} does not reach this clip"))
         else:
             self.num_absent += 1
@@ -310,7 +310,7 @@ class GrowingShard:
         return self.readers[where].raw(place.row)
 
 
-def _should_reach(asset: AssetWork, stream: Stream, clip: ClipWork) -> bool:
+def should_reach(asset: AssetWork, stream: Stream, clip: ClipWork) -> bool:
     """Say whether a stream, as it was probed, has something in a clip: text between two cues has not, nor has a track
     that ended before, nor need an array."""
     if stream.modality is Modality.ARRAY:

@@ -12,10 +12,10 @@ from functools import partial
 
 from mmpipe.errors import SampleError, ShardError, TransientError
 from mmpipe.features.extractor import MicroBatch
-from mmpipe.steps.extract.compute import AheadComputer, Computer
 from mmpipe.steps.extract.shard_meter import ShardMeter, media_bytes
 from mmpipe.steps.extract.shard_parts import Parts
-from mmpipe.steps.extract.shard_work import AssetWork, ClipWork
+from mmpipe.steps.plan.shard_work import AssetWork, ClipWork
+from mmpipe.steps.workers.compute import AheadComputer, Computer
 from mmpipe.store.shard import check_value
 from mmpipe.types import ClipMedia, FeatureSchema, FeatureValue, digest_of
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from mmpipe.io import local_file, make_directory, replace_bytes, replace_with_link
 from mmpipe.remote import RemotePath
-from mmpipe.steps.extract.shard_work import FeatureDone, ReusedValue, ShardDone, ShardWork
+from mmpipe.steps.plan.shard_work import FeatureDone, ReusedValue, ShardDone, ShardWork
 from mmpipe.store.commit import list_revisions, read_head
 from mmpipe.store.holder import process_start
 from mmpipe.store.layout import StoreLayout

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from mmpipe.io import local_file
-from mmpipe.steps.extract.shard_work import ReusedValue
+from mmpipe.steps.plan.shard_work import ReusedValue
 from mmpipe.store.commit import read_head
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.manifest import ShardEntry

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from mmpipe.steps.extract.shard_work import WorkMeter
+from mmpipe.steps.plan.shard_work import WorkMeter
 from mmpipe.types import ArrayClip, AudioClip, Clip, ClipMedia, ImageClip, VideoClip
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from mmpipe.features.extractor import Extractor, fingerprint
 from mmpipe.features.naming import rendition_of
 from mmpipe.steps.extract.commit import find_receipt
 from mmpipe.steps.extract.reuse import PLACE, find_reusable
-from mmpipe.steps.extract.shard_work import AssetWork, ClipWork, FeatureWork, ReusedValue, ShardWork
-from mmpipe.steps.ingest.mirror import media_root
+from mmpipe.steps.ground.mirror import media_root
 from mmpipe.steps.plan.feature_table import decided_table
 from mmpipe.steps.plan.inputs import shard_inputs
 from mmpipe.steps.plan.plan import ShardDue
+from mmpipe.steps.plan.shard_work import AssetWork, ClipWork, FeatureWork, ReusedValue, ShardWork
 from mmpipe.store.admitted import Admitted, read_admitted
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.commit import read_head

@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 
 from mmpipe.io import make_directory, remove_file
-from mmpipe.steps.workers.wire import decode, encode
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.types import Drop, FeatureValue
 
 _MAGIC = b"mmspool1"

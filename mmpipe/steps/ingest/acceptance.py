@@ -10,7 +10,7 @@ from mmpipe.media.gifs import GIF
 from mmpipe.media.probe import ProbedFile
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.sources.suffixes import modality_hint, split_suffix
-from mmpipe.steps.ingest.text_origin import UNREAD
+from mmpipe.steps.ground.text_origin import UNREAD
 from mmpipe.store.tombstones import ASSET, FILE, STREAM, Tombstones
 from mmpipe.types import Asset, Clip, Cue, Drop, Modality, Stream, asset_id_of
 

@@ -11,8 +11,8 @@ from functools import partial
 
 import polars as pl
 
-from mmpipe.steps.keep.recommit import recommit
-from mmpipe.steps.quarantine.replay import replay_command
+from mmpipe.steps.ground.recommit import recommit
+from mmpipe.steps.ground.replay import replay_command
 from mmpipe.store.commit import retry_lost_race
 from mmpipe.store.layout import QUARANTINE, StoreLayout
 from mmpipe.store.quarantine import EXTRACTION, read_quarantine, write_quarantine

@@ -17,9 +17,15 @@ from mmpipe.media.captions import reading_of
 from mmpipe.media.probe import PROBE_VERSION, ProbedFile
 from mmpipe.sources.listing import Listing
 from mmpipe.sources.matching import LABELS_STAGE
-from mmpipe.steps.extract.banks import keep_train_clips
+from mmpipe.steps.ground.mirror import media_root
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.rights import RightsSaid, note_rights
+from mmpipe.steps.ground.scan import read_scan, scan_path, write_scan
+from mmpipe.steps.ground.watching import clip_tables, folder_table, new_drops_logged, watch_stage
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.ingest.acceptance import Acceptance, accept_asset, refuse_forgotten
 from mmpipe.steps.ingest.arrays import add_label_numbers
+from mmpipe.steps.ingest.banks import keep_train_clips
 from mmpipe.steps.ingest.given_up import drop_given_up
 from mmpipe.steps.ingest.homes import Homes, read_homes
 from mmpipe.steps.ingest.ingest_record import (
@@ -32,21 +38,15 @@ from mmpipe.steps.ingest.ingest_record import (
 )
 from mmpipe.steps.ingest.ingest_report import IngestReport
 from mmpipe.steps.ingest.intake import Intake, Look, look_at_corpus, look_at_listing, settings_digest, take_in
-from mmpipe.steps.ingest.mirror import media_root
 from mmpipe.steps.ingest.near import find_twins, read_known_prints
 from mmpipe.steps.ingest.near_rows import printed_now
 from mmpipe.steps.ingest.near_told import NO_TWINS, NearTwins
 from mmpipe.steps.ingest.partition_draft import PartitionDraft, commit_draft
-from mmpipe.steps.ingest.rights import RightsSaid, note_rights
-from mmpipe.steps.ingest.scan import read_scan, scan_path, write_scan
 from mmpipe.steps.ingest.survey import require_survey, survey_corpus
 from mmpipe.steps.ingest.taken_back import find_refused_again, supersede
 from mmpipe.steps.ingest.texts import give_texts
 from mmpipe.steps.ingest.vanished import find_vanished
 from mmpipe.steps.plan.feature_set import check_tables
-from mmpipe.steps.tell.progress import SILENT, Progress
-from mmpipe.steps.tell.watching import clip_tables, folder_table, new_drops_logged, watch_stage
-from mmpipe.steps.workers.wire import decode
 from mmpipe.steps.workers.worker import ProbeWork
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.admitted import read_admitted

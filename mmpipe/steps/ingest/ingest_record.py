@@ -11,8 +11,8 @@ from typing import Any
 from mmpipe.config import CorpusConfig, DateRule
 from mmpipe.io import canonical_json, make_directory, replace_bytes
 from mmpipe.sources.stems import AssetFiles
+from mmpipe.steps.ground.scan import forget_in_scan, is_fresh, scan_path
 from mmpipe.steps.ingest.intake import Intake
-from mmpipe.steps.ingest.scan import forget_in_scan, is_fresh, scan_path
 from mmpipe.store.admitted import list_admitted, list_taken_back
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Drop, digest_of

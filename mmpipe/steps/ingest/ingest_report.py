@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmpipe.sources.listing import Filtered, FilterReason
+from mmpipe.steps.ground.markdown import inert
 from mmpipe.steps.ingest.partition_draft import PartitionCount
 from mmpipe.steps.ingest.vanished import ALL_THERE, Vanished
-from mmpipe.steps.tell.markdown import inert
 from mmpipe.words import counted
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst")

@@ -20,13 +20,13 @@ from mmpipe.sources.labels import read_labels
 from mmpipe.sources.listing import Filtered, Listing, list_corpus
 from mmpipe.sources.matching import LabelMatch, match_labels
 from mmpipe.sources.stems import AssetFiles, group_files, source_id_of
+from mmpipe.steps.ground.mirror import is_mirrored, list_mirror, refresh_mirror
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.rights import require_rights_columns
 from mmpipe.steps.ingest.arrays import require_label_columns
-from mmpipe.steps.ingest.mirror import is_mirrored, list_mirror, refresh_mirror
-from mmpipe.steps.ingest.rights import require_rights_columns
-from mmpipe.steps.ingest.speech_model import look_of_model
 from mmpipe.steps.ingest.survey import asks_for_survey, survey_settings
 from mmpipe.steps.ingest.texts import require_text_columns, text_columns
-from mmpipe.steps.tell.progress import SILENT, Progress
+from mmpipe.steps.plan.speech_model import look_of_model
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Drop, RawFile, digest_of
 

@@ -21,13 +21,13 @@ import polars as pl
 from mmpipe.config import CorpusConfig
 from mmpipe.signals.near import remove_twins
 from mmpipe.signals.near_assets import NearLimits, find_near
+from mmpipe.steps.ground.text_origin import ASR
 from mmpipe.steps.ingest.acceptance import Acceptance, default_group
 from mmpipe.steps.ingest.homes import Homes
 from mmpipe.steps.ingest.near_rows import COMPARABLE, find_reprinted, pool_of, print_rows, printed_anew
 from mmpipe.steps.ingest.near_streams import find_shared
 from mmpipe.steps.ingest.near_told import NEAR, NO_TWINS, NearTwins
 from mmpipe.steps.ingest.survey_work import AssetPrints
-from mmpipe.steps.ingest.text_origin import ASR
 from mmpipe.steps.ingest.vanished import ALL_THERE, Vanished
 from mmpipe.store.admitted import Admitted
 from mmpipe.store.layout import PRINTS, StoreLayout
@@ -43,7 +43,7 @@ class Decision:
     """What became of an asset, as its rows tell it."""
 
     verdict: str = ""  # "", near_duplicate, let_in, or shared_MODALITY
-    twin: str = ""  # what stands for the twin, by `_stand_in`
+    twin: str = ""  # what stands for the twin, by `stand_in`
     distance: float = 0.0
     group: str = ""
     settings: str = ""
@@ -118,7 +118,7 @@ def write_twins(layout: StoreLayout, corpus: str, partition: str, twins: NearTwi
         write_prints(layout.dataset(corpus, PRINTS), partition, rows)
 
 
-def _stand_in(asset_id: str) -> str:
+def stand_in(asset_id: str) -> str:
     """Return what stands for a twin: not its id, so that the decision outlives that it is forgotten."""
     return digest_of("near twin", asset_id)[:24]
 
@@ -138,7 +138,7 @@ class _Night:
         vanished: Vanished,
     ) -> None:
         self._vanished = vanished
-        self._given_up = {_stand_in(key) for key in vanished.given_up}
+        self._given_up = {stand_in(key) for key in vanished.given_up}
         self._labelled = labelled
         self._limits = NearLimits(
             image_bits=source.dedup.image_bits,
@@ -159,7 +159,7 @@ class _Night:
         self._reprinted: set[str] = set()  # assets, and what stands for them
         self._sources = {key: row["source_id"] for key, row in self._stored.items()}
         self._sources |= {key: asset.source_id for key, asset in self._present.items() if key not in self._sources}
-        self._names = {_stand_in(key): source for key, source in self._sources.items()}
+        self._names = {stand_in(key): source for key, source in self._sources.items()}
         self.decisions: dict[str, Decision] = {}  # of present assets
 
     def fresh_rows(self, prints: Mapping[str, AssetPrints], stored: bool = False) -> pl.DataFrame:
@@ -174,7 +174,7 @@ class _Night:
 
     def decide(self, rows: pl.DataFrame, reprinted: frozenset[str]) -> None:
         """Decide on every present asset; `reprinted` are those whose text was compared by another print before."""
-        self._reprinted = {*reprinted, *map(_stand_in, reprinted)}
+        self._reprinted = {*reprinted, *map(stand_in, reprinted)}
         kept = [key for key in sorted({*self._stored, *self._present}) if self._is_kept(key)]
         new = []
         for key in sorted(self._present):
@@ -279,7 +279,7 @@ class _Night:
 
     def _decision(self, verdict: str, twin: str, distance: float, group: str) -> Decision:
         return Decision(
-            verdict=verdict, twin=_stand_in(twin), distance=float(distance), group=group, settings=self._settings
+            verdict=verdict, twin=stand_in(twin), distance=float(distance), group=group, settings=self._settings
         )
 
     def _group_of(self, asset_id: str) -> str:
@@ -292,9 +292,9 @@ class _Night:
         """Name the twin of an asset that is dropped, and what became of it."""
         decision = self.decisions[asset_id]
         twin = self._names.get(decision.twin)
-        dropped = {_stand_in(key) for key, found in self.decisions.items() if found.verdict == NEAR}
+        dropped = {stand_in(key) for key, found in self.decisions.items() if found.verdict == NEAR}
         is_kept = "was kept then" if decision.twin in dropped else "is kept"
-        if decision.twin in {_stand_in(key) for key in self._vanished.assets}:
+        if decision.twin in {stand_in(key) for key in self._vanished.assets}:
             is_kept += ", though its file is gone"
         return f"{twin!r}, which {is_kept}" if twin is not None else "something that is no longer here"
 

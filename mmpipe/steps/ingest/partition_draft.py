@@ -12,13 +12,13 @@ from mmpipe.config import CorpusConfig
 from mmpipe.errors import SampleError
 from mmpipe.segment.clips import cut
 from mmpipe.segment.split import split_of, told_split
+from mmpipe.steps.ground.replay import replay_command
+from mmpipe.steps.ground.text_origin import kept_words
 from mmpipe.steps.ingest.acceptance import Acceptance, clip_text, default_group
-from mmpipe.steps.ingest.clip_filters import FILTER_STAGE, find_failing
 from mmpipe.steps.ingest.near import write_twins
 from mmpipe.steps.ingest.near_told import NO_TWINS, NearTwins
 from mmpipe.steps.ingest.survey import Surveyed, write_surveyed
-from mmpipe.steps.ingest.text_origin import kept_words
-from mmpipe.steps.quarantine.replay import replay_command
+from mmpipe.steps.plan.clip_filters import FILTER_STAGE, find_failing
 from mmpipe.store.admitted import Admitted, read_admitted
 from mmpipe.store.assets import RightsOf, write_assets
 from mmpipe.store.commit import read_head

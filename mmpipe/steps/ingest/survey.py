@@ -6,7 +6,7 @@ then is another one and is surveyed in its turn.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 
@@ -19,11 +19,11 @@ from mmpipe.media.facts import stream_facts
 from mmpipe.media.lifted import LIFTED
 from mmpipe.segment.clips import Marks, cut
 from mmpipe.signals.silero import require_silero
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.ingest.acceptance import Acceptance, without_files
-from mmpipe.steps.ingest.clip_filters import ClipFilter, parse_filters
 from mmpipe.steps.ingest.survey_work import AssetPrints, AssetSurvey, AssetToSurvey, SurveyWork
-from mmpipe.steps.tell.progress import SILENT, Progress
-from mmpipe.steps.workers.wire import decode
+from mmpipe.steps.plan.clip_filters import ClipFilter, parse_filters
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.admitted import Admitted, read_admitted
 from mmpipe.store.layout import SIGNALS, SURVEYS, StoreLayout
@@ -35,6 +35,7 @@ FUNCTION = "mmpipe.steps.ingest.survey_worker:survey_assets"
 SURVEY_BATCH = 8
 SURVEY_VERSION = "survey-3"  # another one surveys everything anew
 _BY_CONTENT = (ClipRule.SHOTS, ClipRule.SPEECH)
+LookThrough = Callable[[Sequence[AssetToSurvey]], Iterable[AssetSurvey]]
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 # What another run may find otherwise; all else is kept with the asset.
 _PASSING = frozenset({"changed_since_ingest", "changed_while_reading", "unreadable", "outside_root", "not_regular"})
@@ -101,6 +102,27 @@ def survey_corpus(
     known = _Known.read(layout, corpus, source, printed if source.dedup.near else None)
     if anew:
         known.records.clear()
+    surveyed = _survey(known, accepted, lambda due: _in_workers(config, source, due, progress))
+    return replace(surveyed, filters=filters)
+
+
+def survey_unknown(source: CorpusConfig, accepted: Sequence[Acceptance], look: LookThrough) -> Surveyed:
+    """Survey assets that no store knows, by the caller's own means; where the settings ask for none, none is made."""
+    if not asks_for_survey(source):
+        return Surveyed(accepted=tuple(_noted(entry) for entry in accepted))
+    known = _Known(
+        source=source,
+        settings=survey_settings(source),
+        records={},
+        signals=CLIP_SIGNALS.frame(),
+        printed=None,
+        keys=set(),
+    )
+    return _survey(known, accepted, look)
+
+
+def _survey(known: _Known, accepted: Sequence[Acceptance], look: LookThrough) -> Surveyed:
+    """Survey what is not known, until nothing is left that a refused file made another asset of."""
     entries, prints, surveyed = list(accepted), {}, 0
     rows: list[tuple[object, ...]] = []
     while True:
@@ -109,7 +131,7 @@ def survey_corpus(
         if not due:
             break
         surveyed += len(due)
-        for survey in _in_workers(config, source, due, progress):
+        for survey in look(due):
             known.learn(survey)
             rows += _rows(survey, known.settings_of(survey.asset_id))
             if survey.prints:
@@ -119,7 +141,6 @@ def survey_corpus(
         is_asked=True,
         records=known.records,
         signals=known.signals_with(rows),
-        filters=filters,
         prints=prints,
         num_surveyed=surveyed,
     )
@@ -141,10 +162,11 @@ def write_surveyed(layout: StoreLayout, corpus: str, partition: str, surveyed: S
 def survey_settings(source: CorpusConfig) -> str:
     """Return the digest of all that a survey's outcome depends on but the asset; filters choose among its clips."""
     clips, limits = source.clips.model_dump_json(), source.limits.model_dump_json()
-    return digest_of(SURVEY_VERSION, clips, limits, repr(_max_missing(source)), str(source.dedup.near))
+    return digest_of(SURVEY_VERSION, clips, limits, repr(allowed_loss(source)), str(source.dedup.near))
 
 
-def _max_missing(source: CorpusConfig) -> float | None:
+def allowed_loss(source: CorpusConfig) -> float | None:
+    """Return which share of a track may be broken; None: nothing at all."""
     return source.damage.max_missing if source.damage.keep else None
 
 
@@ -321,7 +343,7 @@ def _in_workers(
                 assets=batch,
                 limits=source.limits,
                 clips=source.clips,
-                max_missing=_max_missing(source),
+                max_missing=allowed_loss(source),
                 prints=source.dedup.near,
                 text=source.text,
             ),

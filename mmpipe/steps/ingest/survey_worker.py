@@ -24,6 +24,7 @@ from mmpipe.signals.clip_signals import AssetSignals, clip_signals
 from mmpipe.signals.picture import PictureMeter, PictureSeries
 from mmpipe.signals.picture_prints import cosine_hash
 from mmpipe.signals.text_prints import print_text
+from mmpipe.steps.ground.wire import encode
 from mmpipe.steps.ingest.acceptance import clip_text
 from mmpipe.steps.ingest.survey_meter import AssetMeter, PicturesMeasured, SoundMeasured
 from mmpipe.steps.ingest.survey_work import (
@@ -35,7 +36,6 @@ from mmpipe.steps.ingest.survey_work import (
     SurveyedClip,
     SurveyWork,
 )
-from mmpipe.steps.workers.wire import encode
 from mmpipe.types import Asset, ImageNeeds, Modality, Stream
 
 _STILL = ImageNeeds(width_px=SURVEY_PICTURE.width_px, height_px=SURVEY_PICTURE.height_px)

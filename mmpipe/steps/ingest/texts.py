@@ -10,12 +10,12 @@ from mmpipe.errors import ConfigError
 from mmpipe.segment.clips import length_ns
 from mmpipe.signals.words import one_line
 from mmpipe.sources.labels import LabelTable
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.text_origin import ASR, COLUMN, SIDECAR, UNREAD, TextOrigin, cleaned_digest, require_stop_words
 from mmpipe.steps.ingest.acceptance import Acceptance, assign_roles
-from mmpipe.steps.ingest.speech_model import SpeechModel, find_speech_model
-from mmpipe.steps.ingest.text_origin import ASR, COLUMN, SIDECAR, UNREAD, TextOrigin, cleaned_digest, require_stop_words
 from mmpipe.steps.ingest.transcribe import transcribe, transcript_note
 from mmpipe.steps.ingest.transcribe_worker import Transcript
-from mmpipe.steps.tell.progress import SILENT, Progress
+from mmpipe.steps.plan.speech_model import SpeechModel, find_speech_model
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Asset, Cue, Modality, Stream, asset_id_of, digest_of
 
@@ -52,12 +52,12 @@ def give_texts(
     """
     require_stop_words(source.text.stop_words)
     hearing = Hearing()
-    sounds = list(_to_hear(source, entries, labels))
+    sounds = list(sounds_to_hear(source, entries, labels))
     if sounds and source.text.asr:
         model = find_speech_model(source.text.asr)
         heard = transcribe(config, layout, corpus, source, model, sounds, progress)
         hearing = Hearing(model=model, transcripts=heard)
-    return [_give_text(source, entry, labels, hearing) for entry in entries]
+    return [give_text(source, entry, labels, hearing) for entry in entries]
 
 
 def require_text_columns(table: LabelTable | None, source: CorpusConfig) -> None:
@@ -77,7 +77,7 @@ def text_columns(source: CorpusConfig) -> list[str]:
     return [name.removeprefix(COLUMN) for name in source.text.sources if name.startswith(COLUMN)]
 
 
-def _to_hear(source: CorpusConfig, entries: Iterable[Acceptance], labels: Labels) -> Iterable[Stream]:
+def sounds_to_hear(source: CorpusConfig, entries: Iterable[Acceptance], labels: Labels) -> Iterable[Stream]:
     """Yield the sounds of assets for which no source before the speech model has a text."""
     sources = source.text.sources
     before = sources[: sources.index(ASR)] if ASR in sources else ()
@@ -93,7 +93,7 @@ def _has_text(name: str, entry: Acceptance, asset: Asset, labels: Labels, source
     return bool(_column_text(name, entry, labels, source))
 
 
-def _give_text(source: CorpusConfig, entry: Acceptance, labels: Labels, hearing: Hearing) -> Acceptance:
+def give_text(source: CorpusConfig, entry: Acceptance, labels: Labels, hearing: Hearing) -> Acceptance:
     """Return a stem with its text, and with a note where somebody listened and heard nothing."""
     if entry.asset is None:
         return entry

@@ -15,11 +15,11 @@ from mmpipe.config import Config, CorpusConfig, LimitsConfig
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ConfigError, ShardError
 from mmpipe.signals.stop_words import STOP_WORDS
-from mmpipe.steps.ingest.speech_model import SpeechModel
-from mmpipe.steps.ingest.text_origin import ASR, cleaned_digest
+from mmpipe.steps.ground.progress import Progress
+from mmpipe.steps.ground.text_origin import ASR, cleaned_digest
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.ingest.transcribe_worker import NO_WORDS, Recording, SpeechWork, Transcript
-from mmpipe.steps.tell.progress import Progress
-from mmpipe.steps.workers.wire import decode
+from mmpipe.steps.plan.speech_model import SpeechModel
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.layout import StoreLayout

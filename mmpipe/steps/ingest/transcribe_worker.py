@@ -12,8 +12,8 @@ from pathlib import Path
 from mmpipe.config import LimitsConfig
 from mmpipe.errors import SampleError
 from mmpipe.signals.recogniser import LEAST_SAMPLES, Recogniser, load_recogniser
-from mmpipe.steps.ingest.speech_model import SpeechModel
-from mmpipe.steps.workers.wire import encode
+from mmpipe.steps.ground.wire import encode
+from mmpipe.steps.plan.speech_model import SpeechModel
 from mmpipe.types import NANOSECONDS_PER_SECOND, AudioClip, AudioNeeds, Clip, Cue, Modality, Stream
 
 PIECE_NS = 20 * NANOSECONDS_PER_SECOND  # with what is heard beside it, it fits the 30 s that Whisper hears at once

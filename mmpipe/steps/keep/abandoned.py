@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mmpipe.config import Config
 from mmpipe.features.extractor import feature_name, fingerprint
 from mmpipe.io import StorePath
-from mmpipe.steps.keep.retention import newest_change
+from mmpipe.steps.ground.retention import newest_change
 from mmpipe.steps.plan.feature_set import resolve_features
 from mmpipe.steps.plan.inputs import possible_inputs
 from mmpipe.steps.plan.ledger import read_shards

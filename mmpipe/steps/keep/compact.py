@@ -17,8 +17,8 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
+from mmpipe.steps.ground.recommit import recommit
 from mmpipe.steps.keep.exclusive import hold_corpus
-from mmpipe.steps.keep.recommit import recommit
 from mmpipe.steps.plan.inputs import (
     STREAM_COLUMNS,
     inputs_digest,

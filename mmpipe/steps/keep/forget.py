@@ -11,9 +11,10 @@ from mmpipe.errors import ConfigError
 from mmpipe.io import remove_file
 from mmpipe.registry.taint import mark_checkpoint, mark_version
 from mmpipe.registry.versions import drop_unpublished
-from mmpipe.steps.ingest.mirror import forget_in_mirror
-from mmpipe.steps.ingest.rights import recount_rights
-from mmpipe.steps.ingest.scan import forget_in_scan, scan_path
+from mmpipe.search.index import drop_index
+from mmpipe.steps.ground.mirror import forget_in_mirror
+from mmpipe.steps.ground.rights import recount_rights
+from mmpipe.steps.ground.scan import forget_in_scan, scan_path
 from mmpipe.steps.keep.exclusive import hold_corpus
 from mmpipe.steps.keep.forget_models import (
     drop_training,
@@ -25,6 +26,7 @@ from mmpipe.steps.keep.forget_models import (
 from mmpipe.steps.keep.forget_order import ForgetOrder, drop_order, read_orders, resolve_order, write_order
 from mmpipe.steps.keep.forget_places import (
     Holding,
+    indexes_of,
     is_left,
     list_places,
     list_reports,
@@ -125,6 +127,8 @@ def _carry_out(layout: StoreLayout, order: ForgetOrder, raw: Path | None) -> For
         remove_file(page)
     forget_in_mirror(layout, order.corpus, order.files)
     forget_in_scan(scan_path(layout, order.corpus), order.files, order.streams)
+    for index in indexes_of(layout, order):
+        drop_index(index, layout.staging)
     drop_journal(layout, order.corpus)
     _clear_staging(layout, order, holders)
     delete_objects(layout, order, holders)

@@ -13,9 +13,9 @@ from mmpipe.errors import StoreError, TransientError
 from mmpipe.evaluate.answers.files import drop_keys
 from mmpipe.io import StorePath, canonical_json, remove_file, replace_bytes
 from mmpipe.registry.versions import Version, redact_version
+from mmpipe.steps.ground.retention import CHECKPOINT_NAME
+from mmpipe.steps.ground.seal import SUMS_NAME, read_sums
 from mmpipe.steps.keep.forget_order import ForgetOrder
-from mmpipe.steps.keep.retention import CHECKPOINT_NAME
-from mmpipe.steps.release.seal import SUMS_NAME, read_sums
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.lease import find_holder
 

@@ -13,8 +13,9 @@ from mmpipe.cache import decoded_file
 from mmpipe.io import unescape_name
 from mmpipe.registry.taint import read_checkpoint_taint, read_taint
 from mmpipe.registry.versions import Version, list_models, list_versions, pick_version
-from mmpipe.steps.ingest.mirror import mirrored_files
-from mmpipe.steps.ingest.scan import scan_path
+from mmpipe.search.index import holds_any, list_indexes, list_unfinished
+from mmpipe.steps.ground.mirror import mirrored_files
+from mmpipe.steps.ground.scan import scan_path
 from mmpipe.steps.keep.forget_models import checkpoint_changes, unfinished_trainings, version_changes
 from mmpipe.steps.keep.forget_order import ForgetOrder
 from mmpipe.steps.keep.forget_store import Holders, holds_traces
@@ -83,6 +84,8 @@ def _notes(layout: StoreLayout, order: ForgetOrder, holders: Holders) -> Iterato
         yield Holding(what="note", where=scan_path(layout, order.corpus).name, fate="its rows taken out")
     if read_made(layout, order.corpus):
         yield Holding(what="note", where="why shards were made (_runs/made)", fate="deleted")
+    if indexes := indexes_of(layout, order):
+        yield Holding(what="index", where=f"of searches: {len(indexes)}", fate="deleted; the next search makes it anew")
     if left := sum(is_left(path, order, holders) for path in layout.staging.glob("**/*")):
         yield Holding(what="unfinished work", where=f"_staging: {left} files", fate="deleted")
     if cached := sum(decoded_file(sha256).exists() for held in holders.values() for sha256 in held):
@@ -186,7 +189,15 @@ def tainted_checkpoints(layout: StoreLayout, order: ForgetOrder, holders: Holder
 
 def list_reports(layout: StoreLayout, corpus: str) -> list[Path]:
     """Return the pages about a corpus, which may show it."""
-    return sorted(layout.reports.glob(f"{corpus}-????-??-??*.html"))
+    kinds = ("????-??-??*", "dataset-*", "release-*")
+    return sorted(page for kind in kinds for page in layout.reports.glob(f"{corpus}-{kind}.html"))
+
+
+def indexes_of(layout: StoreLayout, order: ForgetOrder) -> list[Path]:
+    """Return the indexes of searches that hold a clip of it."""
+    keys = frozenset(order.keys)
+    found = (*list_indexes(layout.indexes, order.corpus), *list_unfinished(layout.staging))
+    return [path for path in found if holds_any(path, keys)]
 
 
 def is_left(path: Path, order: ForgetOrder, holders: Holders) -> bool:

@@ -10,8 +10,8 @@ import polars as pl
 
 from mmpipe.errors import StoreError
 from mmpipe.io import StorePath, remove_file
+from mmpipe.steps.ground.recommit import recommit
 from mmpipe.steps.keep.forget_order import ForgetOrder
-from mmpipe.steps.keep.recommit import recommit
 from mmpipe.steps.plan.inputs import STREAM_COLUMNS, inputs_digest, note_inputs, split_inputs
 from mmpipe.store.assets import ASSET_STREAMS
 from mmpipe.store.banks import BANK_CLIPS

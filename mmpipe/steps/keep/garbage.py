@@ -10,7 +10,8 @@ from typing import Any
 class Garbage:
     """One thing that nothing rests on."""
 
-    # "snapshot", "object", "staging", "receipt", "lease", "checkpoint", "mirror"; of a bucket also "upload", "probe"
+    # "snapshot", "object", "staging", "receipt", "lease", "checkpoint", "index", "mirror"; of a bucket also "upload",
+    # "probe"
     kind: str
     path: str  # from the store's root; of a remote store's unfinished work from its half on this machine
     nbytes: int

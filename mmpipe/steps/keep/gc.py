@@ -28,12 +28,18 @@ from mmpipe.io import (
     write_durable,
 )
 from mmpipe.remote import RemotePath, require_conditional_delete, store_now
-from mmpipe.steps.ingest.mirror import spare_mirrors
+from mmpipe.steps.ground.mirror import spare_mirrors
+from mmpipe.steps.ground.retention import (
+    held_objects,
+    newest_change,
+    spare_checkpoints,
+    spare_indexes,
+    spare_snapshots,
+)
+from mmpipe.steps.ground.watching import watch_stage
 from mmpipe.steps.keep.abandoned import spare_receipts
 from mmpipe.steps.keep.garbage import Collection, Garbage
 from mmpipe.steps.keep.gc_bucket import Stamped, find_far, remove_far
-from mmpipe.steps.keep.retention import held_objects, newest_change, spare_checkpoints, spare_snapshots
-from mmpipe.steps.tell.watching import watch_stage
 from mmpipe.store.audit import append_event
 from mmpipe.store.layout import StoreLayout, open_store, require_current
 from mmpipe.store.lease import Lease, find_holder
@@ -125,6 +131,7 @@ def _find(config: Config, layout: StoreLayout, corpus: str | None, cutoff_s: flo
         if not isinstance(layout.root, RemotePath):
             found += [_garbage(layout, "lease", path) for path in _dead_leases(layout)]
         found += [_garbage(layout, "checkpoint", path) for path in spare_checkpoints(layout, cutoff_s)]
+        found += [_garbage(layout, "index", path) for path in spare_indexes(layout, cutoff_s)]
     return far | dict.fromkeys(found, "")
 
 
@@ -167,7 +174,7 @@ def _garbage(layout: StoreLayout, kind: str, path: StorePath) -> Garbage:
 
 def _home(layout: StoreLayout, kind: str) -> StorePath:
     """Return where a kind of thing lies; a remote store's unfinished work lies on this machine."""
-    return layout.local if kind in ("staging", "receipt", "checkpoint", "mirror") else layout.root
+    return layout.local if kind in ("staging", "receipt", "checkpoint", "index", "mirror") else layout.root
 
 
 # --------------------------------------------------------------------------- removing
@@ -197,8 +204,8 @@ def _remove(layout: StoreLayout, item: Garbage, stamp: str, cutoff_s: float) -> 
         return _remove_lease(layout, path)
     if newest_change(path) >= cutoff_s:
         return False
-    if item.kind == "checkpoint":
-        away = make_directory(layout.staging) / f"checkpoint-{uuid.uuid4().hex}"
+    if item.kind in ("checkpoint", "index"):
+        away = make_directory(layout.staging) / f"{item.kind}-{uuid.uuid4().hex}"
         path.rename(away)  # at once: half a checkpoint would be taken for one that goes on
         path = away
     if path.is_dir():

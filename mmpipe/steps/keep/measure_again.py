@@ -14,10 +14,10 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.errors import StoreError
+from mmpipe.steps.ground.mirror import is_mirrored
 from mmpipe.steps.ingest.homes import Homes, read_homes
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.ingest.intake import Look, look_at_corpus
-from mmpipe.steps.ingest.mirror import is_mirrored
 from mmpipe.steps.ingest.near_told import NEAR
 from mmpipe.steps.keep.made_tables import MadeTable, newest_whole, read_made, scratch_store
 from mmpipe.store.commit import commit_partition

@@ -14,7 +14,7 @@ from mmpipe.config import Config
 from mmpipe.errors import StoreError
 from mmpipe.registry.oldmoves import count_unsigned, sign_moves
 from mmpipe.registry.versions import list_models
-from mmpipe.steps.ingest.rights import carry_to_cards
+from mmpipe.steps.ground.rights import carry_to_cards
 from mmpipe.steps.keep.exclusive import hold_corpus
 from mmpipe.store.audit import append_event, read_events
 from mmpipe.store.heal import heal_dataset

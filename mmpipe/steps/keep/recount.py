@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from mmpipe.errors import MmpipeError
-from mmpipe.steps.keep.recommit import recommit
+from mmpipe.steps.ground.recommit import recommit
 from mmpipe.steps.keep.restore import Step
 from mmpipe.store.finding import Finding
 from mmpipe.store.layout import DatasetLayout, StoreLayout

@@ -132,9 +132,9 @@ def _require_possible(
 ) -> None:
     """Raise what keeps shards of a feature from being made: the config, the raw files, or somebody at work on them."""
     from mmpipe.features.extractor import feature_name
+    from mmpipe.steps.plan.external_pins import registered_names
     from mmpipe.steps.plan.feature_set import resolve_features
     from mmpipe.steps.plan.plan import raise_if_running
-    from mmpipe.steps.share.external_pins import registered_names
 
     if feature not in [feature_name(extractor) for extractor in resolve_features(config, corpus)]:
         raise ConfigError(f"the config makes no {feature} for {corpus!r}")

@@ -145,7 +145,7 @@ class _Remake:
                     in_force = frame.filter(~pl.col("taken_back")).select(older.names)
                     yield _as_table(corpus, partition, older, in_force)
         elif _is_bank(items[0]):
-            from mmpipe.steps.extract.banks import draw_banks_again
+            from mmpipe.steps.ingest.banks import draw_banks_again
 
             for frame in draw_banks_again(self.config, corpus):
                 yield _as_table(corpus, partition, BANK_CLIPS, frame)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from mmpipe.config import Config
 from mmpipe.errors import MmpipeError
 from mmpipe.io import sha256_file, write_durable
+from mmpipe.search.index import drop_index
 from mmpipe.steps.keep.recount import recount_statistics
 from mmpipe.steps.keep.remake import find_lost_shards, make_again
 from mmpipe.steps.keep.remake_tables import REMADE, find_lost_tables, remake_tables, set_aside_old
@@ -62,6 +63,7 @@ def repair_store(
     made += make_again(config, layout, find_lost_shards(layout, corpus, bad, back), foreseen)
     steps += made
     steps += recount_statistics(layout, findings, dry_run)
+    steps += _drop_indexes(layout, findings, dry_run)
     given_up = {step.path for step in steps if step.action == GIVEN_UP}
     left = {step.path.split(" ")[0] for step in made if step.action == "left"} if dry_run else set()
     committed = {step.path for step in made if step.detail.startswith("revision ")}  # their views follow at once
@@ -121,6 +123,15 @@ def _note_again(config: Config, layout: StoreLayout, bad: Iterable[Finding], dry
         except (MmpipeError, ImportError, KeyError):
             continue
     return steps
+
+
+def _drop_indexes(layout: StoreLayout, findings: Iterable[Finding], dry_run: bool) -> list[Step]:
+    """Remove the indexes that are not whole: searches make them, and make them again."""
+    paths = sorted({finding.path for finding in findings if finding.code == "index_damaged"})
+    if not dry_run:
+        for path in paths:
+            drop_index(layout.local / path, layout.staging)
+    return [Step(action="removed", path=path, detail="the next search makes it again") for path in paths]
 
 
 def _write_format(layout: StoreLayout, dry_run: bool) -> Step:

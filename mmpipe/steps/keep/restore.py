@@ -27,7 +27,7 @@ from mmpipe.registry.aliases import line_fault
 from mmpipe.registry.redacted import parse_version_redaction, read_version_redaction, redaction_path
 from mmpipe.registry.taint import read_taint
 from mmpipe.remote import RemotePath
-from mmpipe.steps.release.seal import SUMS_NAME, read_sums
+from mmpipe.steps.ground.seal import SUMS_NAME, read_sums
 from mmpipe.steps.share.external_integrity import registered_pins, vouched_fault
 from mmpipe.store.audit import AuditEvent
 from mmpipe.store.finding import Finding, Severity
@@ -50,7 +50,7 @@ BAD_BYTES = frozenset({"object_damaged", "object_size", "object_missing"})
 class Step:
     """One thing that a repair did, or would do."""
 
-    action: str  # "restored", "set aside", "made", "healed", "left", "given up"
+    action: str  # "restored", "set aside", "made", "healed", "removed", "left", "given up"
     path: str
     detail: str = ""
 

@@ -10,9 +10,10 @@ from mmpipe.errors import ConfigError, MmpipeError, StoreError
 from mmpipe.registry.integrity import verify_models
 from mmpipe.registry.taint import read_checkpoint_taint
 from mmpipe.registry.versions import list_versions_loosely
-from mmpipe.steps.release.seal import find_broken_seals, find_unsealed
+from mmpipe.search.index import index_faults, list_indexes
+from mmpipe.steps.ground.seal import find_broken_seals, find_unsealed
+from mmpipe.steps.ground.watching import watch_stage
 from mmpipe.steps.share.external_integrity import find_pin_faults
-from mmpipe.steps.tell.watching import watch_stage
 from mmpipe.store.audit import find_audit_faults
 from mmpipe.store.drift import warn_of_values
 from mmpipe.store.finding import RESTORE, Finding, Severity
@@ -29,6 +30,7 @@ _TAKE_OUT = (
 _PIN = f"{RESTORE} Without a copy: `mmpipe feature add` under another name, and take the values over anew."
 _UNSEALED = "SHA256SUMS does not speak of it, so nothing vouches for its bytes"
 _SEAL = "`mmpipe publish` seals what a publication that was cut short left; else look at it, and take it out."
+_INDEX = "`mmpipe verify --repair` removes it; the next `mmpipe search` makes it again from shards and release."
 _TRAIN_AGAIN = f"{RESTORE} Or remove the folder and run `mmpipe train`: it comes out the same."
 
 
@@ -98,5 +100,8 @@ def _verify_rest(layout: StoreLayout) -> Iterator[Finding]:
             yield Finding.at(layout.local, path, "checkpoint_damaged", detail, _TRAIN_AGAIN)
         for path in find_unsealed(folder):
             yield Finding.at(layout.local, path, "unexpected_file", _UNSEALED, _SEAL, Severity.WARNING)
+    for folder in list_indexes(layout.indexes):
+        for detail in index_faults(folder):
+            yield Finding.at(layout.local, folder, "index_damaged", detail, _INDEX)
     for path, detail in find_audit_faults(layout):
         yield Finding.at(layout.root, path, "audit_damaged", detail, RESTORE)

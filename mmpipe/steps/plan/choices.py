@@ -6,6 +6,7 @@ from enum import StrEnum
 
 MAX_DAYS = 1_000  # of one backfill
 MAX_IN_FLIGHT = 16  # days of one backfill at once
+PATIENCE_S = 2 * 3600.0  # a batch takes minutes; nobody alive keeps one so much longer without being stuck
 NEVER = "never extracted"  # why most shards are missing
 
 

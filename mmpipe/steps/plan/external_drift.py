@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from mmpipe.steps.plan.choices import State
-from mmpipe.steps.share.external_pins import VERSION, held_features, registered_names
+from mmpipe.steps.plan.external_pins import VERSION, held_features, registered_names
 from mmpipe.store.layout import StoreLayout
 
 _OTHER_PIN = "weights changed"  # what the ledger makes of another pin, which stands where weights would

@@ -8,9 +8,9 @@ from mmpipe.features.extractor import Extractor, feature_name
 from mmpipe.features.naming import EXTRACTOR, check_table, own_name_hint, table_name
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.features.registry import default_features
+from mmpipe.steps.plan.external_pins import find_pinned, registered_names
 from mmpipe.steps.plan.feature_table import make_decided
 from mmpipe.steps.plan.renditions import resolve_rendition
-from mmpipe.steps.share.external_pins import find_pinned, registered_names
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.schema import find_schema, schema_digest, shape_of
 

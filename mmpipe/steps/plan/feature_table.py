@@ -9,8 +9,8 @@ from mmpipe.features.encoders.params import ComputeParams, resolved_table
 from mmpipe.features.extractor import Extractor, extractor_behind
 from mmpipe.features.naming import make_feature
 from mmpipe.features.prepared import Rendition
-from mmpipe.steps.extract.compute import CPU, resolve_device
 from mmpipe.steps.plan.release_feature import found_table
+from mmpipe.steps.workers.compute import CPU, resolve_device
 
 
 def make_decided(config: Config, name: str, rendition: Rendition | None) -> Extractor:

@@ -12,8 +12,8 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.io import StorePath
+from mmpipe.steps.plan.external_pins import VERSION, registered_names
 from mmpipe.steps.plan.plan import Plan, ShardDue
-from mmpipe.steps.share.external_pins import VERSION, registered_names
 from mmpipe.store.heads import read_heads
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.throughput import read_throughput, values_per_second

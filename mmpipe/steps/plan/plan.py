@@ -15,7 +15,7 @@ from mmpipe.steps.plan.choices import Only as Only
 from mmpipe.steps.plan.choices import State as State
 from mmpipe.steps.plan.feature_set import require_same_shape, resolve_features
 from mmpipe.steps.plan.ledger import read_ledger
-from mmpipe.steps.train.model_names import check_model_names
+from mmpipe.steps.plan.model_names import check_model_names
 from mmpipe.store.layout import CLIPS, open_store
 
 _STATES_TAKEN = {

@@ -12,8 +12,8 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.features.extractor import feature_name
-from mmpipe.steps.ingest.clip_filters import FILTER_STAGE
 from mmpipe.steps.plan.choices import State
+from mmpipe.steps.plan.clip_filters import FILTER_STAGE
 from mmpipe.steps.plan.feature_set import try_features
 from mmpipe.steps.plan.ledger import read_ledger, read_shards
 from mmpipe.store.heads import read_heads

@@ -24,16 +24,16 @@ from mmpipe.sources.mirror_plan import Part
 from mmpipe.sources.origins import clean_url
 from mmpipe.sources.stems import AssetFiles, source_id_of
 from mmpipe.sources.table import row_name
+from mmpipe.steps.ground.mirror import is_mirrored, see_again
+from mmpipe.steps.ground.rights import RightsSaid
 from mmpipe.steps.ingest.acceptance import accept_asset
 from mmpipe.steps.ingest.arrays import add_label_numbers
 from mmpipe.steps.ingest.homes import Homes, read_homes
 from mmpipe.steps.ingest.ingest import draft_partitions, probe_in_workers
 from mmpipe.steps.ingest.intake import Look, look_at_corpus, look_at_listing
-from mmpipe.steps.ingest.mirror import is_mirrored, see_again
 from mmpipe.steps.ingest.near import find_twins, read_known_prints
 from mmpipe.steps.ingest.near_rows import printed_now
 from mmpipe.steps.ingest.partition_draft import judge_draft
-from mmpipe.steps.ingest.rights import RightsSaid
 from mmpipe.steps.ingest.survey import require_survey, survey_corpus
 from mmpipe.steps.ingest.texts import give_texts
 from mmpipe.steps.plan.today import date_now

@@ -21,7 +21,8 @@ from mmpipe.features.extractor import feature_name
 from mmpipe.media.guard import open_regular
 from mmpipe.media.lifted import DAMAGED, LIFTED, LIMIT_FILE
 from mmpipe.media.probe import digest_file
-from mmpipe.steps.ingest.mirror import media_root
+from mmpipe.steps.ground.mirror import media_root
+from mmpipe.steps.ground.progress import SILENT, Progress
 from mmpipe.steps.ingest.survey import asks_for_survey
 from mmpipe.steps.plan.feature_set import resolve_features
 from mmpipe.steps.quarantine.releasable import (
@@ -36,7 +37,6 @@ from mmpipe.steps.quarantine.releasable import (
 )
 from mmpipe.steps.quarantine.released import RELEASED, TAKEN_BACK, Exempt, list_released, list_undone, what_came
 from mmpipe.steps.quarantine.retry import EXTRACT_STAGE, extract_again, extract_anew, forget_looks, ingest_again
-from mmpipe.steps.tell.progress import SILENT, Progress
 from mmpipe.store.admitted import admit, take_back
 from mmpipe.store.assets import read_assets
 from mmpipe.store.audit import append_event

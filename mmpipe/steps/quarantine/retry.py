@@ -11,12 +11,12 @@ import polars as pl
 from mmpipe.config import Config, DateRule
 from mmpipe.errors import ConfigError, PartialError
 from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.scan import forget_in_scan
 from mmpipe.steps.ingest.ingest import ingest_corpus
-from mmpipe.steps.ingest.scan import forget_in_scan
 from mmpipe.steps.plan.choices import Only
 from mmpipe.steps.plan.plan import Plan, ShardDue, plan_corpus
 from mmpipe.steps.plan.today import date_now
-from mmpipe.steps.tell.progress import SILENT, Progress
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.layout import QUARANTINE, SURVEYS, StoreLayout, open_store
 from mmpipe.store.quarantine import EXTRACTION, INGEST, THING, count_attempt, read_quarantine

@@ -1,1 +1,1 @@
-"""Judge what was trained, publish what earned it, and answer with it."""
+"""Judge what was trained, and publish what earned it."""

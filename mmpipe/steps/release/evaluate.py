@@ -19,7 +19,7 @@ from mmpipe.evaluate.metrics import Metrics, measure
 from mmpipe.evaluate.temperature import apply_temperature, choose_temperature
 from mmpipe.evaluate.verdict import Candidate, Parity, Status, Verdict
 from mmpipe.steps.goals.registry import steps_of
-from mmpipe.steps.tell.watching import folder_table, watch_stage
+from mmpipe.steps.ground.watching import folder_table, watch_stage
 from mmpipe.steps.train.candidates import FitFolder, fit_folder, join_parts, validation_scores
 from mmpipe.steps.train.data_leaks import find_data_leaks
 from mmpipe.steps.train.linear_reference import REFERENCE

@@ -11,7 +11,7 @@ import polars as pl
 
 from mmpipe.config import Config, split_feature
 from mmpipe.features.naming import table_name
-from mmpipe.steps.share.external_pins import read_pins
+from mmpipe.steps.plan.external_pins import read_pins
 from mmpipe.store.assets import read_assets
 from mmpipe.store.identity import fingerprint_of, read_identity
 from mmpipe.store.layout import StoreLayout

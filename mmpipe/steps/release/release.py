@@ -19,6 +19,8 @@ from mmpipe.io import canonical_json
 from mmpipe.registry.aliases import WITHHELD, find_version, read_aliases, read_events
 from mmpipe.registry.card import render_card
 from mmpipe.registry.versions import Version, list_versions, publish_version
+from mmpipe.steps.ground.seal import seal_folder
+from mmpipe.steps.ground.watching import folder_table, watch_stage
 from mmpipe.steps.release.calibration import CALIBRATION_NAME, describe_calibration
 from mmpipe.steps.release.describe import describe_model, shown_classes
 from mmpipe.steps.release.describe_examined import plot_files
@@ -27,9 +29,7 @@ from mmpipe.steps.release.examine import Examination, examine
 from mmpipe.steps.release.graphs import export_graphs
 from mmpipe.steps.release.lineage import trace_code, trace_noiseless, trace_settings, trace_snapshot
 from mmpipe.steps.release.promotion import nominate_version, promote_version
-from mmpipe.steps.release.seal import seal_folder
 from mmpipe.steps.release.sign import check_keys, is_trusted, sign_if_asked, signing_key
-from mmpipe.steps.tell.watching import folder_table, watch_stage
 from mmpipe.steps.train.candidates import fit_folder
 from mmpipe.steps.train.finetune_change import trace_finetuning
 from mmpipe.steps.train.imputing import read_imputation

@@ -21,9 +21,7 @@ from mmpipe.external.source import ExternalSource, clean_uri
 from mmpipe.features.extractor import feature_name
 from mmpipe.features.registry import extractor_names
 from mmpipe.io import make_directory
-from mmpipe.steps.plan.feature_set import resolve_features
-from mmpipe.steps.plan.inputs import STREAM_COLUMNS
-from mmpipe.steps.share.external_pins import (
+from mmpipe.steps.plan.external_pins import (
     VERSION,
     StoredPin,
     drift_of,
@@ -33,6 +31,8 @@ from mmpipe.steps.share.external_pins import (
     registered_names,
     schema_of,
 )
+from mmpipe.steps.plan.feature_set import resolve_features
+from mmpipe.steps.plan.inputs import STREAM_COLUMNS
 from mmpipe.steps.share.external_shards import clip_names
 from mmpipe.store.audit import append_event
 from mmpipe.store.layout import StoreLayout, open_store

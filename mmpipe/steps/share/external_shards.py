@@ -17,10 +17,10 @@ from mmpipe.external.pin import Pin
 from mmpipe.external.source import ExternalSource
 from mmpipe.external.values import to_value
 from mmpipe.io import make_directory
-from mmpipe.steps.extract.shard_work import FeatureDone, ShardDone
+from mmpipe.steps.plan.external_pins import newest_pin, schema_of
 from mmpipe.steps.plan.inputs import STREAM_COLUMNS, inputs_digest
 from mmpipe.steps.plan.plan import ShardDue
-from mmpipe.steps.share.external_pins import newest_pin, schema_of
+from mmpipe.steps.plan.shard_work import FeatureDone, ShardDone
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.receipt import Receipt, put_receipt, read_receipt
 from mmpipe.store.schema import freeze_schema

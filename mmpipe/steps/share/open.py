@@ -9,7 +9,7 @@ from os import PathLike
 from mmpipe.batches.feature_reader import Missing
 from mmpipe.errors import ConfigError
 from mmpipe.remote import store_path
-from mmpipe.steps.extract.deprecate import warn_deprecated
+from mmpipe.steps.plan.deprecate import warn_deprecated
 from mmpipe.steps.share.joined_stream import CorpusReader
 from mmpipe.store.layout import StoreLayout, open_store, require_no_datasets
 from mmpipe.store.snapshot import load_snapshot, take_snapshot

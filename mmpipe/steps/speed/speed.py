@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from mmpipe.steps.extract.shard_work import WorkMeter
+from mmpipe.steps.plan.shard_work import WorkMeter
 from mmpipe.steps.speed.speed_report import SpeedReport as SpeedReport
 from mmpipe.steps.speed.speed_report import rate_text
 from mmpipe.words import counted

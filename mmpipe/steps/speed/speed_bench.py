@@ -19,17 +19,17 @@ from mmpipe.errors import ConfigError, ShardError
 from mmpipe.features.extractor import Extractor, extractor_behind, feature_name
 from mmpipe.features.pinned import PinnedFeature
 from mmpipe.features.prepared import Prepared
-from mmpipe.steps.extract.compute import resolve_device
 from mmpipe.steps.extract.shard_plan import plan_works
-from mmpipe.steps.extract.shard_work import ShardDone, ShardWork
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.plan.feature_set import resolve_features
 from mmpipe.steps.plan.plan import ShardDue
+from mmpipe.steps.plan.shard_work import ShardDone, ShardWork
 from mmpipe.steps.speed.speed import SpeedReport, judge_speed
 from mmpipe.steps.speed.speed_choice import SampleRule, choose_sample, part_of
 from mmpipe.steps.speed.speed_measure import measure_speed, sample_stages
+from mmpipe.steps.workers.compute import resolve_device
 from mmpipe.steps.workers.device_pool import DevicePool
 from mmpipe.steps.workers.picture_pool import picture_specs
-from mmpipe.steps.workers.wire import decode
 from mmpipe.steps.workers.workers import devices_beside, num_workers, pictures_beside, shared_engine
 from mmpipe.store.layout import StoreLayout, create_store, open_store
 from mmpipe.store.schema import freeze_schema

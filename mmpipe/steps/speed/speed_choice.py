@@ -7,7 +7,7 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from mmpipe.steps.extract.shard_work import AssetWork, ShardWork
+from mmpipe.steps.plan.shard_work import AssetWork, ShardWork
 from mmpipe.types import digest_of
 
 

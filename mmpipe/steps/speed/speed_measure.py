@@ -9,11 +9,11 @@ from dataclasses import replace
 from mmpipe.engine.engine import Engine
 from mmpipe.engine.work import WorkItem
 from mmpipe.errors import TransientError
-from mmpipe.steps.extract.shard_work import ShardDone, ShardWork, WorkMeter
+from mmpipe.steps.ground.wire import decode
+from mmpipe.steps.plan.shard_work import ShardDone, ShardWork, WorkMeter
 from mmpipe.steps.speed.speed import DeviceFacts, SpeedFacts, StageSample, facts_of_meters
 from mmpipe.steps.speed.speed_choice import SampleRule, choose_sample, clips_within
 from mmpipe.steps.workers.device_pool import DevicePool, DeviceReport
-from mmpipe.steps.workers.wire import decode
 
 FUNCTION = "mmpipe.steps.speed.speed_sample:time_stages"
 _SLOWEST = 4  # so many times longer than thought, a sample may decode

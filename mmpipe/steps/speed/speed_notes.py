@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Sequence
 
 from mmpipe.io import StorePath, make_directory, remove_file, write_durable
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.steps.speed.speed import SpeedFacts, SpeedReport, join_facts, judge_speed
-from mmpipe.steps.workers.wire import decode, encode
 from mmpipe.store.layout import StoreLayout
 
 _KEPT = 200  # notes of a corpus; the oldest go

@@ -22,14 +22,14 @@ from mmpipe.media.lifted import lift_limits
 from mmpipe.media.picture_maker import PictureMaker
 from mmpipe.media.renditions import prepared_source
 from mmpipe.steps.extract.clip_rows import place_of
-from mmpipe.steps.extract.compute import Computer, open_computer
 from mmpipe.steps.extract.shard_meter import media_bytes
-from mmpipe.steps.extract.shard_work import AssetWork, FeatureWork, ShardWork
+from mmpipe.steps.ground.wire import encode
 from mmpipe.steps.plan.renditions import Preparation, filter_steps
+from mmpipe.steps.plan.shard_work import AssetWork, FeatureWork, ShardWork
 from mmpipe.steps.speed.speed import StageSample
 from mmpipe.steps.speed.speed_choice import SampleWork
+from mmpipe.steps.workers.compute import Computer, open_computer
 from mmpipe.steps.workers.picture_client import open_maker
-from mmpipe.steps.workers.wire import encode
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import ClipMedia, Modality, Needs
 

@@ -1,13 +1,17 @@
-"""Every key of the config, those of the installed extractors included."""
+"""Every key of the config, those of the installed extractors and sources included."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mmpipe.config.keys import NAME, ConfigKey, list_keys
 from mmpipe.errors import ConfigError
 from mmpipe.features.naming import EXTRACTOR
 from mmpipe.features.registry import extractor_names, params_of
+from mmpipe.sources.plugged import source_names, source_params
+
+_OPTIONS = f"corpora.{NAME}.source.options"
 
 
 def all_keys() -> tuple[ConfigKey, ...]:
@@ -19,6 +23,9 @@ def all_keys() -> tuple[ConfigKey, ...]:
             for name in extractor_names():
                 keys += _parameters(name)
             keys.append(_own_name())
+        if key.key == _OPTIONS:
+            for name in source_names():
+                keys += _options(name)
     return tuple(keys)
 
 
@@ -39,6 +46,15 @@ def _parameters(name: str) -> Iterator[ConfigKey]:
         yield ConfigKey(
             key=f"features.{name}", type="table", default="", required=False, limits="", description=str(error)
         )
+
+
+def _options(name: str) -> Iterator[ConfigKey]:
+    """Yield what a source takes, or one row that says why it cannot be loaded."""
+    try:
+        for key in list_keys(source_params(name), _OPTIONS):
+            yield replace(key, description=f"of the source {name}: {key.description}")
+    except ConfigError as error:
+        yield ConfigKey(key=_OPTIONS, type="table", default="", required=False, limits="", description=str(error))
 
 
 def _begins(key: Sequence[str], wanted: Sequence[str]) -> bool:

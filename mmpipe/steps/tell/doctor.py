@@ -16,6 +16,7 @@ from mmpipe.errors import MmpipeError
 from mmpipe.io import require_writable
 from mmpipe.remote import RemotePath
 from mmpipe.steps.tell.doctor_packages import check_ffmpeg, check_packages, check_prefect_home, check_zone
+from mmpipe.steps.tell.doctor_plugins import check_plugins
 from mmpipe.steps.tell.doctor_server import examine_server
 from mmpipe.words import counted
 
@@ -38,6 +39,7 @@ def examine(config_path: Path) -> list[dict[str, str]]:
         lambda: _check_models(config_path),
         lambda: _check_release(config_path),
         check_packages,
+        check_plugins,
         check_ffmpeg,
         lambda: check_zone(timezone),
         check_prefect_home,
@@ -108,7 +110,7 @@ def _check_workers() -> tuple[str, str, str]:
     from mmpipe.engine.local import LocalEngine
     from mmpipe.engine.work import WorkItem
     from mmpipe.media.confine import InForce
-    from mmpipe.steps.workers.wire import decode
+    from mmpipe.steps.ground.wire import decode
 
     try:
         with LocalEngine(1, 2 << 30, worker_setup="mmpipe.steps.workers.worker:set_up") as engine:
@@ -128,7 +130,7 @@ def _check_workers() -> tuple[str, str, str]:
 
 
 def _check_device(path: Path) -> tuple[str, str, str]:
-    from mmpipe.steps.extract.compute import device_of
+    from mmpipe.steps.workers.compute import device_of
 
     if importlib.util.find_spec("torch") is None:
         return "torch", "wrong", "not installed; install mmpipe[pipeline]"

@@ -11,8 +11,8 @@ import polars as pl
 
 from mmpipe.config import Config
 from mmpipe.remote import RemotePath
-from mmpipe.steps.ingest.clip_filters import FILTER_STAGE, FILTERED
 from mmpipe.steps.keep.forget_order import assets_named, twins_among
+from mmpipe.steps.plan.clip_filters import FILTER_STAGE, FILTERED
 from mmpipe.store.assets import read_assets, read_text_origins
 from mmpipe.store.commit import read_head
 from mmpipe.store.heads import read_heads

@@ -12,11 +12,11 @@ from mmpipe.config import Config
 from mmpipe.errors import MmpipeError
 from mmpipe.registry.aliases import WITHHELD, read_aliases
 from mmpipe.registry.versions import list_models, list_versions
+from mmpipe.steps.ground.watching import totals_folder
 from mmpipe.steps.plan.feature_set import try_features
 from mmpipe.steps.plan.forecast import FreeBytes, free_bytes
 from mmpipe.steps.plan.ledger import read_ledger, read_shards
 from mmpipe.steps.plan.status import read_status
-from mmpipe.steps.tell.watching import totals_folder
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.quarantine import read_quarantine
 from mmpipe.watch.metrics import CorpusFacts, FeatureFacts, ModelFacts, StoreFacts, render_facts

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import polars as pl
 
@@ -14,54 +15,49 @@ from mmpipe.io import make_directory, replace_bytes
 from mmpipe.registry.versions import pick_version
 from mmpipe.report.examined import Examined
 from mmpipe.report.page import render_report
-from mmpipe.report.values import (
-    Fact,
-    FeatureCounts,
-    Funnel,
-    Headline,
-    Mood,
-    QuarantineReason,
-    ReportInput,
-    Source,
-    Step,
-    Tally,
-)
+from mmpipe.report.values import Fact, FeatureCounts, Headline, Mood, ReportInput, Step
+from mmpipe.steps.ground.watching import folder_table, watch_stage
+from mmpipe.steps.plan.clip_filters import FILTER_STAGE
 from mmpipe.steps.release.describe import describe_results
 from mmpipe.steps.release.describe_examined import describe_examined
 from mmpipe.steps.release.evaluate import Evaluation, evaluate_checkpoint
 from mmpipe.steps.release.examine import examine, read_examination
 from mmpipe.steps.release.release import ReleaseReport, release_of
+from mmpipe.steps.shown.choices import MapMethod
+from mmpipe.steps.shown.counts import count_features, show_funnel, show_lineage
+from mmpipe.steps.shown.coverage import show_coverage
+from mmpipe.steps.shown.maps import show_values
+from mmpipe.steps.shown.pictures import show_clips
+from mmpipe.steps.shown.refused import show_refused
+from mmpipe.steps.shown.signals import show_drift, show_signals, signals_of
 from mmpipe.steps.speed.speed_notes import newest_speed
 from mmpipe.steps.speed.speed_shown import show_speed
 from mmpipe.steps.tell.thumbnails import render_thumbnails
-from mmpipe.steps.tell.watching import folder_table, watch_stage
-from mmpipe.store.commit import read_head
+from mmpipe.steps.workers.shower import Showing
+from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.layout import CLIPS, StoreLayout, check_partition, open_store
-from mmpipe.store.manifest import Manifest
 from mmpipe.store.quarantine import read_quarantine
-from mmpipe.store.schema import read_schema
-from mmpipe.store.snapshot import Snapshot
 from mmpipe.store.spine import read_spine
 from mmpipe.watch.stage import Stage
 
-# As the store's totals call them, and as people are told: clips that a filter leaves out are something else.
-_FATES = {name: name for name in ("used", "quarantined", "duplicates", "tombstoned")} | {"filtered": "left out"}
 
-
-def write_report(config: Config, corpus: str, dt: str, model: str = "", checkpoint: str = "") -> Path:
+def write_report(
+    config: Config, corpus: str, dt: str, model: str = "", checkpoint: str = "", method: MapMethod = MapMethod.PCA
+) -> Path:
     """Write the page of a corpus as of a date; with a model and checkpoint, of its evaluation too."""
     with watch_stage(config, Stage.REPORT, corpus=corpus, model=model, dates=(dt,)) as stage:
-        path = _write_report(config, corpus, dt, model, checkpoint)
+        path = _write_report(config, corpus, dt, model, checkpoint, method)
         stage.made(lambda: [folder_table(path)])
     return path
 
 
-def _write_report(config: Config, corpus: str, dt: str, model: str, checkpoint: str) -> Path:
+def _write_report(config: Config, corpus: str, dt: str, model: str, checkpoint: str, method: MapMethod) -> Path:
     layout = open_store(config.store)
     evaluation = evaluate_checkpoint(config, model, checkpoint) if model and checkpoint else None
     released = release_of(config, model, checkpoint) if evaluation else None
     found = _examined(config, layout, evaluation, released) if evaluation else None
-    page = render_report(replace(_gather(config, layout, corpus, dt, evaluation, released), examined=found))
+    gathered = _gather(config, layout, corpus, dt, evaluation, released, method)
+    page = render_report(replace(gathered, examined=found))
     path = report_path(layout, corpus, dt, model)
     make_directory(path.parent)
     replace_bytes(path, page.encode())
@@ -87,15 +83,19 @@ def _gather(
     dt: str,
     evaluation: Evaluation | None,
     released: ReleaseReport | None,
+    method: MapMethod,
 ) -> ReportInput:
-    spine = read_spine(layout, corpus)
-    live = spine.filter(~pl.col("superseded"))
-    features = tuple(_features(layout, corpus))
-    written = sum(feature.written for feature in features)
+    live = read_spine(layout, corpus).filter(~pl.col("superseded"))
+    drops = read_quarantine(layout, corpus)
+    features = tuple(count_features(layout, corpus))
     partitions = layout.dataset(corpus, CLIPS).partitions()
     dates = f"{len(partitions)} partition(s), {partitions[0]} to {partitions[-1]}" if partitions else "no clips yet"
-    quarantine = tuple(_quarantine(layout, corpus))
-    return ReportInput(
+    written = sum(feature.written for feature in features)
+    filtered = drops.filter(pl.col("stage") == FILTER_STAGE)["clip_key"].n_unique()
+    with shared_engine(config):
+        page = _seen(config, layout, corpus, live, drops, features, method)
+    return replace(
+        page,
         title=f"{corpus}: {evaluation.model}" if evaluation and evaluation.model != corpus else corpus,
         subtitle=f"the night of {dt}; {dates}",
         headline=_headline(evaluation.verdict, released)
@@ -108,15 +108,71 @@ def _gather(
             Fact(label="hours", value=f"{_hours(live):.2f}"),
             *((Fact(label="in production", value=released.production or "nothing"),) if released else ()),
         ),
-        next_steps=tuple(_next_steps(corpus, evaluation, released, bool(quarantine))),
-        funnel=_funnel(layout, corpus, live, written),
-        quarantine=quarantine,
+        next_steps=tuple(_next_steps(corpus, evaluation, released, not drops.is_empty())),
+        funnel=show_funnel(layout, corpus, live, filtered, features),
         features=features,
         speed=show_speed(found) if (found := newest_speed(layout, corpus)) else None,
         model=describe_results(evaluation) if evaluation else None,
-        thumbnails=render_thumbnails(config, layout, corpus, live),
-        lineage=tuple(_lineage(layout, evaluation.data.snapshot)) if evaluation else (),
+        lineage=tuple(show_lineage(layout, evaluation.data.snapshot)) if evaluation else (),
+        links=tuple(_links(layout, corpus)),
     )
+
+
+def _links(layout: StoreLayout, corpus: str) -> Iterator[Step]:
+    """Yield the cards of this corpus that somebody asked for."""
+    for kind in ("dataset", "release"):
+        for path in sorted(layout.reports.glob(f"{corpus}-{kind}-*.html")):
+            name = path.stem.removeprefix(f"{corpus}-{kind}-")
+            yield Step(text=f"the card of the {kind} {name}", command=quote(path.name, safe="@"))
+
+
+def _seen(
+    config: Config,
+    layout: StoreLayout,
+    corpus: str,
+    live: pl.DataFrame,
+    drops: pl.DataFrame,
+    features: Sequence[FeatureCounts],
+    method: MapMethod,
+) -> ReportInput:
+    """Return the sections that one looks at."""
+    names = tuple(feature.feature for feature in features)
+    refused = show_refused(config, layout, corpus, live, drops)
+    values = show_values(config, layout, corpus, live, names, method)
+    clips = show_clips(config, layout, corpus, live.filter(pl.col("key").is_in(list(values.keys))), Showing.STILL)
+    signals = signals_of(layout, corpus, live)
+    dates = sorted(set(live["partition"]))
+    drift = show_drift(layout, corpus, live, signals, names)
+    return ReportInput(
+        title=corpus,
+        quarantine=refused.reasons,
+        twins=refused.twins,
+        num_twins=refused.num_twins,
+        histograms=show_signals(signals),
+        newest=dates[-1] if len(dates) > 1 else "",
+        coverage=show_coverage(layout, corpus, live, drops, names),
+        drift=drift,
+        maps=values.maps,
+        neighbours=values.neighbours,
+        thumbnails=render_thumbnails(config, layout, corpus, live),
+        pictures={**refused.pictures, **{key: clips[key].data for key in values.keys if key in clips}},
+        without=tuple(_without(config, corpus, dates, refused.num_twins)),
+    )
+
+
+def _without(config: Config, corpus: str, dates: Sequence[str], num_twins: int) -> Iterator[str]:
+    """Yield which sections there are not, and why."""
+    _, source = config.corpus(corpus)
+    if len(dates) < 2:
+        yield "Drift: there is one date, and nothing to compare it with."
+    if not source.signals.enabled:
+        yield f"Quality, but for durations: corpora.{corpus}.signals.enabled is off."
+    if not source.dedup.near:
+        yield f"Near duplicates: corpora.{corpus}.dedup.near is off; exact ones are always left out."
+    elif not num_twins:
+        yield "Near duplicates: none were found."
+    if not any(model.corpus == corpus for model in config.models.values()):
+        yield "A model's worth: no model of the config learns from this corpus."
 
 
 def _headline(verdict: Verdict, released: ReleaseReport | None) -> Headline:
@@ -132,68 +188,6 @@ def _headline(verdict: Verdict, released: ReleaseReport | None) -> Headline:
         sentence=f"{released.offered} alone is {where} as {version}. {verdict.sentence}",
         mood=Mood.WEAK,
     )
-
-
-def _heads(layout: StoreLayout, corpus: str, name: str) -> list[Manifest]:
-    dataset = layout.dataset(corpus, name)
-    return [head for partition in dataset.partitions() if (head := read_head(dataset, partition))]
-
-
-def _funnel(layout: StoreLayout, corpus: str, live: pl.DataFrame, written: int) -> Funnel:
-    totals = [head.totals for head in _heads(layout, corpus, CLIPS)]
-    fates = {name: sum(total.get(name, 0) for total in totals) for name in _FATES}
-    return Funnel(
-        stages=(
-            Tally(label="files", count=sum(fates.values())),
-            Tally(label="assets", count=live["asset_id"].n_unique()),
-            Tally(label="clips", count=live.height),
-            Tally(label="feature values", count=written),
-        ),
-        fates=tuple(
-            Tally(label=_FATES[name], count=count) for name, count in fates.items() if count or name != "tombstoned"
-        ),
-    )
-
-
-def _quarantine(layout: StoreLayout, corpus: str) -> Iterator[QuarantineReason]:
-    rows = read_quarantine(layout, corpus).sort("stage", "code", "file", "clip_key")
-    for (stage, code), group in rows.group_by("stage", "code", maintain_order=True):
-        first = group.row(0, named=True)
-        yield QuarantineReason(
-            stage=str(stage),
-            code=str(code),
-            count=group.height,
-            example=first["file"] or first["clip_key"] or first["source_id"],
-            detail=first["detail"],
-            replay=first["replay"],
-        )
-
-
-def _features(layout: StoreLayout, corpus: str) -> Iterator[FeatureCounts]:
-    for name in layout.feature_names(corpus):
-        heads = _heads(layout, corpus, name)
-        schema = read_schema(layout.dataset(corpus, name))
-        shards = [shard for head in heads for shard in head.shards]
-        yield FeatureCounts(
-            feature=name,
-            shape=f"{schema.kind}, {schema.dim} wide",
-            shards=len(shards),
-            written=sum(shard.samples for shard in shards),
-            absent=sum(shard.absent for shard in shards),
-            quarantined=sum(shard.quarantined for shard in shards),
-            nbytes=sum(file.nbytes for shard in shards for file in shard.files),
-        )
-
-
-def _lineage(layout: StoreLayout, snapshot: Snapshot) -> Iterator[Source]:
-    yield Source(kind="snapshot", name=snapshot.corpus, digest=snapshot.digest)
-    for entry in snapshot.entries:
-        yield Source(
-            kind="manifest",
-            name=f"{entry.dataset} dt={entry.partition}",
-            digest=entry.sha256,
-            note=f"revision {entry.revision}",
-        )
 
 
 def _next_steps(

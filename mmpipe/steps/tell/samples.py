@@ -11,7 +11,7 @@ import numpy as np
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.extract.deprecate import require_feature
+from mmpipe.steps.plan.deprecate import require_feature
 from mmpipe.store.croissant import column_meanings
 from mmpipe.store.deprecation import read_deprecation
 from mmpipe.store.layout import open_store

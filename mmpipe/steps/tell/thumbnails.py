@@ -11,8 +11,8 @@ import polars as pl
 from mmpipe.config import Config
 from mmpipe.engine.work import WorkItem
 from mmpipe.report.values import Thumbnail
-from mmpipe.steps.ingest.mirror import media_root
-from mmpipe.steps.workers.wire import decode
+from mmpipe.steps.ground.mirror import media_root
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.workers.worker import Strip, StripWork
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.assets import assets_of, read_assets

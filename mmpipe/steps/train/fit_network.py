@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmpipe.config import TrainConfig
-from mmpipe.steps.tell.progress import Progress
+from mmpipe.steps.ground.progress import Progress
 from mmpipe.steps.train.fit_log import TrackedTraining, open_log
 from mmpipe.steps.train.training_set import Part, TrainingSet
 from mmpipe.train.ranks import Ranks

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mmpipe.config import Config, ModelConfig
 from mmpipe.errors import ConfigError
 from mmpipe.steps.plan.feature_set import resolve_feature
+from mmpipe.steps.plan.model_names import check_model_names
 from mmpipe.steps.train.candidates import Contender, list_contenders, options_of
 from mmpipe.steps.train.contender_spec import own_encoder
-from mmpipe.steps.train.model_names import check_model_names
 from mmpipe.types import FeatureSchema
 
 if TYPE_CHECKING:

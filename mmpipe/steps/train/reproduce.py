@@ -27,7 +27,7 @@ from mmpipe.evaluate.answers.files import to_parquet
 from mmpipe.io import sha256_file
 from mmpipe.registry.aliases import find_version, parse_reference
 from mmpipe.registry.versions import Version, local_version
-from mmpipe.steps.tell.progress import SILENT, Progress
+from mmpipe.steps.ground.progress import SILENT, Progress
 from mmpipe.steps.train.candidates import join_parts
 from mmpipe.steps.train.environment import differing
 from mmpipe.steps.train.finetune import Beginnings, find_beginning

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
-from mmpipe.steps.keep.retention import snapshot_holders
+from mmpipe.steps.ground.retention import snapshot_holders
 from mmpipe.store.audit import AuditEvent, append_event, read_events, this_person
 from mmpipe.store.layout import CLIPS, StoreLayout, open_store
 from mmpipe.store.redaction import redactions_of

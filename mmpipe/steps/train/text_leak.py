@@ -9,7 +9,7 @@ import polars as pl
 from mmpipe.config import ModelConfig
 from mmpipe.errors import ConfigError
 from mmpipe.features.extractor import Extractor
-from mmpipe.steps.ingest.text_origin import TextOrigin
+from mmpipe.steps.ground.text_origin import TextOrigin
 from mmpipe.store.assets import read_text_origins
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import Modality

@@ -17,8 +17,8 @@ from mmpipe.config import Config, CorpusConfig, Judged, ModelConfig, TrainDevice
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.answers.registry import answers_class
 from mmpipe.evaluate.leaks import ClipRow, label_in_text
-from mmpipe.steps.tell.progress import SILENT, Progress
-from mmpipe.steps.tell.watching import folder_table, snapshot_tables, watch_stage
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.watching import folder_table, snapshot_tables, watch_stage
 from mmpipe.steps.train.finetune import Beginning, Beginnings, find_beginning, finetuned_notes
 from mmpipe.steps.train.fit_log import TrackedTraining, require_trackers
 from mmpipe.steps.train.trained import DONE_NAME, ContenderScore, read_checkpoint, read_scores, unreleased

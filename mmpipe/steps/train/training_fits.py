@@ -13,8 +13,8 @@ from mmpipe.config import CorpusConfig, Goal, Imputation, ModelConfig
 from mmpipe.evaluate.answers.base import Answers
 from mmpipe.io import canonical_json, make_directory, replace_bytes, sync_directory
 from mmpipe.steps.goals.registry import steps_of
-from mmpipe.steps.release.seal import seal_folder
-from mmpipe.steps.tell.progress import Progress
+from mmpipe.steps.ground.progress import Progress
+from mmpipe.steps.ground.seal import seal_folder
 from mmpipe.steps.train.candidates import (
     Contender,
     FitFolder,

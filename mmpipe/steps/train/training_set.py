@@ -21,8 +21,8 @@ from mmpipe.steps.goals.column import CUE_TARGET
 from mmpipe.steps.goals.joint import AlsoTargets, read_also
 from mmpipe.steps.goals.registry import steps_of
 from mmpipe.steps.ingest.arrays import refuse_own_numbers
+from mmpipe.steps.plan.external_pins import find_pinned
 from mmpipe.steps.plan.feature_set import resolve_feature
-from mmpipe.steps.share.external_pins import find_pinned
 from mmpipe.steps.train.taught_inputs import refuse_taught_inputs
 from mmpipe.steps.train.text_leak import refuse_label_texts
 from mmpipe.store.identity import read_identity

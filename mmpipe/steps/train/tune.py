@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mmpipe.config import Config, ModelConfig, TunedParts
 from mmpipe.errors import ConfigError, MmpipeError, StoreError, TransientError
 from mmpipe.io import replace_bytes
-from mmpipe.steps.tell.progress import SILENT, Progress
+from mmpipe.steps.ground.progress import SILENT, Progress
 from mmpipe.steps.train.finetune import find_beginning
 from mmpipe.steps.train.train import refuse_told_labels
 from mmpipe.steps.train.training_set import TrainingSet, open_training_set

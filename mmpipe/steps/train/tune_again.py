@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from mmpipe.config import ModelConfig
 from mmpipe.errors import MmpipeError, StoreError, TransientError
 from mmpipe.io import canonical_json, make_directory, replace_bytes
-from mmpipe.steps.tell.progress import Progress
+from mmpipe.steps.ground.progress import Progress
 from mmpipe.steps.train.tune_space import model_at
 from mmpipe.steps.train.tune_study import TuneStudy
 from mmpipe.steps.train.tune_trial import TuneTrials

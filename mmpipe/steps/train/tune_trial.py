@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmpipe.config import CorpusConfig, Imputation, Measure, ModelConfig, TunedParts
-from mmpipe.steps.tell.progress import SILENT
+from mmpipe.steps.ground.progress import SILENT
 from mmpipe.steps.train.candidates import Contender, list_contenders
 from mmpipe.steps.train.contender_spec import contender_spec
 from mmpipe.steps.train.finetune import Beginning, Beginnings

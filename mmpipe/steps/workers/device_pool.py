@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from mmpipe.engine.device.find import choose_gpus, find_gpus, visible_gpus
 from mmpipe.engine.device.meter import DeviceMeter
@@ -59,7 +58,7 @@ class DevicePool:
 
 
 @contextmanager
-def shared_devices(device: str, log_folder: Path | None = None) -> Iterator[DevicePool]:
+def shared_devices(device: str) -> Iterator[DevicePool]:
     """Enter the process's devices: the first one in starts them, the last one out leaves no process behind.
 
     `device` is what `[engine] device` came to: "cpu", "cuda" or "cuda:1"; the first one in decides. ConfigError: there
@@ -72,7 +71,7 @@ def shared_devices(device: str, log_folder: Path | None = None) -> Iterator[Devi
         return
     with _lock:
         if _processes is None:
-            _processes = DeviceProcesses(specs, OPENER, SETUP, log_folder)
+            _processes = DeviceProcesses(specs, OPENER, SETUP)
         processes = _processes
         _users += 1
     try:

@@ -119,7 +119,7 @@ def shared_pictures(specs: Sequence[DeviceSpec]) -> Iterator[DevicePool]:
         return
     with _lock:
         if _processes is None:
-            _processes = DeviceProcesses(specs, OPENER, SETUP)
+            _processes = DeviceProcesses(specs, OPENER, SETUP, kind="decoder")
         processes = _processes
         _users += 1
     try:

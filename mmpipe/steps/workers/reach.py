@@ -14,8 +14,8 @@ from pathlib import Path
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
 from mmpipe.io import make_directory
-from mmpipe.steps.ingest.mirror import is_mirrored
-from mmpipe.steps.workers.wire import decode, encode
+from mmpipe.steps.ground.mirror import is_mirrored
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.store.layout import StoreLayout, create_store
 
 _MOST_NAMES = 3  # of a media folder: the first that a listing gives, however many there are

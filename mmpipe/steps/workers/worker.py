@@ -17,7 +17,7 @@ from mmpipe.media.guard import open_regular, self_test
 from mmpipe.media.preview import PreviewKind, render_preview
 from mmpipe.media.probe import ProbedFile, probe_file
 from mmpipe.media.voice import let_ffmpeg_speak
-from mmpipe.steps.workers.wire import encode
+from mmpipe.steps.ground.wire import encode
 from mmpipe.types import Clip, Drop, RawFile, Stream
 
 

@@ -13,7 +13,7 @@ from mmpipe.engine.engine import Engine
 from mmpipe.engine.local import LocalEngine
 from mmpipe.engine.ray.cluster import RaySettings
 from mmpipe.engine.ray.engine import RayEngine
-from mmpipe.steps.tell.watching import worker_log_level
+from mmpipe.steps.ground.watching import worker_log_level
 from mmpipe.steps.workers.device_pool import DevicePool, shared_devices
 from mmpipe.steps.workers.picture_pool import shared_pictures
 from mmpipe.steps.workers.reach import StoreReach

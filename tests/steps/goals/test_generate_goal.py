@@ -12,9 +12,9 @@ from tiny_writers import save_writer
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.answers.texts import TextAnswers
 from mmpipe.registry.versions import pick_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.release.evaluate import evaluate_checkpoint
 from mmpipe.steps.release.examine import examine
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.tell.report import write_report
 from mmpipe.steps.train.train import train_model

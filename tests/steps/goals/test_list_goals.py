@@ -11,9 +11,9 @@ from mmpipe.evaluate.answers.anomalies import AnomalyAnswers
 from mmpipe.evaluate.answers.labels import LabelAnswers
 from mmpipe.evaluate.answers.scores import ScoreAnswers
 from mmpipe.registry.versions import pick_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.release.evaluate import evaluate_checkpoint
 from mmpipe.steps.release.examine import examine
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.train.train import train_model
 from mmpipe.steps.train.training_set import open_training_set

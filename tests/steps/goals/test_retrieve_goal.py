@@ -15,12 +15,12 @@ from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.evaluate.answers.matches import MatchAnswers
 from mmpipe.registry.versions import pick_version
+from mmpipe.steps.ask.predict import predict_files
 from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.release.evaluate import evaluate_checkpoint
 from mmpipe.steps.release.examine import examine
-from mmpipe.steps.release.predict import predict_files
 from mmpipe.steps.release.release import release_model
 from mmpipe.steps.train.candidates import fit_folder, join_parts, list_contenders
 from mmpipe.steps.train.linear_reference import REFERENCE

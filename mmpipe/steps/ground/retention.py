@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mmpipe.errors import StoreError
 from mmpipe.io import StorePath
 from mmpipe.registry.versions import list_models, list_versions
+from mmpipe.search.index import list_indexes
 from mmpipe.store.layout import DatasetLayout, StoreLayout
 from mmpipe.store.lease import find_holder
 from mmpipe.store.manifest import Manifest
@@ -86,6 +87,11 @@ def spare_checkpoints(layout: StoreLayout, cutoff_s: float) -> tuple[StorePath, 
         and ages[folder] < cutoff_s
         and not find_holder(layout, f"train-{folder.name}")
     )
+
+
+def spare_indexes(layout: StoreLayout, cutoff_s: float) -> tuple[StorePath, ...]:
+    """Return the indexes that no search has asked since the cutoff: the next one makes them again."""
+    return tuple(path for path in list_indexes(layout.indexes) if newest_change(path) < cutoff_s)
 
 
 def newest_change(path: StorePath) -> float:

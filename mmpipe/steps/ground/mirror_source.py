@@ -23,6 +23,7 @@ from mmpipe.sources.origins import (
     clean_url,
     is_url,
 )
+from mmpipe.sources.plugged import make_source
 from mmpipe.sources.records import read_records
 
 _THREADS = 8
@@ -43,8 +44,13 @@ class Origins:
 
 def origins_of(source: CorpusConfig, exclude: frozenset[Path]) -> Origins:
     """Return where the parts of a corpus are read; `exclude` is never listed."""
-    root: Origin = UrlOrigin(str(source.root)) if is_url(source.root) else _local(source.root, exclude)
-    return Origins(root=root, anywhere=AnywhereOrigin())
+    return Origins(root=_root_of(source, exclude), anywhere=AnywhereOrigin())
+
+
+def _root_of(source: CorpusConfig, exclude: frozenset[Path]) -> Origin:
+    if source.source.plugin:
+        return make_source(source.source.plugin, source.source.options, str(source.root))
+    return UrlOrigin(str(source.root)) if is_url(source.root) else _local(source.root, exclude)
 
 
 def _local(root: Path, exclude: frozenset[Path]) -> FolderOrigin:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmpipe.config import Config
 from mmpipe.errors import PartialError
 from mmpipe.registry.aliases import WITHHELD
+from mmpipe.steps.extract.beside_others import extract_beside_others
 from mmpipe.steps.extract.commit import CommitReport
-from mmpipe.steps.extract.extract import ExtractReport, extract_plan
+from mmpipe.steps.extract.extract import ExtractReport
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.watching import watch_stage
 from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
 from mmpipe.steps.ingest.ingest_report import IngestReport
+from mmpipe.steps.plan.external_pins import registered_names
 from mmpipe.steps.plan.feature_set import resolve_features
+from mmpipe.steps.plan.model_names import check_model_names
+from mmpipe.steps.plan.patience import NO_PATIENCE, Patience, do_when_free
 from mmpipe.steps.plan.plan import Plan, plan_corpus
 from mmpipe.steps.release.release import ReleaseReport, last_release, release_model, release_reason
-from mmpipe.steps.share.external_pins import registered_names
-from mmpipe.steps.tell.progress import SILENT, Progress
 from mmpipe.steps.tell.report import write_report
-from mmpipe.steps.tell.watching import watch_stage
-from mmpipe.steps.train.model_names import check_model_names
 from mmpipe.steps.train.train import TrainReport, train_model
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.layout import StoreLayout
@@ -85,27 +88,31 @@ def what_waits(config: Config, corpus: str) -> tuple[str, ...]:
     return held + tuple(f"the gate refused {made.model}@{made.version} before: {made.sentence}" for made in refused)
 
 
-def run_night(config: Config, corpus: str, dt: str, progress: Progress = SILENT) -> NightReport:
+def run_night(
+    config: Config, corpus: str, dt: str, progress: Progress = SILENT, patience: Patience = NO_PATIENCE
+) -> NightReport:
     """Ingest, extract, train, release and report, in this order; what is done already is not done again.
 
     PartialError: too much is in quarantine. The features of what is good are made, but no model learns from it.
+    HeldError: others hold what it needs, for longer than the patience lasts.
     """
     check_model_names(config, corpus)
     with watch_stage(config, Stage.NIGHT, corpus=corpus, dates=(dt,)):
-        return _run_night(config, corpus, dt, progress)
+        return _run_night(config, corpus, dt, progress, patience)
 
 
-def _run_night(config: Config, corpus: str, dt: str, progress: Progress) -> NightReport:
+def _run_night(config: Config, corpus: str, dt: str, progress: Progress, patience: Patience) -> NightReport:
+    plan = partial(plan_corpus, config, corpus)
     with shared_engine(config):
         try:
-            ingested = ingest_corpus(config, corpus, dt, progress)
+            ingested = do_when_free(lambda: ingest_corpus(config, corpus, dt, progress), patience)
         except PartialError:
-            extract_plan(config, plan_corpus(config, corpus), progress)
+            extract_beside_others(config, plan(), plan, patience, progress)
             raise
-        extracted, committed = extract_plan(config, plan_corpus(config, corpus), progress)
+        extracted, committed = extract_beside_others(config, plan(), plan, patience, progress)
     models = []
     for name in models_of(config, corpus):
-        trained = train_model(config, name, progress)
+        trained = do_when_free(partial(train_model, config, name, progress), patience)
         released = release_model(config, name, trained.checkpoint)
         page = write_report(config, corpus, dt, name, trained.checkpoint)
         models.append(ModelNight(trained=trained, released=released, report=page))

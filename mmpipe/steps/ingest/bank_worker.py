@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mmpipe.errors import SampleError
-from mmpipe.steps.extract.bank_work import BankWork, ClipWave
-from mmpipe.steps.workers.wire import encode
+from mmpipe.steps.ground.wire import encode
+from mmpipe.steps.ingest.bank_work import BankWork, ClipWave
 from mmpipe.types import AudioClip, AudioNeeds, Clip, Modality, Stream
 
 

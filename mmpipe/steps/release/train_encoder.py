@@ -18,9 +18,9 @@ from mmpipe.features.trained.spec import AUDIO_SPEECH2VEC, EXPERIMENTAL, KINDS, 
 from mmpipe.io import canonical_json
 from mmpipe.registry.versions import Version, list_versions, publish_version
 from mmpipe.steps.plan.feature_set import resolve_feature
+from mmpipe.steps.release.encoder_card import render_encoder_card
 from mmpipe.steps.release.lineage import trace_code, trace_settings, trace_snapshot
 from mmpipe.steps.release.sign import sign_if_asked
-from mmpipe.steps.train.encoder_card import render_encoder_card
 from mmpipe.store.layout import StoreLayout, open_store
 from mmpipe.store.lease import Lease
 from mmpipe.store.redaction import redactions_of

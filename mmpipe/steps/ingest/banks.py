@@ -15,11 +15,11 @@ import polars as pl
 from mmpipe.config import Config, CorpusConfig, split_feature
 from mmpipe.engine.work import Outcome, WorkItem
 from mmpipe.errors import ConfigError, ShardError
-from mmpipe.steps.extract.bank_work import BankWork, ClipWave
-from mmpipe.steps.ingest.mirror import media_root
+from mmpipe.steps.ground.mirror import media_root
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.wire import decode
+from mmpipe.steps.ingest.bank_work import BankWork, ClipWave
 from mmpipe.steps.plan.renditions import bank_settings
-from mmpipe.steps.tell.progress import SILENT, Progress
-from mmpipe.steps.workers.wire import decode
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.store.assets import assets_of, read_assets
 from mmpipe.store.banks import BankClip, BankMix, bank_digest, bank_keys, bank_rows, drop_from_banks, write_bank
@@ -27,7 +27,7 @@ from mmpipe.store.layout import StoreLayout, create_store
 from mmpipe.store.spine import read_spine
 from mmpipe.types import Clip, Modality, Split, Stream, digest_of
 
-FUNCTION = "mmpipe.steps.extract.bank_worker:collect_waves"
+FUNCTION = "mmpipe.steps.ingest.bank_worker:collect_waves"
 _MAX_DRAWS = 8  # of a bank, and
 _MAX_TABLES = 64  # of a whole table, that are tried where it is lost
 _BATCH = 4  # clips of one answer: each may be minutes of sound

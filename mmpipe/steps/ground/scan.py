@@ -16,7 +16,7 @@ import polars as pl
 
 from mmpipe.io import make_directory, remove_file
 from mmpipe.media.probe import ProbedFile
-from mmpipe.steps.workers.wire import decode, encode
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.store.layout import StoreLayout
 from mmpipe.types import RawFile
 

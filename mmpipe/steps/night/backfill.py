@@ -6,23 +6,28 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mmpipe.config import Config
 from mmpipe.engine.engine import Engine
 from mmpipe.errors import MmpipeError, PartialError, ShardError
 from mmpipe.sources.listing import list_corpus
-from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.extract.beside_others import extract_beside_others
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.watching import watch_stage
 from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.ingest.intake import ListFiles, Look, look_at_corpus
-from mmpipe.steps.plan.backfill_plan import Choice, dates_of_range, dates_with_new_files, plan_choice
+from mmpipe.steps.night.backfill_plan import Choice, dates_of_range, dates_with_new_files, plan_choice
 from mmpipe.steps.plan.choices import Only
+from mmpipe.steps.plan.patience import NO_PATIENCE, Patience, do_when_free
 from mmpipe.steps.plan.plan import Plan
-from mmpipe.steps.tell.progress import SILENT, Progress
-from mmpipe.steps.tell.watching import watch_stage
+from mmpipe.steps.plan.standing import SKIPPED, DayStanding, feature_columns, read_standing, standing_notes
 from mmpipe.steps.workers.workers import shared_engine
 from mmpipe.watch.stage import Stage
+
+NOTHING, WOULD_RUN = "nothing to do", "would run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +35,34 @@ class DayReport:
     """What a backfill made of one date."""
 
     dt: str
-    state: str  # "nothing to do", "would run", "done" or "failed"
+    state: str  # NOTHING, WOULD_RUN, "done" or "failed"
     shards: int
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillReport:
-    """What a backfill made of its dates."""
+    """What a backfill made of its dates, and how they stand now."""
 
+    corpus: str
     days: tuple[DayReport, ...]
+    standing: tuple[DayStanding, ...]  # of the same dates
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row per date."""
-        return [{"dt": d.dt, "state": d.state, "shards": d.shards, "detail": d.detail} for d in self.days]
+        """Return one row per date: what was done, the state of every feature, and what is put aside."""
+        standing = {day.dt: day for day in self.standing}
+        features = feature_columns(self.standing)
+        return [
+            {"dt": day.dt, "state": _word(day, standing[day.dt]), "shards": day.shards}
+            | standing[day.dt].cells(features)
+            | {"detail": day.detail}
+            for day in self.days
+        ]
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what stands against the dates, and the way out; of what would run only a run can say it."""
+        days = {day.dt for day in self.days if day.state != WOULD_RUN}
+        return standing_notes(self.corpus, [day for day in self.standing if day.dt in days], "--only {}")
 
     def raise_if_failed(self) -> None:
         """Raise ShardError that names the dates which failed."""
@@ -52,6 +71,11 @@ class BackfillReport:
             raise ShardError(
                 f"{len(failed)} of {len(self.days)} dates failed: {', '.join(failed)}. Run the same again."
             )
+
+
+def _word(day: DayReport, standing: DayStanding) -> str:
+    """Say what became of a date; where nothing was to be done, that alone only where it is whole."""
+    return standing.word if day.state == NOTHING and standing.word != SKIPPED else day.state
 
 
 def backfill_dates(
@@ -67,6 +91,7 @@ def backfill_dates(
     *,
     force: bool = False,
     max_in_flight: int = 1,
+    patience: Patience = NO_PATIENCE,
 ) -> BackfillReport:
     """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other.
 
@@ -81,9 +106,10 @@ def backfill_dates(
         list_files=list_files,
         progress=progress,
         dry_run=dry_run,
+        patience=patience,
     )
     if dry_run:
-        return BackfillReport(days=tuple(_fill(whole, dt, progress) for dt in whole.dates))
+        return _report(whole, [_fill(whole, dt, progress) for dt in whole.dates])
     with watch_stage(config, Stage.BACKFILL, corpus=corpus, dates=whole.dates) as stage:
         with shared_engine(config) as engine:
             if max_in_flight == 1:
@@ -91,7 +117,7 @@ def backfill_dates(
             else:
                 days = tuple(_fill_at_once(whole, engine, max_in_flight))
         stage.count(days=len(days), failed=sum(day.state == "failed" for day in days))
-    return BackfillReport(days=days)
+    return _report(whole, days)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +131,8 @@ class _Range:
     list_files: ListFiles
     progress: Progress
     dry_run: bool
+    patience: Patience
+    ended: threading.Event = field(default_factory=threading.Event)  # by an interruption: nobody waits any longer
     turn: threading.Lock = field(default_factory=threading.Lock)  # of the one date that ingests or plans
     files: Look | None = None
     due: dict[str, str] = field(default_factory=dict)
@@ -126,11 +154,25 @@ class _Range:
         self.look()
         return self.due.get(dt, "")
 
+    def waiting(self) -> Patience:
+        """Return the patience of one of its dates, which ends with the whole."""
+        return replace(self.patience, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.patience.sleep(seconds)
+        if self.ended.is_set():
+            raise ShardError("the backfill was interrupted while it waited for others")
+
     def of_date(self, dt: str) -> Plan:
         """Return what is due of a date."""
         if self.plan is None:
             self.plan = plan_choice(self.config, self.corpus, self.dates, self.choice)
         return self.plan.of_date(dt)
+
+
+def _report(whole: _Range, days: Sequence[DayReport]) -> BackfillReport:
+    standing = read_standing(whole.config, whole.corpus, whole.dates, whole.choice.features)
+    return BackfillReport(corpus=whole.corpus, days=tuple(days), standing=standing)
 
 
 def _fill_at_once(whole: _Range, engine: Engine, max_in_flight: int) -> Iterator[DayReport]:
@@ -141,6 +183,7 @@ def _fill_at_once(whole: _Range, engine: Engine, max_in_flight: int) -> Iterator
             for day in days:
                 yield day.result()
         except BaseException:
+            whole.ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
             engine.cancel()
             raise
@@ -168,15 +211,16 @@ def _fill(whole: _Range, dt: str, progress: Progress) -> DayReport:
         with whole.turn:
             new_files = whole.new_files(dt)
             if new_files and whole.dry_run:
-                return DayReport(dt=dt, state="would run", shards=0, detail=new_files)
+                return DayReport(dt=dt, state=WOULD_RUN, shards=0, detail=new_files)
             if new_files:
                 detail = _take_in(whole, dt, progress)
             plan = whole.of_date(dt)
         shards = len(plan.shards)
         if whole.dry_run or (plan.is_empty and not plan.running):
-            state = "would run" if shards else "failed" if detail else "nothing to do"
+            state = WOULD_RUN if shards else "failed" if detail else NOTHING
             return DayReport(dt=dt, state=state, shards=shards, detail=detail)
-        extract_plan(whole.config, plan, progress)
+        again = partial(plan_choice, whole.config, whole.corpus, (dt,), whole.choice)
+        extract_beside_others(whole.config, plan, again, whole.waiting(), progress)
     except MmpipeError as error:
         return DayReport(dt=dt, state="failed", shards=0, detail=str(error))
     return DayReport(dt=dt, state="failed" if detail else "done", shards=shards, detail=detail)
@@ -186,7 +230,8 @@ def _take_in(whole: _Range, dt: str, progress: Progress) -> str:
     """Ingest a date; return what is wrong where too much is in quarantine: what is good goes on."""
     whole.plan = None  # an ingest may touch other dates too
     try:
-        ingest_corpus(whole.config, whole.corpus, dt, progress, whole.look())
+        look = whole.look()
+        do_when_free(lambda: ingest_corpus(whole.config, whole.corpus, dt, progress, look), whole.waiting())
     except PartialError as error:
         return str(error)
     return ""

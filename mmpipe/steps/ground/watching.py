@@ -27,8 +27,10 @@ from mmpipe.watch.logs import LogSettings, StageLog, set_up_logs
 from mmpipe.watch.outlets import FileOutlet, HttpOutlet
 from mmpipe.watch.spans import SpanListener, is_asked_for
 from mmpipe.watch.stage import Listener, Stage, Table
+from mmpipe.watch.stage import OuterRun as OuterRun
 from mmpipe.watch.totals import TotalsListener
 from mmpipe.watch.watcher import OpenStage, Watcher
+from mmpipe.watch.watcher import inside_run as inside_run
 
 LOGGER = logging.getLogger("mmpipe.watch")
 _KEPT = 8  # watchers of a process; it has one config, but for tests

@@ -24,16 +24,11 @@ from mmpipe.sources.listing import Filtered, FilterReason, Listing, list_corpus
 from mmpipe.sources.mirror_folder import MirrorFolder, old_stamp_ns, read_chunks, unpack_tar
 from mmpipe.sources.mirror_index import Brought, read_index, write_index
 from mmpipe.sources.mirror_plan import MirrorPlan, Part
-from mmpipe.sources.origins import (
-    AnywhereOrigin,
-    UrlOrigin,
-    clean_url,
-    is_url,
-)
+from mmpipe.sources.origins import FolderOrigin, clean_url, is_url
 from mmpipe.sources.table import row_name
-from mmpipe.steps.ingest.mirror_source import Origins, ask_source, asking_one, origins_of
-from mmpipe.steps.keep.retention import newest_change
-from mmpipe.steps.tell.progress import SILENT, Progress
+from mmpipe.steps.ground.mirror_source import Origins, ask_source, asking_one, origins_of
+from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.retention import newest_change
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.tombstones import FILE, name_digest, read_tombstones
 from mmpipe.types import Drop
@@ -261,7 +256,7 @@ def _bring_part(part: Part, folder: MirrorFolder, origins: Origins) -> Brought:
             with asking_one(part.address), origins.of(part.address).open(part.address) as file:
                 if part.is_archive:
                     return unpack_tar(folder, part.name, part.stamp, file)
-                is_linked = not isinstance(origins.of(part.address), UrlOrigin | AnywhereOrigin)
+                is_linked = isinstance(origins.of(part.address), FolderOrigin)
                 if is_linked and folder.link(part.name, file.fileno()):
                     return Brought(stamp=part.stamp, files=(part.name,))
                 is_kept = folder.write(part.name, read_chunks(file), old_stamp_ns())
