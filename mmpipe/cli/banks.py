@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, DryRun, open_config
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Corpus, DryRun, open_config
 from mmpipe.cli.show import print_rows
 
 
@@ -15,12 +15,12 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Noise banks, frozen from train clips.", name="bank")
     group.command()(ls)
     group.command()(make)
-    app.add_typer(group, rich_help_panel=LOOKING)
+    app.add_typer(group)
 
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, corpus: Corpus = None, as_json: AsJson = False) -> None:
     """List the banks of a corpus: made or not, of how many clips, and their digests."""
-    from mmpipe.steps.extract.banks import bank_states
+    from mmpipe.steps.ingest.banks import bank_states
 
     settings, chosen = open_config(config, corpus)
     print_rows([state.row() for state in bank_states(settings, chosen)], as_json, f"banks of {chosen}")
@@ -35,7 +35,7 @@ def make(
     dry_run: DryRun = False,
 ) -> None:
     """Make a bank now; one that is there stays, and with a new one the features that are mixed with it are due."""
-    from mmpipe.steps.extract.banks import bank_state, make_bank
+    from mmpipe.steps.ingest.banks import bank_state, make_bank
 
     settings, chosen = open_config(config, corpus)
     state = bank_state(settings, chosen, name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, open_config
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Corpus, open_config
 from mmpipe.cli.show import print_json, print_rows, print_text
 
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="How fast it is here, and how fast it could be.", name="bench")
     group.callback()(_keep_the_verb)
     group.command()(extract)
-    app.add_typer(group, rich_help_panel=LOOKING)
+    app.add_typer(group)
 
 
 def _keep_the_verb() -> None:

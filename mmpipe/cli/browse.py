@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    LOOKING,
     AsJson,
     ConfigPath,
     Corpus,
@@ -16,7 +16,7 @@ from mmpipe.cli.options import (
     OnlyDate,
     open_config,
 )
-from mmpipe.cli.show import plain, print_json, print_rows
+from mmpipe.cli.show import plain, print_json, print_rows, print_text
 from mmpipe.config import Config, load_config
 
 LONGEST_TEXT = 40  # characters of a clip's text in a table
@@ -24,10 +24,10 @@ LONGEST_TEXT = 40  # characters of a clip's text in a table
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command(rich_help_panel=LOOKING)(ls)
-    app.command(rich_help_panel=LOOKING)(show)
-    app.command(rich_help_panel=LOOKING)(schema)
-    app.command(rich_help_panel=LOOKING)(sample)
+    app.command()(ls)
+    app.command()(show)
+    app.command()(schema)
+    app.command()(sample)
 
 
 def ls(config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -91,6 +91,9 @@ def sample(
     dt: OnlyDate = None,
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page instead, on which the clips can be played.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show values of a few clips of the newest date: shape, numbers, labels, text; the same ones every time."""
@@ -98,10 +101,22 @@ def sample(
 
     settings, name = open_config(config, corpus)
     feature = _with_version(settings, name, feature)
+    if html is not None:
+        _write_sample_page(settings, name, feature, count, dt, html)
+        return
     rows = sample_feature(settings, name, feature, count, dt)
     if not as_json:
         rows = [{**row, "text": _cut(row["text"])} for row in rows]
     print_rows(rows, as_json, f"clips of {feature}")
+
+
+def _write_sample_page(settings: Config, corpus: str, feature: str, count: int, dt: str | None, path: Path) -> None:
+    from mmpipe.steps.shown.samples import MOST_SHOWN, write_sample_page
+
+    if count > MOST_SHOWN:
+        raise typer.BadParameter(f"a page shows at most {MOST_SHOWN} clips, asked for were {count}")
+    write_sample_page(settings, corpus, feature, count, dt, path)
+    print_text(str(path))
 
 
 def _with_version(settings: Config, corpus: str, feature: str) -> str:

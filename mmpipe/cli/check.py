@@ -9,7 +9,6 @@ import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    LOOKING,
     AsJson,
     ConfigPath,
     Corpus,
@@ -23,9 +22,9 @@ from mmpipe.errors import ConfigError, StoreError
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command(rich_help_panel=LOOKING)(verify)
-    app.command(rich_help_panel=LOOKING)(probe)
-    app.command(rich_help_panel=LOOKING)(doctor)
+    app.command()(verify)
+    app.command()(probe)
+    app.command()(doctor)
 
 
 def verify(

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import LOOKING, AsJson
+from mmpipe.cli.options import AsJson
 from mmpipe.cli.show import print_json, print_rows, print_text
 from mmpipe.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("config", rich_help_panel=LOOKING)(keys)
+    app.command("config")(keys)
 
 
 def keys(

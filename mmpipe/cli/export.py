@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, AsJson, ConfigPath, Corpus, DryRun, Features, open_config
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Corpus, DryRun, Features, open_config
 from mmpipe.cli.show import print_rows
 from mmpipe.errors import ConfigError
 from mmpipe.remote import store_path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command(rich_help_panel=LOOKING)(export)
+    app.command()(export)
 
 
 def export(

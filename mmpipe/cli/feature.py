@@ -10,7 +10,6 @@ import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    LOOKING,
     AsJson,
     ConfigPath,
     Corpus,
@@ -38,7 +37,7 @@ def register(app: typer.Typer) -> None:
     group.command()(compare)
     group.command()(deprecate)
     group.command()(train)
-    app.add_typer(group, rich_help_panel=LOOKING)
+    app.add_typer(group)
 
 
 def add(
@@ -165,7 +164,7 @@ def deprecate(
     dry_run: DryRun = False,
 ) -> None:
     """Put a notice on a feature's card, and a warning before everybody who opens it."""
-    from mmpipe.steps.extract.deprecate import deprecate_feature, restore_feature
+    from mmpipe.steps.plan.deprecate import deprecate_feature, restore_feature
 
     settings, chosen = open_config(config, corpus)
     if undo:
@@ -190,7 +189,7 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train an experimental encoder on the train split of a stored feature; its release is an extractor."""
-    from mmpipe.steps.train.train_encoder import EncoderOrder, train_encoder
+    from mmpipe.steps.release.train_encoder import EncoderOrder, train_encoder
     from mmpipe.train.fit_settings import FitSettings
 
     settings, chosen = open_config(config, corpus)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmpipe.cli.options import LOOKING, AsJson
+from mmpipe.cli.options import AsJson
 from mmpipe.cli.show import print_json, print_rows, print_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("goals", rich_help_panel=LOOKING)(goals)
+    app.command("goals")(goals)
 
 
 def goals(

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from mmpipe.cli import names
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    KEEPING,
     AsJson,
     ConfigPath,
     Corpus,
@@ -23,8 +23,11 @@ from mmpipe.cli.options import (
 from mmpipe.cli.show import print_json, print_rows, print_text
 from mmpipe.config import load_config
 
-Snapshot = Annotated[str, typer.Argument(metavar="NAME", help="A name, or a digest.")]
-Side = Annotated[str, typer.Argument(help="A name, a digest, or `head`: what the store holds now.")]
+Snapshot = Annotated[str, typer.Argument(metavar="NAME", autocompletion=names.snapshots, help="A name, or a digest.")]
+Side = Annotated[
+    str,
+    typer.Argument(autocompletion=names.snapshots, help="A name, a digest, or `head`: what the store holds now."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +35,9 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Frozen states of the store, by name.", name="snapshot")
     for verb in (create, ls, show, drop, diff):
         group.command()(verb)
-    app.add_typer(group, rich_help_panel=KEEPING)
+    app.add_typer(group)
     for single in (gc, audit):
-        app.command(rich_help_panel=KEEPING)(single)
+        app.command()(single)
 
 
 def create(
@@ -86,7 +89,7 @@ def show(name: Snapshot, config: ConfigPath = DEFAULT_CONFIG, as_json: AsJson = 
 
 
 def drop(
-    name: Annotated[str, typer.Argument(help="The name to take away.")],
+    name: Annotated[str, typer.Argument(autocompletion=names.snapshots, help="The name to take away.")],
     reason: Reason,
     config: ConfigPath = DEFAULT_CONFIG,
     dry_run: DryRun = False,

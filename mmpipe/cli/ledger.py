@@ -10,8 +10,6 @@ import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    LOOKING,
-    NIGHTS,
     Anew,
     AsJson,
     ConfigPath,
@@ -30,8 +28,8 @@ _MOST_ROWS = 40  # on a terminal
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command(rich_help_panel=NIGHTS)(plan)
-    app.command(rich_help_panel=LOOKING)(status)
+    app.command()(plan)
+    app.command()(status)
 
 
 def plan(
@@ -46,9 +44,9 @@ def plan(
 ) -> None:
     """Say what is due and why, and what it will take."""
     from mmpipe.steps.ingest.ingest import ingest_reason
+    from mmpipe.steps.night.night import models_due
     from mmpipe.steps.plan.feature_set import check_tables, resolve_features
     from mmpipe.steps.plan.forecast import forecast_plan, totals_of
-    from mmpipe.steps.plan.night import models_due
     from mmpipe.steps.plan.plan import Plan, dates_between, plan_corpus
     from mmpipe.steps.plan.today import date_now
 

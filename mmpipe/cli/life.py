@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, KEEPING, AsJson, ConfigPath, Corpus, DryRun, OnlyDate, open_config
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Corpus, DryRun, OnlyDate, open_config
 from mmpipe.cli.show import print_json, print_rows, print_text
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     for verb in (forget, compact, migrate):
-        app.command(rich_help_panel=KEEPING)(verb)
+        app.command()(verb)
 
 
 def forget(

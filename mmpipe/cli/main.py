@@ -7,74 +7,35 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from mmpipe.cli import (
-    banks,
-    bench,
-    browse,
-    check,
-    config,
-    export,
-    feature,
-    fusions,
-    goals,
-    keep,
-    ledger,
-    life,
-    make,
-    metrics,
-    models,
-    published,
-    quarantine,
-    reproduce,
-    train,
-    tune,
-)
+from mmpipe.cli import completion
 from mmpipe.cli.ending import run_and_leave
+from mmpipe.cli.lazy import LazyGroup
 from mmpipe.cli.show import plain, print_text
-from mmpipe.config import fault_text
 from mmpipe.errors import MmpipeError
 
+# Its verbs stand in mmpipe/cli/verbs.py.
 app = typer.Typer(
     name="mmpipe",
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Raw video, audio, images and text in; aligned feature shards and fused models that earned their release out.",
+    epilog="An example of each, and all its options: mmpipe VERB --help. Begin with: mmpipe init --corpus FOLDER",
 )
-for room in (
-    make,
-    train,
-    published,
-    ledger,
-    browse,
-    check,
-    metrics,
-    config,
-    quarantine,
-    keep,
-    life,
-    feature,
-    banks,
-    export,
-    models,
-    reproduce,
-    fusions,
-    goals,
-    tune,
-    bench,
-):
-    room.register(app)
 
 
 def _tell_version(is_asked: bool) -> None:
     if is_asked:
+        from importlib.metadata import version
+
         print_text(f"mmpipe {version('mmpipe')}")
         raise typer.Exit
 
@@ -84,8 +45,16 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version, and exit.")
     ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", callback=_be_plain, is_eager=True, help="No colours, as NO_COLOR=1 does.")
+    ] = False,
 ) -> None:
     """Take what stands before any verb."""
+
+
+def _be_plain(is_asked: bool) -> None:
+    if is_asked:
+        os.environ["NO_COLOR"] = "1"  # children are told, too
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -98,6 +67,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _main(words: Sequence[str]) -> None:
     """Run a command line; an error is one clear text on stderr and an exit code."""
+    if completion.is_asked():
+        completion.answer(app)
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -126,9 +97,7 @@ def _main(words: Sequence[str]) -> None:
         sys.exit(3)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
-            usage: Any = error
-            usage.message = fault_text(usage.message)
-            usage.show()
+            _say_usage(error)
             sys.exit(2)
         raise
 
@@ -146,7 +115,25 @@ def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _say_usage(usage: Any) -> None:
+    """Say what is wrong with a line, what may have been meant, and where all is told that it may hold."""
+    if type(usage).__name__ == "NoArgsIsHelpError":
+        usage.show()
+        return
+    from mmpipe.config import fault_text
+
+    near = getattr(usage, "possibilities", None)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    usage.message, usage.possibilities = fault_text(usage.message), None
+    said = usage.format_message().rstrip(".")
+    said = said if said.endswith("?") else f"{said}."
+    context = getattr(usage, "ctx", None)
+    _say(f"error: {said}{meant}\nWhat it takes: {context.command_path if context else 'mmpipe'} --help")
+
+
 def _say(text: str) -> None:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     for line in text.split("\n"):
-        console.print(plain(line))
+        told = Text(plain(line))
+        told.highlight_regex(r"^error:", "bold red")
+        console.print(told)

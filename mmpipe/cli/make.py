@@ -1,18 +1,16 @@
-"""The verbs that make something: config, clips, features, nights, pages."""
+"""The verbs that make something: clips, features, nights, pages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    NIGHTS,
-    STEPS,
+    WAIT_MINUTES,
     Anew,
     AsJson,
     ConfigPath,
@@ -24,54 +22,36 @@ from mmpipe.cli.options import (
     Model,
     OnlyDate,
     ToDate,
+    Wait,
     WhichShards,
     open_config,
 )
 from mmpipe.cli.show import Bars, plain, print_json, print_notes, print_rows, print_text
-from mmpipe.config import CONFIG_NAME, ClipRule
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.plan.choices import MAX_IN_FLIGHT, Only
+from mmpipe.steps.shown.choices import MapMethod
 from mmpipe.words import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mmpipe.config import Config
     from mmpipe.steps.extract.extract import ExtractReport
-    from mmpipe.steps.plan.night import NightReport
+    from mmpipe.steps.night.night import NightReport
+    from mmpipe.steps.plan.patience import Patience
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    panels: dict[str, tuple[Callable[..., None], ...]] = {
-        NIGHTS: (init, run, backfill),
-        STEPS: (ingest, extract, report),
-    }
-    for panel, verbs in panels.items():
-        for verb in verbs:
-            app.command(rich_help_panel=panel)(verb)
+    for verb in (run, backfill, ingest, extract, report):
+        app.command()(verb)
 
 
-def init(
-    corpus: Annotated[Path, typer.Option(help="Folder of raw files or tars, or a table that names files.")],
-    labels: Annotated[Path | None, typer.Option(help="Labels table: jsonl, csv or parquet.")] = None,
-    target: Annotated[str | None, typer.Option(help="Labels column to learn, or `cue`.")] = None,
-    clips: Annotated[ClipRule, typer.Option(help="How to cut recordings into clips.")] = ClipRule.WHOLE,
-    store: Annotated[Path, typer.Option(help="Folder of the feature store.")] = Path("store"),
-    config: Annotated[Path, typer.Option("--config", "-c", help="Where to write it.")] = DEFAULT_CONFIG,
-    force: Annotated[bool, typer.Option(help="Overwrite a config that is there.")] = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Look at a folder and write a config for it."""
-    from mmpipe.steps.ingest.init import propose_config
+def patience_of(minutes: float) -> Patience:
+    """Return how long a verb waits for what others hold; the person hears for whom, and how not to wait."""
+    from mmpipe.steps.plan.patience import Patience
 
-    if config.exists() and not force and not dry_run:
-        raise ConfigError(f"{config} is there already. Use --force to overwrite it, or --config for another name.")
-    proposal = propose_config(corpus, labels, target, clips, store, config.resolve().parent)
-    for note in proposal.notes:
-        typer.echo(plain(f"# {note}"), err=True)
-    if dry_run:
-        print_text(proposal.toml.rstrip("\n"))
-        return
-    config.write_text(proposal.toml, encoding="utf-8")
-    print_text(f"wrote {config}. Next: mmpipe run" + ("" if config.name == CONFIG_NAME else f" --config {config}"))
+    return Patience(seconds=60 * minutes, tell=lambda line: print_notes((f"{line} (--wait 0: do not)",)))
 
 
 def run(
@@ -80,9 +60,10 @@ def run(
     dt: Date = None,
     as_json: AsJson = False,
     dry_run: DryRun = False,
+    wait: Wait = WAIT_MINUTES,
 ) -> None:
     """Do a whole night: ingest, extract, train, evaluate, publish, report."""
-    from mmpipe.steps.plan.night import run_night, what_is_due, what_waits
+    from mmpipe.steps.night.night import run_night, what_is_due, what_waits
     from mmpipe.steps.plan.today import date_now
     from mmpipe.steps.tell.inspect import count_quarantined
 
@@ -102,7 +83,7 @@ def run(
         print_text("\n".join(due))
         return
     with Bars() as bars:
-        night = run_night(settings, name, date, bars)
+        night = run_night(settings, name, date, bars, patience_of(wait))
     if as_json:
         print_json(_told(name, date, night))
         _refuse_where_the_gate_did(night)
@@ -155,9 +136,11 @@ def ingest(
     dt: Date = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    wait: Wait = WAIT_MINUTES,
 ) -> None:
     """Take in what is new in a corpus; --json also lists the files that are left out by rule."""
     from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
+    from mmpipe.steps.plan.patience import do_when_free
     from mmpipe.steps.plan.today import date_now
 
     settings, name = open_config(config, corpus)
@@ -170,7 +153,7 @@ def ingest(
             print_text(reason or "nothing to do")
         return
     with Bars() as bars:
-        made = ingest_corpus(settings, name, date, bars)
+        made = do_when_free(lambda: ingest_corpus(settings, name, date, bars), patience_of(wait))
     if as_json:
         print_json(asdict(made) | {"partitions": made.table()})
     else:
@@ -187,13 +170,15 @@ def extract(
     force: Anew = False,
     as_json: AsJson = False,
     dry_run: DryRun = False,
+    wait: Wait = WAIT_MINUTES,
 ) -> None:
     """Make the features that are due."""
-    from mmpipe.steps.extract.extract import extract_plan
+    from mmpipe.steps.extract.beside_others import extract_beside_others
     from mmpipe.steps.plan.plan import plan_corpus
 
     settings, name = open_config(config, corpus)
-    made = plan_corpus(settings, name, (dt,) if dt else None, only, feature, force)
+    plan = partial(plan_corpus, settings, name, (dt,) if dt else None, only, feature, force)
+    made = plan()
     if dry_run or (made.is_empty and not made.running):
         if as_json:
             print_json({"corpus": name, "due": len(made.shards)})
@@ -201,7 +186,7 @@ def extract(
         print_text(counted(len(made.shards), "shard", "are due", "is due") if made.shards else "nothing to do")
         return
     with Bars() as bars:
-        report, committed = extract_plan(settings, made, bars)
+        report, committed = extract_beside_others(settings, made, plan, patience_of(wait), bars)
     if as_json:
         speed = report.speed_report
         told = _told_extraction(report) | {"speed": asdict(speed) if speed else None}
@@ -225,16 +210,28 @@ def backfill(
         typer.Option(min=1, max=MAX_IN_FLIGHT, help="Dates at once, on one pool of workers."),
     ] = 1,
     dry_run: DryRun = False,
+    wait: Wait = WAIT_MINUTES,
 ) -> None:
     """Bring a range of dates up to the config of today; a failed date stops no other."""
-    from mmpipe.steps.plan.backfill import backfill_dates
+    from mmpipe.steps.night.backfill import backfill_dates
 
     settings, name = open_config(config, corpus)
     with Bars() as bars:
         made = backfill_dates(
-            settings, name, first, last, only, feature, dry_run, bars, force=force, max_in_flight=max_in_flight
+            settings,
+            name,
+            first,
+            last,
+            only,
+            feature,
+            dry_run,
+            bars,
+            force=force,
+            max_in_flight=max_in_flight,
+            patience=patience_of(wait),
         )
     print_rows(made.table(), False, f"backfill of {name}")
+    print_notes(made.notes())
     made.raise_if_failed()
 
 
@@ -243,17 +240,40 @@ def report(
     corpus: Corpus = None,
     model: Model = None,
     dt: Date = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="FEATURE", help="Instead: the card of a feature's dataset.")
+    ] = None,
+    release: Annotated[
+        str | None, typer.Option("--release", metavar="NAME[@V]", help="Instead: the card of a published model.")
+    ] = None,
+    method: Annotated[
+        MapMethod, typer.Option("--map", help="How clips are put on a plane; umap needs the extra mmpipe[umap].")
+    ] = MapMethod.PCA,
     dry_run: DryRun = False,
 ) -> None:
-    """Write the HTML page of a corpus, with its model where one is trained."""
-    from mmpipe.steps.plan.night import models_of
+    """Write the HTML page of a corpus, with its model where one is trained; or the card of a dataset or a release."""
+    settings, name = open_config(config, corpus)
+    if dataset and release:
+        raise typer.BadParameter("--dataset and --release are two pages: ask for one at a time")
+    if release:
+        made = _release_card(settings, release, dry_run)
+    elif dataset:
+        made = _dataset_card(settings, name, dataset, dry_run)
+    else:
+        made = _corpus_page(settings, name, model, dt, method, dry_run)
+    print_text(f"would write {made}" if dry_run else str(made))
+
+
+def _corpus_page(
+    settings: Config, corpus: str, model: str | None, dt: str | None, method: MapMethod, dry_run: bool
+) -> Path:
+    from mmpipe.steps.night.night import models_of
     from mmpipe.steps.plan.today import date_now
     from mmpipe.steps.tell.report import report_path, write_report
     from mmpipe.steps.train.train import newest_checkpoint
     from mmpipe.store.layout import open_store
 
-    settings, name = open_config(config, corpus)
-    chosen = model or next(iter(models_of(settings, name)), "")
+    chosen = model or next(iter(models_of(settings, corpus)), "")
     date = dt or date_now(settings)
     checkpoint = ""
     try:
@@ -264,6 +284,21 @@ def report(
         typer.echo(plain(f"the page is without the model: {error}"), err=True)
         chosen = ""
     if dry_run:
-        print_text(f"would write {report_path(open_store(settings.store), name, date, chosen)}")
-    else:
-        print_text(str(write_report(settings, name, date, chosen, checkpoint)))
+        return report_path(open_store(settings.store), corpus, date, chosen)
+    return write_report(settings, corpus, date, chosen, checkpoint, method)
+
+
+def _dataset_card(settings: Config, corpus: str, feature: str, dry_run: bool) -> Path:
+    from mmpipe.steps.shown.dataset_card import dataset_card_path, write_dataset_card
+    from mmpipe.steps.tell.samples import full_name
+    from mmpipe.store.layout import open_store
+
+    if dry_run:
+        return dataset_card_path(open_store(settings.store), corpus, full_name(settings, corpus, feature))
+    return write_dataset_card(settings, corpus, feature)
+
+
+def _release_card(settings: Config, reference: str, dry_run: bool) -> Path:
+    from mmpipe.steps.shown.release_card import find_release_card, write_release_card
+
+    return find_release_card(settings, reference) if dry_run else write_release_card(settings, reference)

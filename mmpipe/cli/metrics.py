@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, LOOKING, ConfigPath
+from mmpipe.cli.options import DEFAULT_CONFIG, ConfigPath
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(rich_help_panel=LOOKING)(metrics)
+    app.command()(metrics)
 
 
 def metrics(

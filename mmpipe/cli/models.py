@@ -9,13 +9,17 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, MODELS, AsJson, ConfigPath, DryRun
+from mmpipe.cli import names
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, DryRun
 from mmpipe.cli.show import print_json, print_rows, print_text
 from mmpipe.config import load_config
 from mmpipe.store.layout import StoreLayout
 
 Reference = Annotated[
-    str, typer.Argument(metavar="NAME@VERSION", help="NAME, NAME@3, NAME@3-0a1b2c3d or NAME@production.")
+    str,
+    typer.Argument(
+        metavar="NAME@VERSION", autocompletion=names.models, help="NAME, NAME@3, NAME@3-0a1b2c3d or NAME@production."
+    ),
 ]
 Why = Annotated[str, typer.Option(help="The reason, kept in the log.")]
 
@@ -27,11 +31,11 @@ def register(app: typer.Typer) -> None:
     )
     for verb in (ls, show, promote, rollback, sign, verify):
         group.command()(verb)
-    app.add_typer(group, rich_help_panel=MODELS)
+    app.add_typer(group)
 
 
 def ls(
-    name: Annotated[str | None, typer.Argument(help="One model; none: all.")] = None,
+    name: Annotated[str | None, typer.Argument(autocompletion=names.models, help="One model; none: all.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -47,8 +51,8 @@ def ls(
     for model in [name] if name else list_models(root):
         aliases = read_aliases(root, model).names
         for version in list_versions(root, model):
-            names = ", ".join(alias for alias, label in aliases.items() if label == version.label)
-            rows.append({"model": model, "version": version.label, "status": version.status, "aliases": names})
+            pointing = ", ".join(alias for alias, label in aliases.items() if label == version.label)
+            rows.append({"model": model, "version": version.label, "status": version.status, "aliases": pointing})
             if read_taint(root, model, version.label):
                 rows[-1]["tainted"] = "trained on what was forgotten since" + "; redacted" * bool(version.redaction)
     print_rows(rows, as_json, "models")
@@ -118,7 +122,7 @@ def promote(
 
 
 def rollback(
-    name: Annotated[str, typer.Argument(help="The model.")],
+    name: Annotated[str, typer.Argument(autocompletion=names.models, help="The model.")],
     why: Why,
     config: ConfigPath = DEFAULT_CONFIG,
     dry_run: DryRun = False,

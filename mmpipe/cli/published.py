@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from mmpipe.cli.options import NIGHTS, AsJson, DryRun
+from mmpipe.cli.options import AsJson, DryRun
 from mmpipe.cli.show import plain, print_json, print_rows, print_text
 from mmpipe.external.published.sets import DataSet
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("import", rich_help_panel=NIGHTS)(import_)
+    app.command("import")(import_)
 
 
 def import_(

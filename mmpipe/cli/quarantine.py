@@ -10,7 +10,6 @@ import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    LOOKING,
     AsJson,
     ConfigPath,
     Corpus,
@@ -29,7 +28,7 @@ def register(app: typer.Typer) -> None:
     group.command(name="show")(quarantine_show)
     group.command(name="retry")(quarantine_retry)
     group.command(name="release")(quarantine_release)
-    app.add_typer(group, rich_help_panel=LOOKING)
+    app.add_typer(group)
 
 
 def quarantine_ls(

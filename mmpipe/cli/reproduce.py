@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from mmpipe.cli.models import Reference
-from mmpipe.cli.options import DEFAULT_CONFIG, MODELS, AsJson, ConfigPath
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath
 from mmpipe.cli.show import Bars, plain, print_json, print_rows, print_text
 from mmpipe.config import load_config
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(rich_help_panel=MODELS)(reproduce)
+    app.command()(reproduce)
 
 
 def reproduce(

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from mmpipe.steps.tell.progress import Pace
+from mmpipe.steps.ground.progress import Pace
 
 _LINE_EVERY_S = 5.0  # between two plain lines of one stage
 _BIDI = {0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0x2066, 0x2067, 0x2068, 0x2069}
@@ -103,7 +103,7 @@ class Bars:
 
     def __enter__(self) -> Bars:
         """Take the terminal."""
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._progress = _Rows(
                 TextColumn("{task.description:<10}"),
                 BarColumn(),

@@ -1,17 +1,14 @@
-"""The verbs that train a model, judge it, publish it and ask it."""
+"""The verbs that train a model, judge it and publish it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from mmpipe.cli.options import (
     DEFAULT_CONFIG,
-    MODELS,
-    STEPS,
     AsJson,
     ConfigPath,
     DryRun,
@@ -27,8 +24,7 @@ from mmpipe.errors import GateRefused
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     for verb in (train, evaluate, publish):
-        app.command(rich_help_panel=STEPS)(verb)
-    app.command(rich_help_panel=MODELS)(predict)
+        app.command()(verb)
 
 
 def train(
@@ -158,35 +154,3 @@ def publish(
         print_text(made.summary().replace("**", "").replace("`", ""))
     if made.status in WITHHELD:
         raise GateRefused(f"{name}@{made.version} was refused; it is kept with its report")
-
-
-def predict(
-    files: Annotated[list[Path], typer.Argument(help="Raw media files; sidecars of the same stem are read too.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    model: Annotated[str | None, typer.Option(help="NAME (what is in production) or NAME@VERSION.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Ask a published model about raw files."""
-    from mmpipe.registry.aliases import WITHHELD
-    from mmpipe.steps.release.predict import predict_files
-
-    settings = load_config(config)
-    reference = model or settings.model(None)[0]
-    with Bars() as bars:
-        made = predict_files(settings, files, reference, bars)
-    if as_json:
-        print_json(made.as_json())
-    else:
-        print_rows(made.table(), False, f"{made.model}@{made.version}")
-    if made.status in WITHHELD:
-        typer.echo(plain(f"{made.model}@{made.version} was refused by the gate: it is kept for its report"), err=True)
-    if made.tainted:
-        typer.echo(plain(f"{made.model}@{made.version} is {made.tainted}"), err=True)
-    for features, spoilt in ((made.without_noise, "noise"), (made.without_degrading, "blur and blocks")):
-        for feature in features:
-            learnt = f"that {made.model}@{made.version} was trained and measured with"
-            typer.echo(plain(f"{feature} is read without the {spoilt} {learnt}"), err=True)
-    for drop in made.unanswered:
-        typer.echo(plain(f"no answer for {drop.source}: {drop.code}: {drop.detail}"), err=True)
-    if not made.answers:
-        raise typer.Exit(1)

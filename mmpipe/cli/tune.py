@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmpipe.cli.options import DEFAULT_CONFIG, MODELS, AsJson, ConfigPath, DryRun, Model, SnapshotRef
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, DryRun, Model, SnapshotRef
 from mmpipe.cli.show import Bars, print_json, print_notes, print_rows, print_text
 from mmpipe.config import load_config
 from mmpipe.words import counted
@@ -23,7 +23,7 @@ Timeout = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(rich_help_panel=MODELS)(tune)
+    app.command()(tune)
 
 
 def tune(

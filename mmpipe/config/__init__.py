@@ -55,6 +55,7 @@ from mmpipe.config.models import FusionOptions as FusionOptions
 from mmpipe.config.models import ModelConfig as ModelConfig
 from mmpipe.config.night import NightConfig as NightConfig
 from mmpipe.config.release import ReleaseConfig as ReleaseConfig
+from mmpipe.config.search import SearchConfig as SearchConfig
 from mmpipe.config.store import EngineConfig as EngineConfig
 from mmpipe.config.store import RetentionConfig as RetentionConfig
 from mmpipe.config.table import NAME_PATTERN as NAME_PATTERN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,12 +18,15 @@ class SourceKind(StrEnum):
     FOLDER = "folder"  # files below `root`, joined by stem
     TARS = "tars"  # WebDataset tars below `root`: members are joined by key
     TABLE = "table"  # a jsonl, csv or parquet table with one row per asset, that names files or holds texts
+    PLUGIN = "plugin"  # what another package gives: objects by name, whatever holds them
 
 
 class SourceConfig(Table):
     """In what form a corpus comes; what is not a local folder is mirrored into one first."""
 
-    kind: SourceKind = Field(SourceKind.FOLDER, description="folder, tars, or table")
+    added: ClassVar[frozenset[str]] = frozenset({"plugin", "options"})
+
+    kind: SourceKind = Field(SourceKind.FOLDER, description="folder, tars, table, or plugin")
     pattern: str = Field(
         "**/*.tar", description="for kind=tars: which files below root are read; also *.tar.gz, *.tgz, *.tar.zst"
     )
@@ -33,6 +36,8 @@ class SourceConfig(Table):
         default_factory=dict,
         description="for kind=table: role to column, e.g. {video = 'path', text = 'caption'}",
     )
+    plugin: Name | None = Field(None, description="for kind=plugin: the source of an installed package, by its name")
+    options: dict[str, Any] = Field(default_factory=dict, description="for kind=plugin: what that source takes")
 
     @model_validator(mode="after")
     def _a_table_is_named(self) -> Self:
@@ -40,6 +45,14 @@ class SourceConfig(Table):
             raise ValueError("kind = 'table' needs `file`, and no other kind has one")
         if self.kind is SourceKind.TABLE and not self.columns:
             raise ValueError("kind = 'table' needs `columns`, e.g. {video = 'path', text = 'caption'}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_plugin_is_named(self) -> Self:
+        if (self.kind is SourceKind.PLUGIN) != (self.plugin is not None):
+            raise ValueError("kind = 'plugin' needs `plugin`, the name of an installed source; no other kind has one")
+        if self.options and self.plugin is None:
+            raise ValueError("`options` are those of a source that `plugin` names")
         return self
 
 

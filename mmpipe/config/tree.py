@@ -19,6 +19,7 @@ from mmpipe.config.corpora import CorpusConfig
 from mmpipe.config.gate import EvaluateConfig, GateConfig
 from mmpipe.config.models import ModelConfig
 from mmpipe.config.release import ReleaseConfig
+from mmpipe.config.search import SearchConfig
 from mmpipe.config.store import EngineConfig, RetentionConfig
 from mmpipe.config.table import Name, Place
 from mmpipe.config.watch import STDERR, WatchConfig, is_url
@@ -57,6 +58,7 @@ class Config(BaseSettings):
     gate: GateConfig = GateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     release: ReleaseConfig = ReleaseConfig()
+    search: SearchConfig = SearchConfig()
     engine: EngineConfig = EngineConfig()
     retention: RetentionConfig = RetentionConfig()
     watch: WatchConfig = WatchConfig()

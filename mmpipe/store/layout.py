@@ -5,11 +5,12 @@ STORE/CORPUS/DATASET/_meta/dt=D/000003.json   manifests, put-if-absent; the high
 STORE/CORPUS/DATASET/objects/ab/<sha256>      immutable bytes
 STORE/CORPUS/DATASET/data/dt=D/000000.tar     a view of the head for other tools
 STORE/CORPUS/DATASET/index/dt=D/000000.parquet
-STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports  _audit/  _runs/  _leases/  _staging/  _mirror/
+STORE/snapshots  STORE/checkpoints  STORE/models/NAME  STORE/reports
+STORE/_audit/  _indexes/  _runs/  _leases/  _staging/  _mirror/
 
 Of a store at a URL such as s3://bucket/prefix, what needs a file system stays on the machine that works on it, in
-`StoreLayout.local`: checkpoints, reports, _runs, _staging and _mirror. All that readers and users of models need is
-remote.
+`StoreLayout.local`: checkpoints, reports, _indexes, _runs, _staging and _mirror. All that readers and users of models
+need is remote.
 """
 
 from __future__ import annotations
@@ -90,6 +91,11 @@ class StoreLayout:
     def reports(self) -> Path:
         """Return the folder of HTML reports."""
         return self.local / "reports"
+
+    @property
+    def indexes(self) -> Path:
+        """Return the folder of indexes that searches made: on this machine, where they are mapped."""
+        return self.local / "_indexes"
 
     @property
     def runs(self) -> Path:

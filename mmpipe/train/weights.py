@@ -73,6 +73,18 @@ def infer(
     )
 
 
+def embed_feature(
+    model: FusionModel, source: ClipSource, rows: np.ndarray, feature: str, batch_clips: int = 64, threads: int = 1
+) -> np.ndarray:
+    """Return what a network makes of one feature alone, [N, W]: in the goal's own space, zeros where it is missing."""
+    parts = []
+    with on_threads(threads), torch.no_grad():
+        for start in range(0, len(rows), batch_clips):
+            found = tensors_of(source.gather(rows[start : start + batch_clips]), (feature,))
+            parts.append(model.embed(feature, *found[feature]).numpy())
+    return np.concatenate(parts)
+
+
 def _infer_batch(
     model: FusionModel, source: ClipSource, rows: np.ndarray, hidden: Collection[str], levels: bool
 ) -> Inferred:

@@ -20,12 +20,12 @@ with Bars() as bars:
 """
 
 
-def on_a_terminal(columns: int) -> str:
+def on_a_terminal(columns: int, term: str = "xterm") -> str:
     """Return what the child draws, without what moves the cursor and colours."""
     ours, theirs = os.openpty()
     quiet = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD], stderr=theirs, env=quiet | {"TERM": "xterm", "COLUMNS": str(columns)}
+        [sys.executable, "-c", CHILD], stderr=theirs, env=quiet | {"TERM": term, "COLUMNS": str(columns)}
     )
     os.close(theirs)
     drawn = b""
@@ -51,3 +51,8 @@ def test_the_bar_keeps_its_place_however_long_the_words_are():
 def test_without_a_terminal_there_are_plain_lines():
     done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, timeout=60)
     assert done.stderr.splitlines()[0] == "train: 4 to do"
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines():
+    drawn = on_a_terminal(80, term="dumb")
+    assert drawn.splitlines()[0] == "train: 4 to do"

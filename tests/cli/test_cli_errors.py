@@ -242,7 +242,7 @@ def test_training_without_labels_ends_with_3_after_everything_else_is_done(tmp_p
     assert {row["state"] for row in mmpipe(tmp_path, "status", "--json").json()} == {"1 complete"}
 
 
-def test_what_somebody_else_works_on_ends_with_75(project: Path, mmpipe: Type) -> None:
+def test_without_patience_what_somebody_else_works_on_ends_with_75(project: Path, mmpipe: Type) -> None:
     assert mmpipe(project, "ingest", "--dt", DT).code == 0
     layout = StoreLayout(project / "store")
     write_pairs(project / "media", ["four"])
@@ -252,8 +252,12 @@ def test_what_somebody_else_works_on_ends_with_75(project: Path, mmpipe: Type) -
         ("extract", lambda: claim_shards(layout, CORPUS, [(DT, 0)])),
     ):
         with work():
-            told = mmpipe(project, line, "--dt", DT)
+            told = mmpipe(project, line, "--dt", DT, "--wait", "0")
             assert told.code == 75 and "is being worked on by process" in told.err and "run again" in told.err
+            assert "waited for" not in told.err
+    with claim_shards(layout, CORPUS, [(DT, 0)]):
+        told = mmpipe(project, "extract", "--wait", "0.001")
+    assert told.code == 75 and "being made by others, and waited for: process" in told.err and "--wait 0" in told.err
     assert mmpipe(project, "run", "--dt", DT).code == 0
 
 

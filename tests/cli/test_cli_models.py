@@ -175,3 +175,15 @@ def test_verify_heals_what_is_only_a_view(project: Path, mmpipe: Type) -> None:
     told = mmpipe(project, "verify", "--repair")
     assert (told.code, told.out) == (0, "damage: none\n")
     assert shown.exists()
+
+
+def test_a_release_has_a_card_from_its_own_files(project: Path, mmpipe: Type) -> None:
+    before = {path for path in (project / "store" / "models").rglob("*") if path.is_file()}
+    assert mmpipe(project, "report", "--release", "tones").code == 0
+    (path,) = (project / "store" / "reports").glob("*-release-tones@2-*.html")
+    page = path.read_text("utf-8")
+    for said in ("tones@2", "production", "The gate", "sha256sum -c SHA256SUMS", "mmpipe predict FILE --model tones@2"):
+        assert said in page
+    assert {path for path in (project / "store" / "models").rglob("*") if path.is_file()} == before
+    assert mmpipe(project, "report", "--release", "tones@1").code == 0
+    assert mmpipe(project, "report", "--release", "nobody").code == 3

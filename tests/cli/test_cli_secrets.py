@@ -1,4 +1,4 @@
-"""Secrets of the environment: a night and a failure put none of them into a file or on the screen."""
+"""Secrets of the environment: a night that signs a release, and a failure, put none into a file or on the screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from corpus_maker import DT
-from typed_projects import LABELS, Told, Type, write_config, write_words
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from typed_projects import LABELS, Told, Type, model_table, write_config, write_words
 
 DOORS = {
     "AWS_ACCESS_KEY_ID": "{}",
@@ -24,17 +26,27 @@ DOORS = {
 
 
 @pytest.mark.slow
-def test_no_secret_is_written_or_told(tmp_path: Path, mmpipe: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_written_or_told(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, mmpipe: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     canaries = {name: f"canary{secrets.token_hex(12)}" for name in DOORS}
     for name, form in DOORS.items():
         monkeypatch.setenv(name, form.replace("{}", canaries[name]))
     write_words(tmp_path)
-    write_config(tmp_path, LABELS)
+    write_config(tmp_path, LABELS, model_table("tones", "audio-mfccseg"))
+    key = Ed25519PrivateKey.generate()
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = tmp_path_factory.mktemp("key") / "key.pem"
+    file.write_bytes(text)
+    monkeypatch.setenv("MMPIPE_SIGN_KEY", str(file))
     told: list[Told] = [mmpipe(tmp_path, "run", "--dt", DT)]
     assert told[0].code == 0, told[0].err
+    assert list((tmp_path / "store").glob("models/tones/signatures/*/*.json")), "a release was signed with the key"
     told += [mmpipe(tmp_path, *line.split()) for line in ("doctor", "status", "run --corpus nowhere")]
     assert told[-1].code == 3
     texts = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     texts |= {Path(f"printed {number}"): (one.out + one.err).encode() for number, one in enumerate(told)}
-    found = [(path, name) for path, text in texts.items() for name, value in canaries.items() if value.encode() in text]
+    wanted = {name: value.encode() for name, value in canaries.items()}
+    wanted |= {"sign key, text": text.splitlines()[1], "sign key": key.private_bytes_raw()}
+    found = [(path, name) for path, said in texts.items() for name, value in wanted.items() if value in said]
     assert found == []
