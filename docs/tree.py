@@ -1,4 +1,4 @@
-"""Write the README's tree: one line per file, taken from the file's own first line."""
+"""Write the trees: one line per room in the README, one per file in docs/house.md, from the files' own first lines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ROOMS = (
     ("mmpipe", "floor 0: the nouns, errors, config and durable writes; the public names"),
     ("mmpipe/config", ""),
     ("mmpipe/remote", ""),
+    ("mmpipe/look", ""),
     ("mmpipe/sources", ""),
     ("mmpipe/media", ""),
     ("mmpipe/signals", ""),
@@ -47,19 +48,31 @@ ROOMS = (
     ("mmpipe/evaluate/measures", ""),
     ("mmpipe/registry", ""),
     ("mmpipe/report", ""),
+    ("mmpipe/search", ""),
+    ("mmpipe/serve", ""),
+    ("mmpipe/app", ""),
+    ("mmpipe/starters", ""),
     ("mmpipe/steps", ""),
-    ("mmpipe/steps/ingest", ""),
-    ("mmpipe/steps/quarantine", ""),
-    ("mmpipe/steps/plan", ""),
-    ("mmpipe/steps/extract", ""),
+    ("mmpipe/steps/ground", ""),
     ("mmpipe/steps/workers", ""),
-    ("mmpipe/steps/speed", ""),
-    ("mmpipe/steps/train", ""),
+    ("mmpipe/steps/plan", ""),
     ("mmpipe/steps/goals", ""),
-    ("mmpipe/steps/release", ""),
-    ("mmpipe/steps/keep", ""),
+    ("mmpipe/steps/ingest", ""),
     ("mmpipe/steps/share", ""),
+    ("mmpipe/steps/speed", ""),
+    ("mmpipe/steps/extract", ""),
+    ("mmpipe/steps/train", ""),
+    ("mmpipe/steps/release", ""),
+    ("mmpipe/steps/ask", ""),
+    ("mmpipe/steps/quarantine", ""),
+    ("mmpipe/steps/keep", ""),
+    ("mmpipe/steps/shown", ""),
     ("mmpipe/steps/tell", ""),
+    ("mmpipe/steps/night", ""),
+    ("mmpipe/steps/search", ""),
+    ("mmpipe/steps/serve", ""),
+    ("mmpipe/steps/app", ""),
+    ("mmpipe/steps/extend", ""),
     ("mmpipe/cli", ""),
     ("tasks", ""),
     ("flows", ""),
@@ -75,28 +88,36 @@ ROOMS = (
 
 
 def render_tree() -> str:
-    """Return the tree as Markdown, one folded list per folder."""
-    return "\n".join(section for folder, about in ROOMS for section in _render_folder(ROOT / folder, about))
+    """Return every file in a line, a section for each folder."""
+    return "\n".join(line for folder, about in ROOMS for line in _render_folder(ROOT / folder, about)).strip()
 
 
-def update_readme(readme: Path = ROOT / "README.md") -> bool:
-    """Put the tree between its marks; return whether the README changed."""
-    text = readme.read_text(encoding="utf-8")
+def render_rooms() -> str:
+    """Return every folder in a line; those below a room follow it."""
+    return "\n".join(f"- `{folder}/`: {_about(ROOT / folder, about)}" for folder, about in ROOMS)
+
+
+def update(page: Path, tree: str) -> bool:
+    """Put a tree between the marks of a page; return whether the page changed."""
+    text = page.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
-    after = f"{head}{BEGIN}\n\n{render_tree()}\n{END}{tail}"
+    after = f"{head}{BEGIN}\n\n{tree}\n\n{END}{tail}"
     if after != text:
-        readme.write_text(after, encoding="utf-8")
+        page.write_text(after, encoding="utf-8")
     return after != text
 
 
 def _render_folder(folder: Path, about: str) -> Iterator[str]:
     files = sorted(path for path in folder.iterdir() if path.suffix == ".py" and path.name != "__init__.py")
-    package = folder / "__init__.py"
-    about = about or (first_line(package) if package.exists() else "")
-    yield f"<details><summary><code>{folder.relative_to(ROOT)}/</code> {about}</summary>\n"
+    yield f"## {folder.relative_to(ROOT)}\n\n{_about(folder, about)}\n"
     yield from (f"- `{path.name}`: {first_line(path)}" for path in files)
-    yield "\n</details>"
+    yield ""
+
+
+def _about(folder: Path, about: str) -> str:
+    package = folder / "__init__.py"
+    return about or (first_line(package) if package.exists() else "")
 
 
 def first_line(path: Path) -> str:
@@ -107,5 +128,8 @@ def first_line(path: Path) -> str:
     return docstring.splitlines()[0]
 
 
+PAGES = ((ROOT / "README.md", render_rooms), (ROOT / "docs" / "house.md", render_tree))
+
 if __name__ == "__main__":
-    sys.stdout.write("README.md written\n" if update_readme() else "README.md is up to date\n")
+    written = [page.name for page, tree in PAGES if update(page, tree())]
+    sys.stdout.write(f"{', '.join(written)} written\n" if written else "the trees are up to date\n")
