@@ -68,7 +68,7 @@ def fake_environment(root: Path) -> Path:
     return calls
 
 
-@pytest.mark.parametrize("script", ["run", ".ci/run"])
+@pytest.mark.parametrize("script", ["run", ".ci/run", ".ci/dist"])
 def test_the_scripts_parse(script: str) -> None:
     shell = "sh" if script == "run" else "bash"
     assert subprocess.run([shell, "-n", str(REPOSITORY / script)]).returncode == 0
@@ -163,7 +163,7 @@ def test_prefect_is_told_to_be_quiet_local_and_patient(copy: Path) -> None:
     ("words", "given"),
     [
         ([], "-n 2 --dist loadfile --no-loadscope-reorder"),
-        (["--all"], "--all -n 2 --dist loadfile --no-loadscope-reorder"),
+        (["--all"], "--all -n 3 --dist loadfile --no-loadscope-reorder"),
         (["-x", "tests/flows"], "-x tests/flows"),
         (["--all", "tests/flows"], "--all tests/flows"),
     ],
