@@ -120,7 +120,7 @@ elif sys.argv[2] == "ls":
     from mmpipe.steps.tell.inspect import list_datasets
     due = [row for row in list_datasets(config) if not row["rows"]]
 else:
-    from mmpipe.steps.plan.night import what_is_due
+    from mmpipe.steps.night.night import what_is_due
     due = what_is_due(config, "bench", "2026-11-20")
 assert not due, due[:3]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

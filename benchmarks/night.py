@@ -85,7 +85,7 @@ def run_stages(config: Config, train: bool) -> list[Stage]:
     """Run a night stage by stage."""
     from mmpipe.steps.extract.extract import extract_plan
     from mmpipe.steps.ingest.ingest import ingest_corpus
-    from mmpipe.steps.plan.night import what_is_due
+    from mmpipe.steps.night.night import what_is_due
     from mmpipe.steps.plan.plan import plan_corpus
     from mmpipe.steps.release.release import release_model
     from mmpipe.steps.train.train import newest_checkpoint, train_model

@@ -53,6 +53,10 @@ def test_the_demo_ends_with_a_released_fused_model(first: tuple[Path, str]) -> N
     page = Path(report).read_text(encoding="utf-8")
     assert "<script" not in page
     assert "not_media" in page
+    files = len(list((folder / "corpus" / "media").iterdir()))
+    for count, noun in ((files, "files"), (96, "assets"), (96, "clips")):
+        assert f"<b>{count}</b><span>{noun}</span>" in page
+    assert "<b>2</b> <bdi>quarantined</bdi>" in page and "<b>2</b> <bdi>duplicates</bdi>" in page
     assert len(list((folder / "corpus" / "media").glob("scene-*.mp4"))) >= 60
 
 

@@ -20,12 +20,12 @@ def main() -> None:
     from mmpipe.config import load_config
     from mmpipe.features.extractor import feature_name
     from mmpipe.steps.extract.shard_plan import plan_works
+    from mmpipe.steps.ground.wire import decode
     from mmpipe.steps.plan.feature_set import resolve_features
     from mmpipe.steps.plan.plan import plan_corpus
     from mmpipe.steps.speed.speed import StageSample
     from mmpipe.steps.speed.speed_choice import SampleWork, choose_sample
     from mmpipe.steps.speed.speed_sample import time_stages
-    from mmpipe.steps.workers.wire import decode
     from mmpipe.store.layout import open_store
 
     config = load_config(Path(sys.argv[1]))

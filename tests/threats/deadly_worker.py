@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from mmpipe.media.probe import ProbedFile
-from mmpipe.steps.workers.wire import decode, encode
+from mmpipe.steps.ground.wire import decode, encode
 from mmpipe.steps.workers.worker import ProbeWork, probe_files
 
 

@@ -11,7 +11,7 @@ import pytest
 from mmpipe.config import EngineConfig, parse_config
 from mmpipe.engine.work import WorkItem
 from mmpipe.media.confine import InForce, observe_process
-from mmpipe.steps.workers.wire import decode
+from mmpipe.steps.ground.wire import decode
 from mmpipe.steps.workers.workers import shared_engine
 
 HELD = InForce(network_off=True, core_bytes=0, open_files=1024, dies_with_parent=True, no_new_privileges=True)

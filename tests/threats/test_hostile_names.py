@@ -13,8 +13,8 @@ from corpus_maker import CORPUS, DT, drops, make_config, write_text, write_tone
 
 from mmpipe.cli.show import plain
 from mmpipe.config import Config
+from mmpipe.steps.ground.markdown import as_block, inert
 from mmpipe.steps.ingest.ingest import ingest_corpus
-from mmpipe.steps.tell.markdown import as_block, inert
 from mmpipe.steps.tell.report import write_report
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.quarantine import read_quarantine
