@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.told import log, print_table
 from mmpipe.signals.near_assets import NearLimits, find_near, tells_something
 from mmpipe.steps.ingest.near_rows import PRINTS_VERSION, pool_of
 from mmpipe.store.layout import PRINTS, create_store
@@ -168,21 +168,6 @@ def _timed_pairs(is_near: object, ones: Sequence[object], others: Sequence[objec
         for other in others:
             is_near(one, other)
     return (time.perf_counter() - started) / (len(ones) * len(others))
-
-
-def print_table(result: dict[str, object]) -> None:
-    """Print the figures for a person."""
-    for title in ("figures", "ratios", "goals"):
-        print(title)
-        table = result[title]
-        assert isinstance(table, dict)
-        for name, figure in table.items():
-            print(f"  {name:32s} {figure:14,.2f}")
-
-
-def log(line: str) -> None:
-    """Say on stderr how far it is."""
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

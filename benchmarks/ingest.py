@@ -29,6 +29,7 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
+from benchmarks.told import log, print_table
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.spine import read_spine
 
@@ -200,21 +201,6 @@ def film(number: int) -> bytes:
 def captions(number: int) -> bytes:
     """Return a caption file."""
     return f"WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nthe caption of number {number}\n".encode()
-
-
-def print_table(result: dict[str, object]) -> None:
-    """Print the figures for a person."""
-    for title in ("figures", "ratios", "goals"):
-        print(title)
-        table = result[title]
-        assert isinstance(table, dict)
-        for name, figure in table.items():
-            print(f"  {name:32s} {figure:14,.2f}")
-
-
-def log(line: str) -> None:
-    """Say on stderr how far it is."""
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

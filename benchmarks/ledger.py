@@ -23,6 +23,7 @@ from pathlib import Path
 
 import polars as pl
 
+from benchmarks.told import log, print_table
 from mmpipe.config import Config, parse_config
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
 from mmpipe.steps.ingest.ingest import ingest_corpus
@@ -261,21 +262,6 @@ class ObjectPlacer:
         os.link(source, target)
         self._links += 1
         return FileEntry(role=role, name=name, nbytes=len(SOME_BYTES), sha256=sha256)
-
-
-def print_table(result: dict[str, object]) -> None:
-    """Print the figures for a person."""
-    for title in ("figures", "ratios", "goals"):
-        print(title)
-        table = result[title]
-        assert isinstance(table, dict)
-        for name, figure in table.items():
-            print(f"  {name:32s} {figure:14,.2f}")
-
-
-def log(line: str) -> None:
-    """Say on stderr how far it is."""
-    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from queue import SimpleQueue
 from typing import Self
 
 from mmpipe.engine.engine import OnEvent, ignore_event
+from mmpipe.engine.run import Run
 from mmpipe.engine.slot import Slot, Stopped, WorkerSettings
-from mmpipe.engine.work import Event, Outcome, WorkItem
-from mmpipe.engine.worker_log import OFF, tell
+from mmpipe.engine.work import Outcome, WorkItem
+from mmpipe.engine.worker_log import OFF
 from mmpipe.errors import TransientError
 
 
@@ -39,8 +40,8 @@ class LocalEngine:
         self._setup = worker_setup
         self._log_folder = log_folder
         self._log_level = log_level
-        self._jobs: SimpleQueue[tuple[_Run, WorkItem] | None] = SimpleQueue()
-        self._runs: set[_Run] = set()
+        self._jobs: SimpleQueue[tuple[Run, WorkItem] | None] = SimpleQueue()
+        self._runs: set[Run] = set()
         self._threads: list[threading.Thread] = []
         self._start_lock = threading.Lock()
         self._cancelled = False
@@ -51,7 +52,7 @@ class LocalEngine:
 
         Raise TransientError after a cancel, or when workers cannot start; ConfigError when their set-up refuses.
         """
-        run = _Run(function)
+        run = Run(function)
         self._runs.add(run)  # first, so that no cancel comes between the look and the wait
         try:
             self._start_threads()
@@ -133,25 +134,5 @@ class LocalEngine:
         finally:
             slot.end()
 
-    def _is_over(self, run: _Run) -> bool:
+    def _is_over(self, run: Run) -> bool:
         return self._cancelled or run.is_over
-
-
-class _Run:
-    """One call of `run`: where its news arrive, and whether anybody still waits for them."""
-
-    def __init__(self, function: str) -> None:
-        self.function = function
-        self.messages: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()  # may be put from signal handlers
-        self.is_over = False
-
-    def next_outcome(self, on_event: OnEvent) -> Outcome:
-        """Wait for an outcome, delivering the events before it."""
-        while True:
-            message = self.messages.get()
-            if isinstance(message, Outcome):
-                return message
-            if isinstance(message, BaseException):
-                raise message
-            if not tell(message):
-                on_event(message)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Iterator, Sequence
-from queue import SimpleQueue
 from typing import Self
 
 from mmpipe.engine.engine import OnEvent, ignore_event
 from mmpipe.engine.ray.cluster import RaySettings, enter_cluster, leave_cluster
 from mmpipe.engine.ray.crew import Crew
 from mmpipe.engine.ray.job import Job, NodeCheck, WorkerKind
-from mmpipe.engine.work import Event, Outcome, WorkItem
-from mmpipe.engine.worker_log import OFF, tell
+from mmpipe.engine.run import Run
+from mmpipe.engine.work import Outcome, WorkItem
+from mmpipe.engine.worker_log import OFF
 from mmpipe.errors import TransientError
 
 
@@ -39,7 +39,7 @@ class RayEngine:
         self._settings = settings
         self._kind = WorkerKind(memory_bytes=memory_bytes, setup=worker_setup, log_level=log_level)
         self._node_check = node_check
-        self._runs: set[_Run] = set()
+        self._runs: set[Run] = set()
         self._start_lock = threading.Lock()
         self._crew: Crew | None = None
         self._cancelled = False
@@ -50,7 +50,7 @@ class RayEngine:
         Raise TransientError after a cancel, or when no worker can be placed or started; ConfigError when the cluster
         or a node of it is not fit for this work.
         """
-        run = _Run()
+        run = Run(function)
         self._runs.add(run)  # first, so that no cancel comes between the look and the wait
         crew = None
         try:
@@ -107,22 +107,3 @@ class RayEngine:
                     leave_cluster()
                     raise
             return self._crew
-
-
-class _Run:
-    """One call of `run`: where its news arrive, and whether anybody still waits for them."""
-
-    def __init__(self) -> None:
-        self.messages: SimpleQueue[Outcome | Event | BaseException] = SimpleQueue()  # may be put from signal handlers
-        self.is_over = False
-
-    def next_outcome(self, on_event: OnEvent) -> Outcome:
-        """Wait for an outcome, delivering the events before it."""
-        while True:
-            message = self.messages.get()
-            if isinstance(message, Outcome):
-                return message
-            if isinstance(message, BaseException):
-                raise message
-            if not tell(message):
-                on_event(message)
