@@ -76,7 +76,7 @@ def test_what_was_quarantined_for_it_before_is_cleared_by_its_own_command(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:  # in this process, and as it was
-        before.setattr(growing_shard, "_should_reach", lambda *_: True)
+        before.setattr(growing_shard, "should_reach", lambda *_: True)
         before.setattr("mmpipe.steps.extract.extract.shared_engine", lambda _: nullcontext(InlineEngine()))
         extract(config)
     assert fates(config, TEXT) == (2, 0, 1) and fates(config, SOUND) == (1, 0, 2)
