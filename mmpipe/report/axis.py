@@ -31,7 +31,9 @@ def axis_of(ranges: Sequence[Range], *extra: float, most_ticks: int = 5) -> Axis
     low, high = min(values), max(values)
     pad = max((high - low) * 0.06, 0.01)
     low, high = low - pad, high + pad
-    step = next((step for step in _STEPS if (high - low) / step <= most_ticks), _STEPS[-1])
+    step = next((step for step in _STEPS if (high - low) / step <= most_ticks), None)
+    if step is None:  # an R2 or a word accuracy may lie as far below 0 as it likes
+        return number_axis(low, high, most_ticks)
     axis = Axis(low=low, high=high, ticks=())
     numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
     ticks = tuple((axis.place(n * step), f"{n * step:.2f}") for n in numbers)

@@ -106,7 +106,7 @@ class ReleaseCard:
     facts: tuple[Fact, ...] = ()
     warnings: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
-    model: ModelResults
+    model: ModelResults | None = None  # what no gate has judged has no results
     examined: Examined | None = None
     limits: tuple[str, ...] = ()
     loading: tuple[Snippet, ...] = ()
@@ -186,6 +186,6 @@ def _release(card: ReleaseCard, bounds: Bounds) -> str:
         card=card,
         model=card.model,
         found=card.examined,
-        charts=charts_of(card.model),
+        charts=charts_of(card.model) if card.model else None,
         plots={name: Markup(svg) for name, svg in plots.items()},
     )

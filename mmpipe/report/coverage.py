@@ -18,6 +18,11 @@ class CoverageCell:
     missing: int = 0  # not made yet
 
     @property
+    def clips(self) -> int:
+        """Return how many clips it tells of."""
+        return self.written + self.absent + self.quarantined + self.missing
+
+    @property
     def level(self) -> str:
         """Return the name of the cell's look."""
         due = self.written + self.quarantined + self.missing

@@ -55,9 +55,13 @@ class DriftShown:
     before: str
     now: str
     rows: tuple[DriftRow, ...]
+    asked: str = ""  # the date of the page, where it has no clips itself
 
     def sentence(self) -> str:
         """Return the answer."""
+        return f"{self.asked} has no clips; before it, {self._answer()}" if self.asked else self._answer()
+
+    def _answer(self) -> str:
         moved = [row.name for row in self.rows if row.shift.drift in (Drift.MEDIUM, Drift.LARGE)]
         if not moved:
             return f"{self.now} looks like {self.before}: nothing moved by half a spread or more."

@@ -7,8 +7,9 @@ under `MOST_BYTES`: where it does not fit, it is made again with fewer pictures,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -16,7 +17,7 @@ from markupsafe import Markup
 from mmpipe.look.pages import make_environment, render_page
 from mmpipe.report.axis import axis_of
 from mmpipe.report.charts import heat_map, worst_confusions
-from mmpipe.report.embedding import map_svg
+from mmpipe.report.embedding import MapShown, map_svg
 from mmpipe.report.examined import Examined
 from mmpipe.report.histograms import histogram_svg
 from mmpipe.report.plots import contribution_svg, curves_svg, reliability_svg
@@ -57,7 +58,7 @@ def render_report(report: ReportInput) -> str:
 def _render(report: ReportInput, bounds: Bounds) -> str:
     shown = within_budget(report.thumbnails, bounds.thumbnail_bytes)
     sprites = Sprites(report.pictures, bounds.picture_bytes)
-    maps = [replace(one, points=one.points[: bounds.points]) for one in report.maps] if bounds.points else []
+    maps = [(one, thin_map(one, bounds.points, sprites.ids)) for one in report.maps] if bounds.points else []
     return render_page(
         make_environment(ROOM, bounds.rows),
         "report.html.j2",
@@ -69,9 +70,30 @@ def _render(report: ReportInput, bounds: Bounds) -> str:
         histograms=[
             (one, Markup(histogram_svg(one, f"signal-{n}"))) for n, one in enumerate(report.histograms[: bounds.rows])
         ],
-        maps=[(one, Markup(map_svg(one, f"map-{n}", sprites.ids))) for n, one in enumerate(maps)],
+        maps=[
+            (thin, Markup(map_svg(thin, f"map-{n}", sprites.ids)), _told_clips(len(thin.points), len(whole.points)))
+            for n, (whole, thin) in enumerate(maps)
+        ],
         sprites=sprites,
     )
+
+
+def thin_map(shown: MapShown, most: int, pictured: Container[str]) -> MapShown:
+    """Return a map of so many points at most, from all over it: of those that stand together one with a picture.
+
+    Points come oldest first: the first of them alone would be the map of other dates.
+    """
+    total = len(shown.points)
+    if total <= most:
+        return shown
+    ends = [number * total // most for number in range(most + 1)]
+    runs = [shown.points[start:end] for start, end in pairwise(ends)]
+    kept = tuple(next((point for point in run if point.picture in pictured), run[0]) for run in runs)
+    return replace(shown, points=kept)
+
+
+def _told_clips(drawn: int, total: int) -> str:
+    return f"{total:,} clips." if drawn == total else f"{drawn:,} clips, evenly chosen from {total:,}."
 
 
 def draw_plots(examined: Examined) -> dict[str, str]:

@@ -107,6 +107,15 @@ class TwinShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SameShown:
+    """Two things of the very same content: nothing of one can be seen that is not in the other."""
+
+    kept: str
+    dropped: str
+    detail: str = ""  # what is the same: bytes, or streams in other files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureCounts:
     """What one feature holds of the clips."""
 
@@ -254,6 +263,8 @@ class ReportInput:
     examined: Examined | None = None
     twins: tuple[TwinShown, ...] = ()
     num_twins: int = 0  # of which `twins` are some
+    same: tuple[SameShown, ...] = ()
+    num_same: int = 0  # of which `same` are some
     histograms: tuple[HistogramShown, ...] = ()
     newest: str = ""  # the date that the histograms single out
     coverage: CoverageShown | None = None

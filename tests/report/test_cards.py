@@ -115,6 +115,11 @@ def test_a_release_card_says_what_a_user_asks() -> None:
         assert text.count(title) >= 2
 
 
+def test_a_release_that_no_gate_has_judged_has_no_results() -> None:
+    text = " ".join(_Audit(render_release_card(replace(release_of(), model=None, examined=None))).text)
+    assert "Made from" in text and "Candidates" not in text and "The gate" not in text
+
+
 def test_what_is_not_known_is_left_out() -> None:
     audit = _Audit(render_dataset_card(DatasetCard(title="new", subtitle="")))
     assert audit.tags.count("section") == 1

@@ -28,6 +28,12 @@ def test_an_axis_of_one_point_has_a_width(value: float) -> None:
     assert axis.place(value) == pytest.approx(50) and axis.ticks
 
 
+@pytest.mark.parametrize("low", [-7.0, -20_000.0])
+def test_an_axis_far_below_zero_has_a_few_ticks(low: float) -> None:
+    axis = axis_of([Range(value=low / 2, low=low, high=0.9)], 0.0)
+    assert 2 <= len(axis.ticks) <= 7 and 0 < axis.place(low) < axis.place(0.9) < 100
+
+
 def test_a_heat_map_shades_by_row() -> None:
     heat = heat_map(results(((8, 2), (0, 0))))
     assert heat is not None

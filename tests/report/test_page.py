@@ -16,7 +16,7 @@ from mmpipe.report.drift import Drift, DriftRow, DriftShown, Shift
 from mmpipe.report.embedding import MapPoint, MapShown
 from mmpipe.report.histograms import HistogramShown
 from mmpipe.report.neighbours import Neighbour, NeighboursShown
-from mmpipe.report.page import BOUNDS, MOST_BYTES, render_report
+from mmpipe.report.page import BOUNDS, MOST_BYTES, render_report, thin_map
 from mmpipe.report.values import (
     CandidateScore,
     CheckShown,
@@ -33,6 +33,7 @@ from mmpipe.report.values import (
     QuarantineReason,
     Range,
     ReportInput,
+    SameShown,
     Source,
     Step,
     Tally,
@@ -124,6 +125,8 @@ def report_of(text: str = "plain", num_classes: int = 3) -> ReportInput:
             TwinShown(kept=text, dropped=text, kept_picture="one", dropped_excerpt=text, distance=0.1, detail=text),
         ),
         num_twins=3,
+        same=(SameShown(kept=text, dropped=text, detail=text),),
+        num_same=4,
         histograms=(HISTOGRAM,),
         newest=text,
         coverage=CoverageShown(
@@ -258,7 +261,17 @@ def test_the_page_needs_and_allows_nothing_from_elsewhere() -> None:
 
 TITLES = (
     *("What to do next", "From files to features", "Quarantine", "Near duplicates", "Quality", "Coverage", "Features"),
-    *("Drift", "Maps", "Nearest neighbours", "Candidates", "The gate", "Classes", "Some clips", "Made from"),
+    *(
+        "Duplicates",
+        "Drift",
+        "Maps",
+        "Nearest neighbours",
+        "Candidates",
+        "The gate",
+        "Classes",
+        "Some clips",
+        "Made from",
+    ),
 )
 
 
@@ -312,6 +325,7 @@ def test_a_page_of_a_large_store_fits_whatever_its_names_are(length: int) -> Non
         base,
         quarantine=(reason,) * many,
         twins=(twin,) * many,
+        same=base.same * many,
         features=(feature,) * many,
         histograms=(HISTOGRAM,) * 200,
         coverage=replace(base.coverage, rows=base.coverage.rows * 48),
@@ -324,6 +338,29 @@ def test_a_page_of_a_large_store_fits_whatever_its_names_are(length: int) -> Non
     page = render_report(large)
     assert len(page.encode()) < MOST_BYTES
     assert "From files to features" in page and "more</td>" in page
+
+
+def test_a_score_far_below_zero_does_not_fill_the_page() -> None:
+    base = report_of()
+    assert base.model and base.model.gain
+    worth = Range(value=-9_000.0, low=-20_000.0, high=0.5)
+    candidates = tuple(replace(row, worth=worth) for row in base.model.candidates)
+    model = replace(base.model, candidates=candidates, gain=replace(base.model.gain, worth=worth))
+    page = render_report(replace(base, model=model))
+    assert len(page) < len(render_report(base)) + 10_000
+
+
+def test_a_smaller_map_is_of_all_dates_and_says_how_many_it_shows() -> None:
+    (shown,) = report_of().maps
+    points = tuple(replace(shown.points[1], x=float(n), picture=f"p{n}") for n in range(1_000))
+    thin = thin_map(replace(shown, points=points), 300, {"p5", "p999"})
+    assert len(thin.points) == 300 and thin.points[0].x == 0 and thin.points[-1].picture == "p999"
+    assert thin.points[1].picture == "p5", "of neighbours the one that has a picture"
+    assert 140 <= sum(point.x < 500 for point in thin.points) <= 160
+    assert "300 clips, evenly chosen from 1,000." in render_report(
+        replace(report_of(), maps=(replace(shown, points=points),))
+    )
+    assert "2 clips." in render_report(report_of())
 
 
 def test_invisible_characters_are_spelt_out() -> None:

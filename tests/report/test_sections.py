@@ -103,6 +103,9 @@ def test_the_answer_names_what_moved() -> None:
     row = DriftRow(name="loudness", kind="signal", before="1", now="2", shift=shift, num_before=9, num_now=9)
     assert "in loudness" in DriftShown(before="a", now="b", rows=(row,)).sentence()
     assert "nothing moved" in DriftShown(before="a", now="b", rows=()).sentence()
+    assert (
+        DriftShown(before="a", now="b", rows=(row,), asked="c").sentence().startswith("c has no clips; before it, b ")
+    )
 
 
 # --------------------------------------------------------------------------- coverage

@@ -13,6 +13,8 @@ from mmpipe.store.layout import StoreLayout
 from mmpipe.store.snapshot import take_snapshot
 
 _MOST_CLIPS_BY_ASSET = 20_000
+_MOST_LOOKED_INTO = 100  # shards of a feature: of those beyond, the manifests tell how many clips had which fate
+_SHARD = ("partition", "shard")
 
 
 def show_coverage(
@@ -23,7 +25,7 @@ def show_coverage(
         return None
     by_asset = live["asset_id"].n_unique() <= MOST_COVERAGE_ROWS and live.height <= _MOST_CLIPS_BY_ASSET
     columns = [
-        (_by_asset(layout, corpus, live, drops, name) if by_asset else _by_date(layout, corpus, live, name))
+        (_by_asset(layout, corpus, live, drops, name) if by_asset else _by_date(layout, corpus, live, drops, name))
         for name in features
     ]
     names = _asset_names(live) if by_asset else {p: p for p in sorted(set(live["partition"]))}
@@ -42,14 +44,9 @@ def _asset_names(live: pl.DataFrame) -> dict[str, str]:
 def _by_asset(
     layout: StoreLayout, corpus: str, live: pl.DataFrame, drops: pl.DataFrame, feature: str
 ) -> dict[str, CoverageCell]:
-    partitions = [p for p in layout.dataset(corpus, feature).partitions() if p in set(live["partition"])]
-    fallen = set(drops.filter((pl.col("feature") == feature) & ~pl.col("kept"))["clip_key"])
+    fallen = _fallen(drops, feature)
     made = _made_shards(layout, corpus, feature)
-    written: set[str] = set()
-    if partitions:
-        snapshot = take_snapshot(layout, corpus, (feature,), partitions)
-        reader = AlignedReader(layout, snapshot, (feature,), spine=live.filter(pl.col("partition").is_in(partitions)))
-        written = set(reader.spine["key"].filter(pl.Series(reader.lengths(feature) > 0)))
+    written = _written(layout, corpus, live, feature)
     found: dict[str, CoverageCell] = {}
     for asset, key, partition, shard in live.select("asset_id", "key", "partition", "shard").iter_rows():
         fate = "written" if key in written else "quarantined" if key in fallen else "absent"
@@ -58,22 +55,72 @@ def _by_asset(
     return found
 
 
+def _written(layout: StoreLayout, corpus: str, clips: pl.DataFrame, feature: str) -> set[str]:
+    """Return the keys of the clips that have a value; the index of each of their shards is read."""
+    dates = set(clips["partition"])
+    partitions = [date for date in layout.dataset(corpus, feature).partitions() if date in dates]
+    if not partitions:
+        return set()
+    snapshot = take_snapshot(layout, corpus, (feature,), partitions)
+    reader = AlignedReader(layout, snapshot, (feature,), spine=clips.filter(pl.col("partition").is_in(partitions)))
+    return set(reader.spine["key"].filter(pl.Series(reader.lengths(feature) > 0)))
+
+
+def _fallen(drops: pl.DataFrame, feature: str) -> set[str]:
+    return set(drops.filter((pl.col("feature") == feature) & ~pl.col("kept"))["clip_key"])
+
+
 def _made_shards(layout: StoreLayout, corpus: str, feature: str) -> set[tuple[str, int]]:
     heads = read_heads(layout.dataset(corpus, feature)).filter(pl.col("shard").is_not_null())
     return set(heads.select("partition", "shard").iter_rows())
 
 
-def _by_date(layout: StoreLayout, corpus: str, live: pl.DataFrame, feature: str) -> Mapping[str, CoverageCell]:
-    wanted = dict(live.group_by("partition").len().iter_rows())
+def _by_date(
+    layout: StoreLayout, corpus: str, live: pl.DataFrame, drops: pl.DataFrame, feature: str
+) -> Mapping[str, CoverageCell]:
+    """Return the cells of the dates, shard by shard: what was superseded since is still in the manifests of a shard."""
     heads = read_heads(layout.dataset(corpus, feature)).filter(pl.col("shard").is_not_null())
-    sums = heads.group_by("partition").agg(pl.col("samples", "absent", "quarantined").sum())
-    made = {row["partition"]: row for row in sums.iter_rows(named=True)}
-    cells = {}
-    for partition, clips in wanted.items():
-        row = made.get(partition, {"samples": 0, "absent": 0, "quarantined": 0})
-        # Clips that were superseded since are still in the manifests, so that there may be more than are live.
-        missing = max(clips - row["samples"] - row["absent"] - row["quarantined"], 0)
-        cells[partition] = CoverageCell(
-            written=row["samples"], absent=row["absent"], quarantined=row["quarantined"], missing=missing
-        )
+    tallies = heads.select(*_SHARD, "samples", "absent", "quarantined").rows()
+    made = {
+        (partition, shard): CoverageCell(written=written, absent=absent, quarantined=quarantined)
+        for partition, shard, written, absent, quarantined in tallies
+    }
+    wanted = {(partition, shard): clips for partition, shard, clips in live.group_by(_SHARD).len().rows()}
+    thinned = sorted(place for place, clips in wanted.items() if place in made and made[place].clips > clips)
+    seen = _look_into(layout, corpus, live, drops, feature, thinned[:_MOST_LOOKED_INTO])
+    cells: dict[str, CoverageCell] = {}
+    for place, clips in wanted.items():
+        cell = seen.get(place) or _share_out(made.get(place, CoverageCell()), clips)
+        cells[place[0]] = cells.get(place[0], CoverageCell()) + cell
     return cells
+
+
+def _look_into(
+    layout: StoreLayout,
+    corpus: str,
+    live: pl.DataFrame,
+    drops: pl.DataFrame,
+    feature: str,
+    places: Sequence[tuple[str, int]],
+) -> dict[tuple[str, int], CoverageCell]:
+    """Return what became of the live clips of some shards, which were made with others that are superseded now."""
+    if not places:
+        return {}
+    chosen = pl.DataFrame(places, schema={name: live.schema[name] for name in _SHARD}, orient="row")
+    clips = live.join(chosen, on=_SHARD, how="semi")
+    written = _written(layout, corpus, clips, feature)
+    fallen = _fallen(drops, feature)
+    found: dict[tuple[str, int], CoverageCell] = {}
+    for key, partition, shard in clips.select("key", *_SHARD).iter_rows():
+        fate = "written" if key in written else "quarantined" if key in fallen else "absent"
+        found[partition, shard] = found.get((partition, shard), CoverageCell()) + CoverageCell(**{fate: 1})
+    return found
+
+
+def _share_out(made: CoverageCell, clips: int) -> CoverageCell:
+    """Return what a shard was made into, as the fates of the clips that are live: they sum to the clips."""
+    written = min(made.written, clips)
+    quarantined = min(made.quarantined, clips - written)
+    absent = min(made.absent, clips - written - quarantined)
+    missing = clips - written - quarantined - absent
+    return CoverageCell(written=written, quarantined=quarantined, absent=absent, missing=missing)

@@ -106,7 +106,7 @@ def _map(feature: str, looked: Looked, placed: Projection, said: Sequence[str], 
         method=placed.method,
         coloured_by=column or "nothing: no label has few values",
         points=points,
-        note=f"{len(points):,} clips; the few beyond its sides stand at the edge.",
+        note="The few beyond its sides stand at the edge.",
     )
 
 

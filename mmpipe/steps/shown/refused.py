@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from mmpipe.config import Config
-from mmpipe.report.values import EvidenceShown, QuarantineReason, TwinShown
+from mmpipe.report.values import EvidenceShown, QuarantineReason, SameShown, TwinShown
 from mmpipe.steps.ingest.near import stand_in
 from mmpipe.steps.ingest.near_told import NEAR
+from mmpipe.steps.plan.clip_filters import FILTER_STAGE
 from mmpipe.steps.shown.pictures import show_files
 from mmpipe.steps.workers.shower import Evidence
 from mmpipe.store.assets import read_assets
@@ -21,6 +22,10 @@ from mmpipe.types import Modality
 
 MOST_REASONS = 16  # that are looked into
 MOST_TWINS = 6
+MOST_SAME = 8
+_DUPLICATE = "duplicate"
+_STAGES = {FILTER_STAGE: "left out by a filter of the config"}  # the others are called as they are
+_GONE = "something that is no longer here"
 _HARMFUL = ("worker_killed", "timeout", "memory", "crashed")
 _NOT_AGAIN = EvidenceShown(note="not opened again: it has ended a worker process")
 
@@ -32,13 +37,19 @@ class RefusedShown:
     reasons: tuple[QuarantineReason, ...]
     twins: tuple[TwinShown, ...]
     num_twins: int
+    same: tuple[SameShown, ...]
+    num_same: int
     pictures: Mapping[str, bytes]
 
 
 def show_refused(
     config: Config, layout: StoreLayout, corpus: str, live: pl.DataFrame, drops: pl.DataFrame
 ) -> RefusedShown:
-    """Return the reasons, most frequent first, and some twins; all files are opened in one go, by workers."""
+    """Return the reasons, most frequent first, and some twins; all files are opened in one go, by workers.
+
+    What is in use all the same has only a note there, and was not refused.
+    """
+    drops = drops.filter(~pl.col("kept"))
     reasons = list(_reasons(drops))
     twins = list(_twins(layout, corpus, live, drops))
     names = [reason.example for reason in reasons[:MOST_REASONS] if reason.code not in _HARMFUL]
@@ -51,6 +62,8 @@ def show_refused(
         reasons=tuple(_with_evidence(reason, found) for reason in reasons),
         twins=tuple(_shown(twin, found) for twin in twins),
         num_twins=drops.filter(pl.col("code") == NEAR)["asset_id"].n_unique(),
+        same=tuple(_same(live, drops)),
+        num_same=_copies(drops).height,
         pictures={picture_name(file): base64.b64decode(data) for file, data in seen.items()},
     )
 
@@ -67,13 +80,29 @@ def _reasons(drops: pl.DataFrame) -> Iterator[QuarantineReason]:
     ]
     for first, count in sorted(groups, key=lambda one: (-one[1], one[0]["stage"], one[0]["code"])):
         yield QuarantineReason(
-            stage=first["stage"],
+            stage=_STAGES.get(first["stage"], first["stage"]),
             code=first["code"],
             count=count,
             example=first["file"] or first["clip_key"] or first["source_id"],
             detail=first["detail"],
             replay=first["replay"],
         )
+
+
+def _copies(drops: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each recording that was left out because it is here already."""
+    rows = drops.filter(pl.col("code") == _DUPLICATE).sort("partition", "source_id", "file")
+    return rows.unique(["partition", "source_id"], keep="first", maintain_order=True)
+
+
+def _same(live: pl.DataFrame, drops: pl.DataFrame) -> Iterator[SameShown]:
+    """Yield some copies, each beside what is kept: both are one asset, for they have the same content."""
+    copies = _copies(drops)[:MOST_SAME]
+    there = live.filter(pl.col("asset_id").is_in(copies["asset_id"].implode())).sort("partition", "source_id")
+    kept_as = dict(there.unique("asset_id", keep="first", maintain_order=True).select("asset_id", "source_id").rows())
+    for row in copies.iter_rows(named=True):
+        kept = kept_as.get(row["asset_id"], _GONE)
+        yield SameShown(kept=kept, dropped=row["source_id"], detail=row["detail"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +126,7 @@ def _twins(layout: StoreLayout, corpus: str, live: pl.DataFrame, drops: pl.DataF
         kept = streams.filter(pl.col("asset_id") == kept_as.get(decision["twin"], "") if decision else pl.lit(False))
         yield _Twin(
             shown=TwinShown(
-                kept=kept["source_id"][0] if kept.height else "something that is no longer here",
+                kept=kept["source_id"][0] if kept.height else _GONE,
                 dropped=row["source_id"],
                 distance=decision["distance"] if decision else 0.0,
             ),

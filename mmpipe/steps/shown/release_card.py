@@ -49,6 +49,11 @@ class _Told:
     config: Mapping[str, Any]
     training: Mapping[str, Any]  # empty where an older mmpipe published it
 
+    @property
+    def is_judged(self) -> bool:
+        """Say whether a gate has judged it: of an encoder, which learns without labels, there are losses alone."""
+        return "gain" in self.verdict
+
 
 def release_card_path(layout: StoreLayout, version: Version, corpus: str) -> Path:
     """Return where the page of a version lies: with the reports of its corpus, so that `mmpipe forget` finds it."""
@@ -104,20 +109,43 @@ def _describe(layout: StoreLayout, version: Version, told: _Told) -> ReleaseCard
         ),
         facts=(
             Fact(label="is called", value=", ".join(names) or "by its number alone"),
-            Fact(label="network", value=str(told.metrics["contender"])),
-            Fact(label="clips tested", value=f"{_num_clips(told):,}" if _num_clips(told) else "see below"),
+            *(_judged_facts(told) if told.is_judged else _encoder_facts(told)),
             Fact(label="raw files", value=f"{len(told.lineage['raw_files']):,}"),
         ),
         warnings=tuple(_warnings(layout, version)),
-        inputs=tuple(entry["feature"] for entry in told.config["spec"]["inputs"]),
-        model=results_of(version.name, _target(told), told.verdict, told.metrics),
+        inputs=_inputs(told),
+        model=results_of(version.name, _target(told), told.verdict, told.metrics) if told.is_judged else None,
         examined=describe_examined(examination) if examination else None,
         limits=examined_limits(examination) if examination else (),
-        loading=tuple(_loading(version)),
+        loading=tuple(_loading(version, told)),
         files=tuple(Fact(label=name, value=_size(version, name)) for name in version.files()),
         moves=tuple(_moves(layout, version.name)),
         lineage=tuple(_lineage(version, told)),
     )
+
+
+def _inputs(told: _Told) -> tuple[str, ...]:
+    spec = told.config["spec"]
+    return tuple(entry["feature"] for entry in spec["inputs"]) if told.is_judged else (spec["input"],)
+
+
+def _judged_facts(told: _Told) -> Iterator[Fact]:
+    yield Fact(label="network", value=str(told.metrics["contender"]))
+    yield Fact(label="clips tested", value=f"{_num_clips(told):,}" if _num_clips(told) else "see below")
+
+
+def _encoder_facts(told: _Told) -> Iterator[Fact]:
+    """Yield what is known of an encoder: how far it came in its own measure, which says nothing of its worth."""
+    rows, metrics = told.lineage["rows"], told.metrics
+    yield Fact(label="encoder", value=told.lineage["kind"])
+    yield Fact(label="clips trained on", value=f"{rows['train']['clips']:,}")
+    first, last = (_loss(metrics["train_losses"][at]) for at in (0, -1))
+    yield Fact(label="training loss", value=f"{first} at first, {last} at last")
+    yield Fact(label="validation loss", value=f"{_loss(metrics['val_losses'][metrics['kept_epoch']])} as it is kept")
+
+
+def _loss(loss: float | None) -> str:
+    return "not measured" if loss is None else f"{loss:.4f}"
 
 
 def results_of(name: str, target: str, verdict: Mapping[str, Any], metrics: Mapping[str, Any]) -> ModelResults:
@@ -195,9 +223,13 @@ def _warnings(layout: StoreLayout, version: Version) -> Iterator[str]:
         yield "Names and answers of what was forgotten were taken out of its files, which have new sums."
 
 
-def _loading(version: Version) -> Iterator[Snippet]:
+def _loading(version: Version, told: _Told) -> Iterator[Snippet]:
     name = f"{version.name}@{version.number}"
-    yield Snippet(tool="on the command line", program=f"mmpipe predict FILE --model {name}")
+    if told.is_judged:
+        yield Snippet(tool="on the command line", program=f"mmpipe predict FILE --model {name}")
+    else:
+        program = f'[features.my-{told.lineage["kind"]}]\nextractor = "release:{name}"'
+        yield Snippet(tool="as a feature, in the config", program=program)
     program = (
         "import json\nfrom safetensors.numpy import load_file\n\n"
         'config = json.load(open("config.json"))\nweights = load_file("model.safetensors")  # name -> array'
@@ -224,7 +256,11 @@ def _moves(layout: StoreLayout, name: str) -> Iterator[Fact]:
 
 def _lineage(version: Version, told: _Told) -> Iterator[Source]:
     yield Source(kind="release", name=version.label, digest=version.digest)
-    yield Source(kind="checkpoint", name=told.lineage["checkpoint"], digest=told.lineage["recipe"], note="its recipe")
+    if told.is_judged:
+        checkpoint = told.lineage["checkpoint"]
+        yield Source(kind="checkpoint", name=checkpoint, digest=told.lineage["recipe"], note="its recipe")
+    else:  # it is published as it is trained, and no checkpoint of it is kept
+        yield Source(kind="recipe", name=told.lineage["kind"], digest=told.lineage["recipe"])
     yield Source(kind="snapshot", name=told.lineage["corpus"], digest=told.lineage["snapshot"])
     for entry in told.lineage["manifests"]:
         name, note = f"{entry['dataset']} dt={entry['partition']}", f"revision {entry['revision']}"

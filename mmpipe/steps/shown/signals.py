@@ -31,10 +31,14 @@ def signals_of(layout: StoreLayout, corpus: str, live: pl.DataFrame) -> pl.DataF
     return lengths.join(found.unique("key", keep="last"), on="key", how="left")
 
 
-def show_signals(signals: pl.DataFrame) -> tuple[HistogramShown, ...]:
-    """Return a histogram of each number that is not the same in all clips."""
-    dates = sorted(set(signals["partition"]))
-    newest = signals.filter(pl.col("partition") == dates[-1]) if len(dates) > 1 else None
+def dates_until(live: pl.DataFrame, dt: str) -> list[str]:
+    """Return the dates that have clips, up to that of the page, oldest first."""
+    return sorted(date for date in set(live["partition"]) if date <= dt)
+
+
+def show_signals(signals: pl.DataFrame, singled_out: str) -> tuple[HistogramShown, ...]:
+    """Return a histogram of each number that is not the same in all clips, with a line for one date, if any."""
+    newest = signals.filter(pl.col("partition") == singled_out) if singled_out else None
     shown = []
     for name in _columns(signals):
         values_N = _numbers(signals, name)
@@ -46,16 +50,16 @@ def show_signals(signals: pl.DataFrame) -> tuple[HistogramShown, ...]:
 
 
 def show_drift(
-    layout: StoreLayout, corpus: str, live: pl.DataFrame, signals: pl.DataFrame, features: tuple[str, ...]
+    layout: StoreLayout, corpus: str, live: pl.DataFrame, signals: pl.DataFrame, features: tuple[str, ...], dt: str
 ) -> DriftShown | None:
-    """Compare the newest date with the last one before it; None where there is one date."""
-    dates = sorted(set(live["partition"]))
+    """Compare a date, or the last one before it with clips, with the one before that; None where there are no two."""
+    dates = dates_until(live, dt)
     if len(dates) < 2:
         return None
     before, now = dates[-2:]
     rows = [*_feature_rows(layout, corpus, live, features, before, now), *_signal_rows(signals, before, now)]
     ordered = sorted(rows, key=lambda row: (row.kind, -row.shift.effect, row.name))
-    return DriftShown(before=before, now=now, rows=tuple(ordered))
+    return DriftShown(before=before, now=now, rows=tuple(ordered), asked="" if now == dt else dt)
 
 
 def _feature_rows(

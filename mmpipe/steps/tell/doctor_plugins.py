@@ -7,7 +7,7 @@ from mmpipe.plugins import PluginKind, plugin_names
 
 
 def check_plugins() -> tuple[str, str, str]:
-    """Load every plug-in that is installed; one that is broken is a weakness until a config asks for it."""
+    """Load every plug-in, and make what needs no config; a broken one is a weakness until a config asks for it."""
     good, faults = [], []
     for kind in PluginKind:
         for name in plugin_names(kind):
@@ -26,9 +26,10 @@ def _load(kind: PluginKind, name: str) -> None:
     """Load one as a night would; the rooms that know how are heavy, and only imported where there is one."""
     match kind:
         case PluginKind.EXTRACTOR:
-            from mmpipe.features.registry import params_of
+            from mmpipe.features.registry import make_extractor, params_of
 
-            params_of(name)
+            if not any(field.is_required() for field in params_of(name).model_fields.values()):
+                make_extractor(name)
         case PluginKind.FUSION:
             from mmpipe.fusion.registry import fusion_class
 

@@ -29,7 +29,7 @@ from mmpipe.steps.shown.coverage import show_coverage
 from mmpipe.steps.shown.maps import show_values
 from mmpipe.steps.shown.pictures import show_clips
 from mmpipe.steps.shown.refused import show_refused
-from mmpipe.steps.shown.signals import show_drift, show_signals, signals_of
+from mmpipe.steps.shown.signals import dates_until, show_drift, show_signals, signals_of
 from mmpipe.steps.speed.speed_notes import newest_speed
 from mmpipe.steps.speed.speed_shown import show_speed
 from mmpipe.steps.tell.thumbnails import render_thumbnails
@@ -93,7 +93,7 @@ def _gather(
     written = sum(feature.written for feature in features)
     filtered = drops.filter(pl.col("stage") == FILTER_STAGE)["clip_key"].n_unique()
     with shared_engine(config):
-        page = _seen(config, layout, corpus, live, drops, features, method)
+        page = _seen(config, layout, corpus, dt, live, drops, features, method)
     return replace(
         page,
         title=f"{corpus}: {evaluation.model}" if evaluation and evaluation.model != corpus else corpus,
@@ -108,7 +108,7 @@ def _gather(
             Fact(label="hours", value=f"{_hours(live):.2f}"),
             *((Fact(label="in production", value=released.production or "nothing"),) if released else ()),
         ),
-        next_steps=tuple(_next_steps(corpus, evaluation, released, not drops.is_empty())),
+        next_steps=tuple(_next_steps(corpus, evaluation, released, drops)),
         funnel=show_funnel(layout, corpus, live, filtered, features),
         features=features,
         speed=show_speed(found) if (found := newest_speed(layout, corpus)) else None,
@@ -130,6 +130,7 @@ def _seen(
     config: Config,
     layout: StoreLayout,
     corpus: str,
+    dt: str,
     live: pl.DataFrame,
     drops: pl.DataFrame,
     features: Sequence[FeatureCounts],
@@ -141,30 +142,34 @@ def _seen(
     values = show_values(config, layout, corpus, live, names, method)
     clips = show_clips(config, layout, corpus, live.filter(pl.col("key").is_in(list(values.keys))), Showing.STILL)
     signals = signals_of(layout, corpus, live)
-    dates = sorted(set(live["partition"]))
-    drift = show_drift(layout, corpus, live, signals, names)
+    dates = dates_until(live, dt)
+    newest = dates[-1] if live["partition"].n_unique() > 1 and dates else ""
+    drift = show_drift(layout, corpus, live, signals, names, dt)
     return ReportInput(
         title=corpus,
         quarantine=refused.reasons,
         twins=refused.twins,
         num_twins=refused.num_twins,
-        histograms=show_signals(signals),
-        newest=dates[-1] if len(dates) > 1 else "",
+        same=refused.same,
+        num_same=refused.num_same,
+        histograms=show_signals(signals, newest),
+        newest=newest,
         coverage=show_coverage(layout, corpus, live, drops, names),
         drift=drift,
         maps=values.maps,
         neighbours=values.neighbours,
         thumbnails=render_thumbnails(config, layout, corpus, live),
         pictures={**refused.pictures, **{key: clips[key].data for key in values.keys if key in clips}},
-        without=tuple(_without(config, corpus, dates, refused.num_twins)),
+        without=tuple(_without(config, corpus, dt, dates, refused.num_twins)),
     )
 
 
-def _without(config: Config, corpus: str, dates: Sequence[str], num_twins: int) -> Iterator[str]:
+def _without(config: Config, corpus: str, dt: str, dates: Sequence[str], num_twins: int) -> Iterator[str]:
     """Yield which sections there are not, and why."""
     _, source = config.corpus(corpus)
     if len(dates) < 2:
-        yield "Drift: there is one date, and nothing to compare it with."
+        there = "there is one date" if dates else "there is no date"
+        yield f"Drift: {there} with clips until {dt}, and nothing to compare it with."
     if not source.signals.enabled:
         yield f"Quality, but for durations: corpora.{corpus}.signals.enabled is off."
     if not source.dedup.near:
@@ -191,9 +196,9 @@ def _headline(verdict: Verdict, released: ReleaseReport | None) -> Headline:
 
 
 def _next_steps(
-    corpus: str, evaluation: Evaluation | None, released: ReleaseReport | None, has_quarantine: bool
+    corpus: str, evaluation: Evaluation | None, released: ReleaseReport | None, drops: pl.DataFrame
 ) -> Iterator[Step]:
-    if has_quarantine:
+    if not drops["kept"].all():
         yield Step(text="See why files and clips were put aside", command=f"mmpipe quarantine ls --corpus {corpus}")
     yield Step(text="See what is due", command=f"mmpipe plan --corpus {corpus}")
     if evaluation and not released:
