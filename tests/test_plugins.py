@@ -50,6 +50,36 @@ class Shelf:
 class Thing:
     pass
 
+class Falls(TextWords):
+    name = "text-falls"
+    def __init__(self, params):
+        raise KeyError("its own")
+
+class Shapeless(TextWords):
+    name = "text-shapeless"
+    @property
+    def schema(self):
+        raise KeyError("its own")
+    @schema.setter
+    def schema(self, value):
+        pass
+
+class Depth(Table):
+    depth: int
+
+class Asks(TextWords):
+    name = "text-asks"
+    Params = Depth
+
+class Shut(Table):
+    depth: int = 3
+    def __init__(self, **values):
+        raise KeyError("its own")
+
+class Closed(TextWords):
+    name = "text-closed"
+    Params = Shut
+
 class Hollow:
     Params = Options
     def __init__(self, params):
@@ -106,6 +136,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 "text-thing": "good:Thing",
                 "text-hollow": "good:Hollow",
                 "text-twice": "good:Loud",
+                "text-falls": "good:Falls",
+                "text-shapeless": "good:Shapeless",
+                "text-asks": "good:Asks",
+                "text-closed": "good:Closed",
             },
             "mmpipe.fusions": {"good_mean": "good:Mean", "good_thing": "good:Thing"},
             "mmpipe.sources": {"good-shelf": "good:Shelf", "thing-shelf": "good:Thing"},
@@ -130,6 +164,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     asked = [
         *("text-loud", "text-other", "text-backwards", "text-thing", "text-hollow", "text-twice", "text-broken"),
         *("text-left", "text-gone", "text-lacks", "text-words", "good_mean", "good_thing", "bad_mean", "concat"),
+        *("text-falls", "text-shapeless", "text-asks", "text-closed"),
         *("good-shelf", "thing-shelf", "bad-shelf", "nonesuch"),
     ]
     done = subprocess.run(
@@ -171,6 +206,10 @@ def test_what_a_package_brings_is_used_by_its_name(told: dict[str, Any]) -> None
         ("text-backwards", ("has version = 0, allowed are 1, 2, 3",)),
         ("text-thing", ("is no class with `Params`, a subclass of mmpipe.Table",)),
         ("text-hollow", ("lacks version, modality, params, needs, schema, weights_sha256, setup, extract",)),
+        ("text-falls", ("the package good 1.0 (good:Falls) cannot be made: KeyError: 'its own'", "pip uninstall good")),
+        ("text-shapeless", ("the package good 1.0 (good:Shapeless) cannot be made: KeyError: 'its own'",)),
+        ("text-closed", ("the package good 1.0 (good:Closed) cannot be made: KeyError: 'its own'",)),
+        ("text-asks", ("features.text-asks: 1 fault(s)", "depth")),
         ("nonesuch", ("no extractor named 'nonesuch'", "mmpipe new extractor nonesuch")),
         ("fusion bad_mean", ("the fusion 'bad_mean' of the package broken 1.0", "RuntimeError: half written")),
         ("fusion good_thing", ("is no subclass of mmpipe.Fusion",)),
@@ -202,6 +241,7 @@ def test_a_broken_package_costs_the_overviews_one_row(told: dict[str, Any]) -> N
 def test_doctor_names_every_broken_one_and_is_not_stopped_by_it(told: dict[str, Any]) -> None:
     check, state, detail = told["doctor"]
     assert (check, state) == ("plug-ins", "weak")
-    for name in ("text-broken", "text-twice", "text-words", "bad_mean", "concat", "bad-shelf"):
+    for name in ("text-broken", "text-twice", "text-words", "bad_mean", "concat", "bad-shelf", "text-falls"):
         assert repr(name) in detail, detail
+    assert "text-asks" not in detail, "it takes what only a config can say"
     assert "'text-loud'" not in detail and "'good_mean'" not in detail

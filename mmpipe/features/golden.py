@@ -18,12 +18,13 @@ import numpy as np
 
 from mmpipe.errors import ConfigError, SampleError
 from mmpipe.features.extractor import Extractor, feature_name, fingerprint
-from mmpipe.features.golden_media import make_clips
+from mmpipe.features.golden_media import even_noise, make_clips
 from mmpipe.io import canonical_json
 from mmpipe.types import ClipMedia, FeatureValue
 
-# Of a number, or of its size where that is above 1: what instruction sets may differ by. Whole numbers they do not.
-_TOLERANCE, _EXACT = 1e-4, 1e-6
+_TOLERANCE, _EXACT = 1e-4, 1e-6  # shares of a number: what instruction sets may differ by, and what whole ones may
+_SMALL = 1e-2  # of a value's largest number: below it, a number is the rest of larger ones, and rounded as they are
+_NOTHING = 1e-9  # the size of what is zero throughout
 _FOLDS = 64  # numbers that are kept of a value
 _TIME_NS = 1_000
 Maker = Callable[[Mapping[str, Any]], Extractor]  # makes the extractor with parameters
@@ -139,7 +140,7 @@ def _difference(name: str, then: Mapping[str, Any], now: Mapping[str, Any] | Non
     if times_then.shape != times_now.shape or (np.abs(times_then - times_now) > _TIME_NS).any():
         return f"of the clip {name!r} the times are others"
     values_then, values_now = (np.array(one.get("values", []), np.float64) for one in (then, now))
-    off_K = np.abs(values_now - values_then) / np.maximum(1, np.abs(values_then))
+    off_K = np.abs(values_now - values_then) / _sizes(values_then)
     if not (off_K <= tolerance).all():
         worst = int(np.nanargmax(np.where(np.isfinite(off_K), off_K, np.inf)))
         was, is_now = values_then[worst], values_now[worst]
@@ -149,6 +150,12 @@ def _difference(name: str, then: Mapping[str, Any], now: Mapping[str, Any] | Non
             f"{is_now:.6g}, was {was:.6g} (allowed: {tolerance:g})"
         )
     return ""
+
+
+def _sizes(values_K: np.ndarray) -> np.ndarray:
+    """Return what each number's difference is a share of: units are the extractor's own, so nothing absolute."""
+    sizes_K = np.abs(values_K)
+    return np.maximum(sizes_K, max(_SMALL * sizes_K.max(initial=0), _NOTHING))
 
 
 def _mixed_up(extractor: Extractor, tolerance: float) -> list[str]:
@@ -184,7 +191,7 @@ def _described(value: FeatureValue) -> dict[str, Any]:
 def _fold(array: np.ndarray) -> list[float]:
     """Return few numbers that all numbers of an array and their order take part in; as they are where they are few."""
     flat_N = array.reshape(-1).astype(np.float64)
-    weights_N = 1 + (np.arange(len(flat_N)) * 7 % 11) / 11
+    weights_N = 1 + even_noise(len(flat_N))  # without a period: a swap at any distance is another number
     parts = np.array_split(np.arange(len(flat_N)), min(_FOLDS, len(flat_N)) or 1)
     return [float(f"{np.average(flat_N[part], weights=weights_N[part]):.7g}") for part in parts if len(part)]
 

@@ -50,7 +50,7 @@ def _sounds(rate_hz: int) -> dict[str, ClipMedia]:
     sweep_N = 0.4 * np.sin(2 * np.pi * (150 * seconds_N + 900 * seconds_N**2)) + 0.1 * np.sin(
         2 * np.pi * 60 * seconds_N
     )
-    noise_N = (_noise(round(0.5 * rate_hz)) - 0.5) * (np.arange(round(0.5 * rate_hz)) // (rate_hz // 10) % 2)
+    noise_N = (even_noise(round(0.5 * rate_hz)) - 0.5) * (np.arange(round(0.5 * rate_hz)) // (rate_hz // 10) % 2)
     waves = {"sweep": sweep_N, "pulses": noise_N, "silence": np.zeros(round(0.4 * rate_hz))}
     return {
         name: AudioClip(wave_N=wave_N.astype(np.float32), sample_rate_hz=rate_hz, start_ns=1_000_000_000 * number)
@@ -63,7 +63,7 @@ def _pictures(needs: ImageNeeds | VideoNeeds) -> dict[str, np.ndarray]:
     ys_HW, xs_HW = np.mgrid[0:height, 0:width]
     disc_HW = 60 + 150 * ((2 * xs_HW - width) ** 2 + (2 * ys_HW - height) ** 2 < min(width, height) ** 2 // 2)
     ramp_HW = (xs_HW * 200) // width + (ys_HW * 55) // height
-    noise_HW = np.floor(_noise(width * height) * 256).reshape(height, width)
+    noise_HW = np.floor(even_noise(width * height) * 256).reshape(height, width)
     shades = {"disc": disc_HW, "ramp": ramp_HW, "noise": noise_HW}
     return {name: _coloured(shade_HW, needs.gray) for name, shade_HW in shades.items()}
 
@@ -90,7 +90,7 @@ def _films(needs: VideoNeeds) -> dict[str, ClipMedia]:
 
 def _numbers() -> dict[str, ClipMedia]:
     times_ns = np.arange(40, dtype=np.int64) * 25_000_000
-    values_TD = np.stack([_noise(40), np.arange(40) / 8.0, np.sin(np.arange(40) / 5)], axis=1).astype(np.float32)
+    values_TD = np.stack([even_noise(40), np.arange(40) / 8.0, np.sin(np.arange(40) / 5)], axis=1).astype(np.float32)
     holed_TD = np.where(np.arange(120).reshape(40, 3) % 7 == 3, np.float32("nan"), values_TD)
     columns = ("force", "place", "tilt")
     return {
@@ -100,7 +100,7 @@ def _numbers() -> dict[str, ClipMedia]:
     }
 
 
-def _noise(count: int) -> np.ndarray:
+def even_noise(count: int) -> np.ndarray:
     """Return numbers in [0, 1) by mixing whole ones (splitmix64): no library's generator, which may change."""
     mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

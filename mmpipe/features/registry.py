@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from mmpipe.config import Table, fault_text
-from mmpipe.errors import ConfigError
+from mmpipe.errors import ConfigError, MmpipeError
 from mmpipe.features.array_raw import ArrayRaw
 from mmpipe.features.array_stats import ArrayStats
 from mmpipe.features.audio_logmel import AudioLogMel
@@ -77,20 +78,23 @@ def make_extractor(name: str, params: Mapping[str, Any] | None = None, table: st
 
     `table` is the name under which the config has the parameters, where it is another.
     """
-    plugin = _plugin(name)
-    made = _extractor_class(name)(check_params(name, params, table))
-    if plugin:
+    plugin, kind, checked = _plugin(name), _extractor_class(name), check_params(name, params, table)
+    if plugin is None:
+        return kind(checked)
+    with _answering(plugin):
+        made = kind(checked)
         _require_kept(plugin, made)
-    return made
+        return made
 
 
 def check_params(name: str, params: Mapping[str, Any] | None = None, table: str = "") -> Table:
     """Return the parameters of an extractor, the rest at their defaults; raise ConfigError naming the fault."""
-    kind = _extractor_class(name)
-    try:
-        return kind.Params(**(params or {}))
-    except ValidationError as error:
-        raise ConfigError(_explain(error, table or name, kind.Params)) from error
+    plugin, kind = _plugin(name), _extractor_class(name)
+    with _answering(plugin) if plugin else nullcontext():
+        try:
+            return kind.Params(**(params or {}))
+        except ValidationError as error:
+            raise ConfigError(_explain(error, table or name, kind.Params)) from error
 
 
 def params_of(name: str) -> type[Table]:
@@ -132,6 +136,18 @@ def _extractor_class(name: str) -> ExtractorClass:
 
 def _plugin(name: str) -> Plugin | None:
     return find_plugin(PluginKind.EXTRACTOR, name, is_built_in=name in _BUILT_IN or name in _OF_RELEASES)
+
+
+@contextmanager
+def _answering(plugin: Plugin) -> Iterator[None]:
+    """Turn what a plug-in's own code raises into a ConfigError that says whose it is; a built-in one has no excuse."""
+    try:
+        yield
+    except MmpipeError:
+        raise  # it says itself what is wrong
+    except (Exception, SystemExit) as error:
+        fault = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ConfigError(f"{plugin.said} cannot be made: {fault}. {plugin.way_out}") from error
 
 
 def _require_kept(plugin: Plugin, made: Extractor) -> None:

@@ -42,8 +42,8 @@ class Starter:
 
     @property
     def class_name(self) -> str:
-        """Return the name of its class."""
-        return "".join(part.capitalize() for part in re.split("[-_]", self.name))
+        """Return the name of its class; the kind ends it, because an `ImageClip` would hide that of mmpipe."""
+        return "".join(part.capitalize() for part in (*re.split("[-_]", self.name), self.kind))
 
 
 def plan_starter(kind: PluginKind, name: str, modality: Modality | None, taken: tuple[str, ...]) -> Starter:
@@ -56,10 +56,10 @@ def plan_starter(kind: PluginKind, name: str, modality: Modality | None, taken: 
     starter = Starter(kind=kind, name=name, modality=_modality_of(kind, name, modality))
     if keyword.iskeyword(name):
         raise ConfigError(f"{name!r} is a word of Python's own. Choose another name, as {_like(kind)}.")
-    if not starter.class_name.isidentifier() or keyword.iskeyword(starter.class_name):
+    if not starter.class_name.isidentifier():
         raise ConfigError(
             f"{name!r} would be the class {starter.class_name!r}, which Python does not allow. "
-            f"Begin with a letter, and take another word, as {_like(kind)}."
+            f"Begin with a letter, as {_like(kind)}."
         )
     if starter.module in sys.stdlib_module_names or not starter.module.isidentifier():
         raise ConfigError(f"{name!r} would be the module {starter.module!r}, which cannot be imported. Choose another.")

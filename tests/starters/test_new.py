@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -72,7 +73,9 @@ def test_a_folder_holds_a_package_and_nothing_else(made: Path) -> None:
     for path in made.rglob("*"):
         assert not path.is_file() or "$" not in path.read_text(), path
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"] == {"mmpipe.extractors": {"audio-rhythm": "mmpipe_audio_rhythm:AudioRhythm"}}
+    assert project["entry-points"] == {
+        "mmpipe.extractors": {"audio-rhythm": "mmpipe_audio_rhythm:AudioRhythmExtractor"}
+    }
 
 
 @pytest.mark.slow
@@ -99,6 +102,22 @@ def test_what_they_bring_is_known_to_the_config_and_to_the_fusions(environment: 
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((PluginKind.EXTRACTOR, f"{modality}-{word}") for modality in Modality for word in ("clip", "needs")),
+        *((PluginKind.EXTRACTOR, name) for name in ("audio-table", "image-extractor")),
+        *((PluginKind.FUSION, name) for name in ("fusion_output", "model_spec", "table", "none", "fusion")),
+        *((PluginKind.SOURCE, name) for name in ("path", "table", "source-object", "binary-io")),
+    ],
+)
+def test_a_name_never_hides_what_its_module_imports(kind: PluginKind, name: str, tmp_path: Path) -> None:
+    starter, _ = plan_new(kind, name, None, tmp_path)
+    tree = ast.parse(render_starter(starter)[f"{starter.module}.py"])
+    imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert imported.isdisjoint(node.name for node in tree.body if isinstance(node, ast.ClassDef))
+
+
 @pytest.mark.slow
 def test_a_package_is_installed_as_it_is(made: Path, tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="packages are built by it, and nothing is downloaded")
@@ -118,8 +137,7 @@ def test_a_package_is_installed_as_it_is(made: Path, tmp_path: Path) -> None:
         (PluginKind.FUSION, "soft-vote", "is no name of a fusion"),
         (PluginKind.FUSION, "concat", "is there already"),
         (PluginKind.FUSION, "lambda", "is a word of Python's own"),
-        (PluginKind.FUSION, "none", "would be the class 'None'"),
-        (PluginKind.SOURCE, "3d", "would be the class '3d'"),
+        (PluginKind.SOURCE, "3d", "would be the class '3dSource'"),
         (PluginKind.SOURCE, "", "is no name of a source"),
         (PluginKind.SOURCE, "a" * 64, "is no name of a source"),
         (PluginKind.SOURCE, "tëst", "is no name of a source"),
@@ -137,6 +155,11 @@ def test_a_modality_is_said_or_read_from_the_name_and_is_for_extractors_alone(tm
     assert "tests/golden/rhythm@1.json" in files
     with pytest.raises(ConfigError, match="a fusion reads no media"):
         plan_new(PluginKind.FUSION, "soft_vote", Modality.AUDIO, tmp_path)
+
+
+def test_a_package_named_as_what_it_imports_is_written_with_its_golden(tmp_path: Path) -> None:
+    folder = write_new(plan_new(PluginKind.EXTRACTOR, "image-clip", None, tmp_path)[0], tmp_path)
+    assert (folder / "tests" / "golden" / "image-clip@1.json").is_file()
 
 
 @pytest.mark.parametrize("lying", ["folder", "file", "link"])
