@@ -99,6 +99,8 @@ def sample(
     """Show values of a few clips of the newest date: shape, numbers, labels, text; the same ones every time."""
     from mmpipe.steps.tell.samples import sample_feature
 
+    if html is not None and as_json:
+        raise typer.BadParameter("--html writes a page and --json prints values: ask for one at a time")
     settings, name = open_config(config, corpus)
     feature = _with_version(settings, name, feature)
     if html is not None:

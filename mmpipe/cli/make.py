@@ -27,6 +27,7 @@ from mmpipe.cli.options import (
     open_config,
 )
 from mmpipe.cli.show import Bars, plain, print_json, print_notes, print_rows, print_text
+from mmpipe.config import load_config
 from mmpipe.errors import ConfigError, GateRefused
 from mmpipe.steps.plan.choices import MAX_IN_FLIGHT, Only
 from mmpipe.steps.shown.choices import MapMethod
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from mmpipe.steps.extract.extract import ExtractReport
     from mmpipe.steps.night.night import NightReport
     from mmpipe.steps.plan.patience import Patience
+
+_OF_THE_CORPUS_PAGE = {"dt": "--dt", "model": "--model", "method": "--map"}
 
 
 def register(app: typer.Typer) -> None:
@@ -236,6 +239,7 @@ def backfill(
 
 
 def report(
+    context: typer.Context,
     config: ConfigPath = DEFAULT_CONFIG,
     corpus: Corpus = None,
     model: Model = None,
@@ -252,16 +256,25 @@ def report(
     dry_run: DryRun = False,
 ) -> None:
     """Write the HTML page of a corpus, with its model where one is trained; or the card of a dataset or a release."""
-    settings, name = open_config(config, corpus)
     if dataset and release:
         raise typer.BadParameter("--dataset and --release are two pages: ask for one at a time")
     if release:
-        made = _release_card(settings, release, dry_run)
+        _refuse_beside(context, "--release", corpus="--corpus", **_OF_THE_CORPUS_PAGE)
+        made = _release_card(load_config(config), release, dry_run)
     elif dataset:
-        made = _dataset_card(settings, name, dataset, dry_run)
+        _refuse_beside(context, "--dataset", **_OF_THE_CORPUS_PAGE)
+        made = _dataset_card(*open_config(config, corpus), dataset, dry_run)
     else:
-        made = _corpus_page(settings, name, model, dt, method, dry_run)
+        made = _corpus_page(*open_config(config, corpus), model, dt, method, dry_run)
     print_text(f"would write {made}" if dry_run else str(made))
+
+
+def _refuse_beside(context: typer.Context, page: str, **options: str) -> None:
+    """Refuse options that say nothing of a page: whoever gave them expects another one."""
+    for parameter, option in options.items():
+        source = context.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{option} says nothing of the page that {page} asks for: leave one of them out")
 
 
 def _corpus_page(

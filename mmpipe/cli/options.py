@@ -83,6 +83,6 @@ Wait = Annotated[
         "--wait",
         min=0,
         metavar="MINUTES",
-        help="How long to wait for what others hold, as flows do; 0: exit 75 at once.",
+        help="How long to wait in all for what others hold; 0: exit 75 at once.",
     ),
 ]

@@ -32,3 +32,20 @@ def test_clips_are_browsed_on_a_page_even_where_nothing_can_be_played(project: P
 def test_two_cards_at_once_are_refused(project: Path, mmpipe: Type) -> None:
     told = mmpipe(project, "report", "--dataset", "audio-toy", "--release", "tones")
     assert told.code == 2 and "one at a time" in " ".join(told.err.split())
+
+
+@pytest.mark.parametrize("option", ["--dt 2026-11-20", "--model both", "--map pca", "--corpus sample"])
+@pytest.mark.parametrize("page", ["--dataset audio-toy", "--release tones"])
+def test_an_option_that_says_nothing_of_the_page_is_refused(
+    project: Path, mmpipe: Type, page: str, option: str
+) -> None:
+    told = mmpipe(project, "report", *page.split(), *option.split(), "--dry-run")
+    if (page, option) == ("--dataset audio-toy", "--corpus sample"):
+        assert told.code == 0, "a dataset is one of a corpus"
+    else:
+        assert told.code == 2 and page.split()[0] in told.err and option.split()[0] in told.err
+
+
+def test_clips_are_browsed_on_a_page_or_printed(project: Path, mmpipe: Type) -> None:
+    told = mmpipe(project, "sample", "audio-toy@1", "--html", "clips.html", "--json")
+    assert told.code == 2 and "--html" in told.err and "--json" in told.err and not (project / "clips.html").exists()

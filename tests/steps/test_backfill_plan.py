@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,14 @@ from corpus_maker import CORPUS, SOUND, TEXT, make_config, tree, write_pairs
 
 from mmpipe.config import Config
 from mmpipe.errors import ConfigError
+from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.night.backfill import backfill_dates
 from mmpipe.steps.night.backfill_plan import Choice, DayDue, dates_of_range, plan_backfill, plan_choice
 from mmpipe.steps.plan.choices import MAX_DAYS, Only
+from mmpipe.steps.plan.patience import Patience
+from mmpipe.steps.plan.plan import State, read_states
+from mmpipe.store.layout import StoreLayout, create_store
+from mmpipe.store.lease import Lease
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 DAYS = ("2026-11-20", "2026-11-22")
@@ -63,3 +69,32 @@ def test_a_range_has_an_end() -> None:
     assert len(dates_of_range("2024-01-01", "2026-09-26")) == MAX_DAYS
     with pytest.raises(ConfigError, match="is 1,001 days; one backfill takes 1,000"):
         dates_of_range("2024-01-01", "2026-09-27")
+
+
+def test_the_dates_of_a_range_wait_for_one_ingest_together(dated: Config) -> None:
+    slept: list[float] = []
+    patience = Patience(seconds=100, clock=lambda: sum(slept), sleep=slept.append)
+    with Lease.acquire(create_store(dated.store), f"ingest-{CORPUS}"):
+        made = backfill_dates(dated, CORPUS, *DAYS, patience=patience)
+    assert [day.state for day in made.days if day.state == "failed"] == ["failed", "failed"]
+    assert all("is being worked on by process" in day.detail for day in made.days if day.state == "failed")
+    assert 100 <= sum(slept) < 160, "a second date does not wait for as long again"
+
+
+def test_a_date_that_waits_for_an_ingest_keeps_no_other_from_its_extraction(dated: Config) -> None:
+    ingest_corpus(dated, CORPUS, DAYS[1])
+    done: list[bool] = []
+
+    def is_made() -> bool:
+        return {state.state for state in read_states(dated, CORPUS, DAYS[1:])} == {State.COMPLETE}
+
+    def let_it_be_made(seconds: float) -> None:
+        deadline = time.monotonic() + 60
+        while not is_made() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        done.append(is_made())
+        lease.release()
+
+    with Lease.acquire(StoreLayout(dated.store), f"ingest-{CORPUS}") as lease:
+        made = backfill_dates(dated, CORPUS, *DAYS, max_in_flight=3, patience=Patience(sleep=let_it_be_made))
+    assert done == [True] and [day.state for day in made.days if day.shards] == ["done", "done"]

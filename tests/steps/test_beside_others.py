@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from corpus_maker import CORPUS, DT, ingest, make_config, write_pairs
 from mmpipe.config import Config
 from mmpipe.errors import HeldError
 from mmpipe.steps.extract.beside_others import extract_beside_others
+from mmpipe.steps.extract.extract import extract_plan
 from mmpipe.steps.night.backfill import backfill_dates
 from mmpipe.steps.night.night import run_night
 from mmpipe.steps.plan.patience import NO_PATIENCE, Patience
@@ -90,3 +92,16 @@ def test_what_remains_held_is_said_after_the_rest_is_committed(config: Config) -
         with pytest.raises(HeldError, match=f"dt={DT} shard 1 is being worked on by process"):
             extract_beside_others(config, plan(), plan, NO_PATIENCE)
         assert states(config) == {State.COMPLETE, State.RUNNING}
+
+
+def test_what_others_finish_meanwhile_is_not_made_again_where_all_is_to_be_made_anew(config: Config) -> None:
+    plan, stack = partial(plan_corpus, config, CORPUS, force=True), ExitStack()
+
+    def finish(seconds: float) -> None:
+        stack.close()
+        extract_plan(config, plan_corpus(config, CORPUS))
+
+    stack.enter_context(claim_shards(StoreLayout(config.store), CORPUS, [(DT, 1)]))
+    extract_beside_others(config, plan(), plan, Patience(sleep=finish))
+    made = Counter((made.shard, made.feature) for made in read_made(StoreLayout(config.store), CORPUS))
+    assert states(config) == {State.COMPLETE} and set(made.values()) == {1} and len(made) == 4

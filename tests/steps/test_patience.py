@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmpipe.config import Config, parse_config
-from mmpipe.errors import HeldError
+from mmpipe.errors import HeldError, ShardError
 from mmpipe.steps.plan.patience import Patience, do_when_free, wait_for_others, waiting_line
 from mmpipe.store.claims import claim_shards
 from mmpipe.store.layout import StoreLayout, create_store
@@ -78,7 +79,8 @@ def test_what_is_waited_for_is_said_once_per_maker() -> None:
 
 
 def test_work_that_somebody_holds_is_done_when_it_is_free_and_the_person_hears_of_it_once() -> None:
-    time, heard = Time(), []
+    time = Time()
+    heard: list[str] = []
 
     def work() -> str:
         if time() < 600:
@@ -99,3 +101,55 @@ def test_without_patience_what_is_held_is_an_error_at_once() -> None:
     with pytest.raises(HeldError, match="as asked"):
         do_when_free(work, Patience(seconds=0))
     assert len(tries) == 1
+
+
+def test_the_waits_of_a_run_share_its_patience_and_its_work_costs_none_of_it() -> None:
+    time, free_s = Time(), 300.0
+    patience = Patience(seconds=600, clock=time, sleep=time.sleep).of_run()
+
+    def work() -> None:
+        if time() < free_s:
+            raise HeldError("as asked")
+
+    do_when_free(work, patience)
+    time.now_s, free_s = 5000.0, 1e9
+    with pytest.raises(HeldError):
+        do_when_free(work, patience)
+    assert 5000 < time.now_s < 5000 + 600 - 300 + 60, "what the first wait left, and not all of it again"
+    at_s = time.now_s
+    with pytest.raises(HeldError):
+        do_when_free(work, patience.of_run())
+    assert time.now_s == at_s, "nothing is left, and it does not begin anew"
+
+
+def test_the_time_of_several_who_wait_at_once_counts_once() -> None:
+    time, others = Time(), [1]
+
+    def sleep(seconds: float) -> None:
+        if others:
+            others.clear()
+            patience.pause(seconds)
+        else:
+            time.sleep(seconds)
+
+    patience = Patience(seconds=15, clock=time, sleep=sleep).of_run()
+    patience.pause(10)
+    assert time.now_s == 10 and not patience.is_over
+    patience.pause(5)
+    assert patience.is_over
+
+
+def test_whoever_waits_stops_at_once_when_the_run_ends() -> None:
+    patience, ends = Patience().of_run(), []
+
+    def wait_long() -> None:
+        try:
+            patience.pause(600)
+        except ShardError as error:
+            ends.append(str(error))
+
+    waiting = threading.Thread(target=wait_long, daemon=True)
+    waiting.start()
+    patience.end()
+    waiting.join(60)
+    assert len(ends) == 1 and "interrupted" in ends[0]

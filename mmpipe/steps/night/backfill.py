@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from mmpipe.config import Config
 from mmpipe.engine.engine import Engine
-from mmpipe.errors import MmpipeError, PartialError, ShardError
+from mmpipe.errors import HeldError, MmpipeError, PartialError, ShardError
 from mmpipe.sources.listing import list_corpus
 from mmpipe.steps.extract.beside_others import extract_beside_others
 from mmpipe.steps.ground.progress import SILENT, Progress
@@ -96,7 +96,7 @@ def backfill_dates(
     """Ingest and extract every date of a range that the ledger says is due; a failed date stops no other.
 
     The corpus's folder is listed once for the whole range. Of several dates at once one ingests and the others extract,
-    all on one pool of workers.
+    all on one pool of workers. What others hold is waited for as long as the patience lasts, for all dates together.
     """
     whole = _Range(
         config=config,
@@ -106,7 +106,7 @@ def backfill_dates(
         list_files=list_files,
         progress=progress,
         dry_run=dry_run,
-        patience=patience,
+        patience=patience.of_run(),
     )
     if dry_run:
         return _report(whole, [_fill(whole, dt, progress) for dt in whole.dates])
@@ -131,8 +131,7 @@ class _Range:
     list_files: ListFiles
     progress: Progress
     dry_run: bool
-    patience: Patience
-    ended: threading.Event = field(default_factory=threading.Event)  # by an interruption: nobody waits any longer
+    patience: Patience  # of all dates
     turn: threading.Lock = field(default_factory=threading.Lock)  # of the one date that ingests or plans
     files: Look | None = None
     due: dict[str, str] = field(default_factory=dict)
@@ -154,15 +153,6 @@ class _Range:
         self.look()
         return self.due.get(dt, "")
 
-    def waiting(self) -> Patience:
-        """Return the patience of one of its dates, which ends with the whole."""
-        return replace(self.patience, sleep=self._sleep)
-
-    def _sleep(self, seconds: float) -> None:
-        self.patience.sleep(seconds)
-        if self.ended.is_set():
-            raise ShardError("the backfill was interrupted while it waited for others")
-
     def of_date(self, dt: str) -> Plan:
         """Return what is due of a date."""
         if self.plan is None:
@@ -183,7 +173,7 @@ def _fill_at_once(whole: _Range, engine: Engine, max_in_flight: int) -> Iterator
             for day in days:
                 yield day.result()
         except BaseException:
-            whole.ended.set()
+            whole.patience.end()
             pool.shutdown(wait=False, cancel_futures=True)
             engine.cancel()
             raise
@@ -208,30 +198,40 @@ class _OfDate:
 def _fill(whole: _Range, dt: str, progress: Progress) -> DayReport:
     detail = ""
     try:
-        with whole.turn:
-            new_files = whole.new_files(dt)
-            if new_files and whole.dry_run:
-                return DayReport(dt=dt, state=WOULD_RUN, shards=0, detail=new_files)
-            if new_files:
-                detail = _take_in(whole, dt, progress)
-            plan = whole.of_date(dt)
+        if whole.dry_run and (new_files := whole.new_files(dt)):
+            return DayReport(dt=dt, state=WOULD_RUN, shards=0, detail=new_files)
+        detail, plan = do_when_free(partial(_take_turn, whole, dt, progress), whole.patience)
         shards = len(plan.shards)
         if whole.dry_run or (plan.is_empty and not plan.running):
             state = WOULD_RUN if shards else "failed" if detail else NOTHING
             return DayReport(dt=dt, state=state, shards=shards, detail=detail)
         again = partial(plan_choice, whole.config, whole.corpus, (dt,), whole.choice)
-        extract_beside_others(whole.config, plan, again, whole.waiting(), progress)
+        extract_beside_others(whole.config, plan, again, whole.patience, progress)
     except MmpipeError as error:
         return DayReport(dt=dt, state="failed", shards=0, detail=str(error))
     return DayReport(dt=dt, state="failed" if detail else "done", shards=shards, detail=detail)
 
 
+def _take_turn(whole: _Range, dt: str, progress: Progress) -> tuple[str, Plan]:
+    """Ingest a date that has new files, and plan it; return also what is wrong with what was taken in.
+
+    HeldError: somebody else ingests. The turn is given back, so that dates without new files go on meanwhile.
+    """
+    with whole.turn:
+        whole.patience.raise_if_ended()
+        detail = _take_in(whole, dt, progress) if whole.new_files(dt) else ""
+        return detail, whole.of_date(dt)
+
+
 def _take_in(whole: _Range, dt: str, progress: Progress) -> str:
     """Ingest a date; return what is wrong where too much is in quarantine: what is good goes on."""
+    look, planned = whole.look(), whole.plan
     whole.plan = None  # an ingest may touch other dates too
     try:
-        look = whole.look()
-        do_when_free(lambda: ingest_corpus(whole.config, whole.corpus, dt, progress, look), whole.waiting())
+        ingest_corpus(whole.config, whole.corpus, dt, progress, look)
+    except HeldError:
+        whole.plan = planned  # it has touched none
+        raise
     except PartialError as error:
         return str(error)
     return ""

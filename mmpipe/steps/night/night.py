@@ -94,11 +94,11 @@ def run_night(
     """Ingest, extract, train, release and report, in this order; what is done already is not done again.
 
     PartialError: too much is in quarantine. The features of what is good are made, but no model learns from it.
-    HeldError: others hold what it needs, for longer than the patience lasts.
+    HeldError: others hold what it needs, for longer than the patience lasts, which is for all of its steps.
     """
     check_model_names(config, corpus)
     with watch_stage(config, Stage.NIGHT, corpus=corpus, dates=(dt,)):
-        return _run_night(config, corpus, dt, progress, patience)
+        return _run_night(config, corpus, dt, progress, patience.of_run())
 
 
 def _run_night(config: Config, corpus: str, dt: str, progress: Progress, patience: Patience) -> NightReport:
