@@ -42,8 +42,11 @@ def is_asked() -> bool:
 
 def answer(app: typer.Typer) -> None:
     """Say what may come next, and end; whatever is wrong, a shell is told nothing."""
-    _shells().completion_init()
-    app(prog_name="mmpipe", complete_var=VARIABLE)
+    try:
+        _shells().completion_init()
+        app(prog_name="mmpipe", complete_var=VARIABLE)
+    except Exception:  # noqa: BLE001 - a traceback would stand in the middle of the line that a person types
+        raise SystemExit(1) from None
 
 
 def _shells() -> Any:

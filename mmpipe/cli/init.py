@@ -27,6 +27,7 @@ def init(
         Path | None, typer.Option(help="Folder of raw files or tars, or a table that names files; a terminal is asked.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Labels table: jsonl, csv or parquet.")] = None,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Take no labels table that lies there.")] = False,
     target: Annotated[str | None, typer.Option(help="Labels column to learn, or `cue`.")] = None,
     clips: Annotated[ClipRule, typer.Option(help="How to cut recordings into clips.")] = ClipRule.WHOLE,
     store: Annotated[Path, typer.Option(help="Folder of the feature store.")] = Path("store"),
@@ -39,10 +40,13 @@ def init(
 
     if config.exists() and not force and not dry_run:
         raise ConfigError(f"{config} is there already. Use --force to overwrite it, or --config for another name.")
+    if labels and no_labels:
+        raise typer.BadParameter("it takes no table, and --labels names one: leave out one", param_hint="--no-labels")
     beside = config.resolve().parent
     if corpus is None:
-        corpus, labels, target = _ask(labels, target, clips)
-    proposal = propose_config(corpus, labels, target, clips, store, beside)
+        corpus, labels, target = _ask(labels, no_labels, target, clips)
+        no_labels = labels is None
+    proposal = propose_config(corpus, labels, target, clips, store, beside, no_labels=no_labels)
     _tell(proposal)
     if dry_run:
         print_text(proposal.toml.rstrip("\n"))
@@ -51,21 +55,29 @@ def init(
     print_text(f"wrote {config}. Next: mmpipe run" + ("" if config.name == CONFIG_NAME else f" --config {config}"))
 
 
-def _ask(labels: Path | None, target: str | None, clips: ClipRule) -> tuple[Path, Path | None, str | None]:
+def _ask(
+    labels: Path | None, no_labels: bool, target: str | None, clips: ClipRule
+) -> tuple[Path, Path | None, str | None]:
     """Ask for the folder, its labels and what to learn; what lies there is offered as the answer."""
     from mmpipe.steps.ingest.init import possible_targets
-    from mmpipe.steps.ingest.init_labels import find_labels
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise typer.BadParameter("name the folder of raw files (nobody is asked off a terminal)", param_hint="--corpus")
     corpus = Path(_asked("Where are the raw files (a folder, or a table that names files)?", "."))
-    found = labels or find_labels(corpus)
-    answer = _asked("Which table has their labels (none: everything but training)?", str(found or "none"))
-    chosen = None if answer == "none" else Path(answer)
+    chosen = None if no_labels else _ask_labels(labels, corpus)
     targets = possible_targets(corpus, chosen, clips)
     if not targets:
         return corpus, chosen, target
     return corpus, chosen, _asked(f"What is to be learnt: {', '.join(targets)}?", target or targets[0])
+
+
+def _ask_labels(labels: Path | None, corpus: Path) -> Path | None:
+    """Ask for the labels table; one that lies there is offered, and declined by `none`."""
+    from mmpipe.steps.ingest.init import guess_labels
+
+    offered = labels or guess_labels(corpus)
+    answer = _asked("Which table has their labels (none: everything but training)?", str(offered or "none"))
+    return None if answer == "none" else Path(answer)
 
 
 def _asked(question: str, default: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from corpus_maker import write_text
 from typed_projects import Type
 
-from mmpipe.cli import names
+from mmpipe.cli import completion, names
 from mmpipe.cli.verbs import VERBS
 
 CONFIG = """
@@ -94,7 +94,31 @@ def test_names_are_those_of_the_config_and_of_the_store(project: Path, monkeypat
     assert names.snapshots("") == ["paper"]
 
 
-@pytest.mark.parametrize("config", ["store = [", "corpora = 3", 'store = "s3://bucket/x"\n[corpora.a]\nroot = "b"'])
+def test_the_config_that_is_typed_on_the_line_is_the_one(project: Path) -> None:
+    other = CONFIG.replace("corpora.market", "corpora.harbour")
+    write_text(project / "other.toml", other)
+    assert completed(project, "mmpipe run -c other.toml --corpus ") == ["harbour", "street"]
+    assert completed(project, "mmpipe run --config other.toml --corpus h") == ["harbour"]
+
+
+def test_whatever_fails_a_shell_is_told_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**words: str) -> None:
+        raise AttributeError("a fault of its own")
+
+    with pytest.raises(SystemExit):
+        completion.answer(fail)  # type: ignore[arg-type]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *("store = [", "corpora = 3", '[corpora]\nstreet = "x"', "[corpora.a]\nfeatures = 3", 'store = "a\\u0000b"'),
+        'store = "s3://bucket/x"\n[corpora.a]\nroot = "b"',
+    ],
+)
 def test_a_config_that_cannot_be_read_offers_nothing_and_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
 ) -> None:

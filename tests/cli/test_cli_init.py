@@ -79,6 +79,19 @@ def test_a_terminal_is_asked_three_questions(tmp_path: Path) -> None:
     assert model["target"] == "mood" and model["folds"] == 4
 
 
+def test_a_table_that_lies_there_is_declined_by_none_or_by_a_flag(tmp_path: Path, mmpipe: Type) -> None:
+    write_sounds(tmp_path)
+    (tmp_path / "tags.jsonl").rename(tmp_path / "labels.jsonl")
+    shown = typed_at_a_terminal(tmp_path, "media\nnone\n", "init")
+    assert "labels.jsonl]" in shown and "to be learnt" not in shown
+    asked = (tmp_path / "mmpipe.toml").read_text("utf-8")
+    assert "models" not in tomllib.loads(asked)
+    told = mmpipe(tmp_path, "init", "--corpus", "media", "--no-labels", "--force")
+    assert told.code == 0 and (tmp_path / "mmpipe.toml").read_text("utf-8") == asked
+    told = mmpipe(tmp_path, "init", "--corpus", "media", "--no-labels", "--labels", "labels.jsonl", "--force")
+    assert told.code == 2 and "--labels names one: leave out one" in told.err
+
+
 def test_nobody_is_asked_off_a_terminal_or_with_the_flags(tmp_path: Path, mmpipe: Type) -> None:
     write_sounds(tmp_path)
     told = mmpipe(tmp_path, "init")

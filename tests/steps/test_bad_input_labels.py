@@ -27,7 +27,7 @@ from corpus_maker import (
 from mmpipe.config import Config, parse_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.ingest.ingest import ingest_corpus, ingest_reason
-from mmpipe.steps.ingest.init import corpus_name, propose_config
+from mmpipe.steps.ingest.init import corpus_name, guess_labels, propose_config
 from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.quarantine.probe_again import probe_again
 from mmpipe.steps.train.train import train_model
@@ -303,8 +303,28 @@ def test_a_proposal_is_not_named_after_a_folder_that_says_nothing(tmp_path: Path
 
 def test_a_proposal_for_a_table_of_other_names_says_which_columns_it_has(tmp_path: Path) -> None:
     write_pairs(tmp_path / "media", ["one"])
-    write_labels(tmp_path / "media" / "labels.jsonl", {"who": "nobody", "word": "yes"})
-    with pytest.raises(
-        ConfigError, match=r"no column of .*labels.jsonl names the files .* columns are \['who', 'word'\]"
-    ):
-        propose_config(tmp_path / "media")
+    table = tmp_path / "media" / "labels.jsonl"
+    write_labels(table, {"who": "nobody", "word": "yes"})
+    said = r"no column of .*labels.jsonl names the files .* columns are \['who', 'word'\]"
+    for target, named in ((None, table), ("word", None)):
+        with pytest.raises(ConfigError, match=said):
+            propose_config(tmp_path / "media", named, target)
+
+
+def test_a_table_that_lies_beside_and_is_of_something_else_is_passed_over_with_a_note(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", ["one"])
+    write_labels(tmp_path / "labels.jsonl", {"who": "nobody", "word": "yes"})
+    proposal = propose_config(tmp_path / "media", beside=tmp_path)
+    assert any("labels.jsonl is passed over: no column of" in note for note in proposal.notes)
+    assert "models" not in tomllib.loads(proposal.toml) and guess_labels(tmp_path / "media") is None
+
+
+def test_a_table_that_is_declined_is_not_taken(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "media", [f"n{number}" for number in range(8)])
+    table = tmp_path / "media" / "labels.jsonl"
+    write_labels(table, *({"id": f"n{n}", "word": ("yes", "no")[n % 2]} for n in range(8)))
+    assert guess_labels(tmp_path / "media") == table
+    assert "models" in tomllib.loads(propose_config(tmp_path / "media", beside=tmp_path).toml)
+    config = tomllib.loads(propose_config(tmp_path / "media", beside=tmp_path, no_labels=True).toml)
+    (corpus,) = config["corpora"].values()
+    assert "models" not in config and "labels" not in corpus

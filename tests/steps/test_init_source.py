@@ -14,7 +14,7 @@ from corpus_maker import DT, write_pairs, write_tone
 from mmpipe.config import load_config
 from mmpipe.errors import ConfigError
 from mmpipe.steps.ingest.ingest import ingest_corpus
-from mmpipe.steps.ingest.init import Proposal, propose_config
+from mmpipe.steps.ingest.init import Proposal, guess_labels, propose_config
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.spine import read_spine
 
@@ -76,6 +76,8 @@ def test_a_table(tmp_path, asked):
         return
     pl.DataFrame(rows).write_csv(tmp_path / asked)
     proposal = propose_config(tmp_path / asked, beside=tmp_path, store=tmp_path / "store")
+    assert guess_labels(tmp_path / asked) == tmp_path / asked, "it holds the labels, too"
+    assert "\n[models." not in propose_config(tmp_path / asked, beside=tmp_path, no_labels=True).toml
     assert "[corpora.rows]" in proposal.toml
     assert 'target = "class"' in proposal.toml
     spine = ingested(tmp_path, proposal)

@@ -10,7 +10,7 @@ from mmpipe.config import ClipRule
 from mmpipe.errors import ConfigError
 from mmpipe.steps.goals.column import CUE_TARGET
 from mmpipe.steps.ingest.init_labels import FoundLabels, examine_labels, find_labels
-from mmpipe.steps.ingest.init_source import find_corpus
+from mmpipe.steps.ingest.init_source import FoundCorpus, find_corpus
 from mmpipe.steps.ingest.init_toml import Guess, render_config
 from mmpipe.types import Modality
 from mmpipe.words import counted
@@ -41,21 +41,31 @@ def propose_config(
     store: Path = Path("store"),
     beside: Path = Path(),
     name: str | None = None,
+    *,
+    no_labels: bool = False,
 ) -> Proposal:
-    """Propose a config for a folder; paths in it are relative to the folder `beside`, where they lie under it."""
+    """Propose a config for a folder; paths in it are relative to the folder `beside`, where they lie under it.
+
+    Without a labels file, a table that lies there is taken where it names the files; with `no_labels` none is.
+    """
     if not root.is_dir() and not root.is_file():
         raise ConfigError(f"{root} is not a folder. Name the folder of raw files with --corpus.")
     corpus = name or corpus_name(root.with_suffix("") if root.is_file() else root)
-    labels_file = labels_file or find_labels(root)
-    lying = find_corpus(root, labels_file)
+    guessed = None if no_labels or labels_file else find_labels(root)
+    lying = find_corpus(root, labels_file or guessed)
     found, labels_file = lying.modalities, labels_file if root.is_dir() else lying.table
-    labels = examine_labels(labels_file, lying.assets) if labels_file else None
+    labels, passed_over = None, ""
+    if labels_file and not no_labels:
+        labels = examine_labels(labels_file, lying.assets)
+    elif guessed:
+        labels, passed_over = _try_labels(guessed, lying, target)
     chosen = _choose_target(target, clips, labels)
     told = chosen == CUE_TARGET or bool(labels and chosen in labels.told)
     inputs = _choose_inputs({modality for modality in found if modality}, chosen, told)
     kinds = ", ".join(counted(count, f"{modality} file") for modality, count in sorted(found.items(), key=str))
     notes = [f"{root}: {counted(len(lying.assets), 'stem')}, {kinds}", *([lying.note] if lying.note else [])]
-    notes.append(_labels_note(labels, labels_file))
+    notes += [passed_over] if passed_over else []
+    notes.append(_labels_note(labels))
     if chosen and inputs:
         left_out = "; the text is left out, because it tells the label" if told and Modality.TEXT in found else ""
         notes.append(f"the model tells `{chosen}` from {', '.join(inputs)}{left_out}")
@@ -73,6 +83,22 @@ def propose_config(
         notes=tuple(notes),
     )
     return Proposal(toml=render_config(guess, beside), notes=tuple(notes))
+
+
+def guess_labels(root: Path) -> Path | None:
+    """Return the labels table of a corpus, where it names its files: the corpus's own, in its folder, or beside it."""
+    guessed = root if root.is_file() else find_labels(root)
+    return guessed if guessed and _try_labels(guessed, find_corpus(root, guessed), None)[0] else None
+
+
+def _try_labels(guessed: Path, lying: FoundCorpus, target: str | None) -> tuple[FoundLabels | None, str]:
+    """Return what a table that nobody named is good for, or why it is passed over; where a target needs it, refuse."""
+    try:
+        return examine_labels(guessed, lying.assets), ""
+    except ConfigError as error:
+        if target and target != CUE_TARGET:
+            raise
+        return None, f"{guessed} is passed over: {error}"
 
 
 def possible_targets(root: Path, labels_file: Path | None, clips: ClipRule) -> tuple[str, ...]:
@@ -127,10 +153,8 @@ def _choose_inputs(modalities: set[Modality], target: str | None, told: bool) ->
     return tuple(sorted(names))
 
 
-def _labels_note(labels: FoundLabels | None, file: Path | None) -> str:
+def _labels_note(labels: FoundLabels | None) -> str:
     if labels is None:
-        return (
-            f"no labels table ({file or 'labels.jsonl, labels.csv or labels.parquet'}); everything but training works"
-        )
+        return "no labels table (labels.jsonl, labels.csv or labels.parquet); everything but training works"
     group = f"grouped by `{labels.group}`" if labels.group else "every asset is its own group"
     return f"{labels.file}: {counted(labels.matched, 'stem', 'have', 'has')} labels by `{labels.key}`, {group}"
