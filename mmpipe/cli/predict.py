@@ -65,7 +65,7 @@ def _predict(settings: Config, paths: list[Path], model: str | None, out: Path |
             return predict_files(settings, paths, reference, bars)
     version = find_askable(settings, reference)
     with open_answer_file(out, version) as rows, Bars() as bars:
-        return predict_files(settings, paths, f"{version.name}@{version.label}", bars, take=rows.add)
+        return predict_files(settings, paths, f"{version.name}@{version.label}", bars, rows.add, frozenset({out}))
 
 
 def _notes(made: PredictReport) -> Iterator[str]:

@@ -10,8 +10,10 @@ import typer
 from mmpipe.cli.options import DEFAULT_CONFIG, ConfigPath
 from mmpipe.cli.show import print_notes
 from mmpipe.config import load_config
+from mmpipe.errors import ConfigError
 
 _MEBIBYTE = 1 << 20
+_USUAL_VARIABLE = "MMPIPE_API_KEY"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +30,11 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes any port that is free.")] = 8080,
     device: Annotated[str, typer.Option(help="Where encoders compute: auto, cpu, cuda or cuda:1.")] = "auto",
     api_key_env: Annotated[
-        str, typer.Option(metavar="NAME", help="The environment variable with the API key; empty: none is asked for.")
-    ] = "MMPIPE_API_KEY",
+        str | None,
+        typer.Option(
+            metavar="NAME", help='The environment variable with the API key (MMPIPE_API_KEY), or "" for no key.'
+        ),
+    ] = None,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest request, in MiB.")] = 64,
     max_temporary_mb: Annotated[int, typer.Option(min=1, help="All uploads on the disk at once, in MiB.")] = 512,
     max_duration_s: Annotated[float, typer.Option(min=0.001, help="Longest recording.")] = 600.0,
@@ -59,9 +64,22 @@ def serve(
         reference=model or settings.model(None)[0],
         host=host,
         port=port,
-        api_key=os.environ.get(api_key_env, "") if api_key_env else "",
+        api_key=_api_key(api_key_env),
         device=device,
         duration_s=max_duration_s,
         limits=limits,
     )
     serve_model(settings, asked, lambda line: print_notes([line]))
+
+
+def _api_key(variable: str | None) -> str:
+    """Return the key that a variable holds: who names one means to be guarded, so an empty one is refused."""
+    if variable == "":
+        return ""
+    key = os.environ.get(variable or _USUAL_VARIABLE, "").strip()
+    if variable and not key:
+        raise ConfigError(
+            f"--api-key-env {variable}: the environment has no such variable, or it is empty. Put the key into it, or "
+            'say --api-key-env "" where none is to be asked for.'
+        )
+    return key

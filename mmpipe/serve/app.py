@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from mmpipe.serve.envelope import REQUEST_ID, Envelope, KeyGate
+from mmpipe.serve.envelope import REQUEST_ID, Envelope, KeyGate, LocalGate
 from mmpipe.serve.problems import MEDIA_TYPE, Problem
 from mmpipe.serve.schema import Health, KeyQuestion, Prediction, extra_schemas, problems, question_body
 from mmpipe.serve.service import Reply, Service
@@ -30,7 +30,8 @@ Life = Callable[[Service], AbstractAsyncContextManager[None]]
 
 def make_app(service: Callable[[], Service], api_key: str = "", life: Life | None = None) -> FastAPI:
     """Return the application. `service` is called inside the event loop; `life` runs beside it, as what swaps versions
-    does; with an `api_key` every path but health and the document asks for it."""
+    does; with an `api_key` every path but health and the document asks for it; without one
+    only programs of this machine are answered."""
     made = service()
 
     @asynccontextmanager
@@ -49,11 +50,16 @@ def make_app(service: Callable[[], Service], api_key: str = "", life: Life | Non
     )
     app.state.service = made
 
-    @app.get("/healthz", tags=["operation"], summary="Say that the process lives", responses=problems(405))
+    @app.get("/healthz", tags=["operation"], summary="Say that the process lives", responses=problems(403, 405, 421))
     async def healthz() -> Health:
         return Health(status="ok")
 
-    @app.get("/readyz", tags=["operation"], summary="Say whether questions are answered", responses=problems(405, 503))
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="Say whether questions are answered",
+        responses=problems(403, 405, 421, 503),
+    )
     async def readyz() -> Health:
         if not made.is_ready:
             raise Problem(status=503, code="not_ready", detail="no version is warm", headers={"Retry-After": "5"})
@@ -64,7 +70,7 @@ def make_app(service: Callable[[], Service], api_key: str = "", life: Life | Non
         tags=["operation"],
         summary="Give Prometheus its text",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401, 405)},
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(401, 403, 405, 421)},
     )
     async def metrics() -> Response:
         return Response(made.meters.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -75,7 +81,7 @@ def make_app(service: Callable[[], Service], api_key: str = "", life: Life | Non
         summary="Ask about the files of one asset, or about a clip of the store",
         response_model=Prediction,
         response_model_exclude_none=True,
-        responses=problems(400, 401, 404, 405, 413, 415, 422, 429, 500, 503, 504),
+        responses=problems(400, 401, 403, 404, 405, 413, 415, 421, 422, 429, 500, 503, 504),
         openapi_extra=question_body(),
     )
     async def predict(request: Request) -> Response:
@@ -102,6 +108,8 @@ def make_app(service: Callable[[], Service], api_key: str = "", life: Life | Non
 
     if api_key:
         app.add_middleware(KeyGate, api_key=api_key, open_paths=_OPEN_PATHS)
+    else:
+        app.add_middleware(LocalGate)
     app.add_middleware(Envelope, meters=made.meters, routes=frozenset({_PREDICT, "/metrics", *_OPEN_PATHS}))
     app.openapi = lambda: _openapi(app, bool(api_key))  # type: ignore[method-assign]
     return app
@@ -120,8 +128,12 @@ async def _answer(service: Service, request: Request) -> Reply:
         _require_length(service, request)
         return await service.answer_upload(content_type, request.stream())
     if kind == "application/json":
-        question = await _key_question(service, request)
-        return await service.answer_key(question.key, question.corpus)
+
+        async def asked() -> tuple[str, str | None]:
+            question = await _key_question(service, request)
+            return question.key, question.corpus
+
+        return await service.answer_key(asked)
     raise Problem(status=415, code="content_type", detail=f"a question is no {kind or 'body without a content type'}")
 
 

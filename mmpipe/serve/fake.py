@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from mmpipe.errors import SampleError
+from mmpipe.errors import SampleError, TransientError
 from mmpipe.serve.predictor import Lost, NotFound, Question, Said, Upload
 
 CORPUS = "talks"
@@ -21,12 +21,12 @@ class FakePredictor:
         self.gate = threading.Event()
         self.gate.set()
         self.calls: list[int] = []
-        self.is_warm = self.is_closed = False
+        self.is_warm = self.is_closed = self.is_cancelled = self.is_beside = False
         self._keys = frozenset(keys)
 
-    def warm_up(self) -> None:
+    def warm_up(self, beside_another: bool = False) -> None:
         """Be warm."""
-        self.is_warm = True
+        self.is_warm, self.is_beside = True, beside_another
 
     def read(self, upload: Upload) -> Question:
         """Return the size of every file of an upload."""
@@ -34,6 +34,8 @@ class FakePredictor:
         while not self.gate.wait(0.01):
             if time.monotonic() > deadline_s:
                 raise TimeoutError
+            if self.is_cancelled:
+                raise TransientError("the run was cancelled")
         lost = [
             Lost(source=file.path.name, code="format_not_allowed", detail="a playlist, which may name other files")
             for file in upload.files
@@ -54,6 +56,10 @@ class FakePredictor:
         """Return a row per clip."""
         self.calls.append(len(questions))
         return [self._said(question) for question in questions]
+
+    def cancel(self) -> None:
+        """Let what is being read end."""
+        self.is_cancelled = True
 
     def close(self) -> None:
         """Be closed."""

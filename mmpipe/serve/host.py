@@ -62,6 +62,11 @@ class Host:
         lane.users -= 1
         self._close_if_empty(lane)
 
+    def cancel(self) -> None:
+        """End what any version still reads."""
+        for lane in self._open:
+            lane.predictor.cancel()
+
     async def close(self) -> None:
         """Let go of every version, once what was asked is answered."""
         if self._lane is not None:

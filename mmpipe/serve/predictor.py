@@ -76,8 +76,8 @@ class Predictor(Protocol):
     def version(self) -> str:
         """Return the version's label."""
 
-    def warm_up(self) -> None:
-        """Load and start what the first question would wait for."""
+    def warm_up(self, beside_another: bool = False) -> None:
+        """Load and start what the first question would wait for; beside another version it leaves that one room."""
 
     def read(self, upload: Upload) -> Question:
         """Read raw files where they can do no harm. Raise TimeoutError, SampleError or TransientError."""
@@ -87,6 +87,9 @@ class Predictor(Protocol):
 
     def answer(self, questions: Sequence[Question]) -> Sequence[Said]:
         """Answer several questions by one call of the network, in their order."""
+
+    def cancel(self) -> None:
+        """End at once what is being read, which raises; the end of the whole server only."""
 
     def close(self) -> None:
         """Let go of what was loaded; nobody asks any more."""

@@ -13,10 +13,12 @@ _NO_MEDIA = frozenset({"not_media", "format_not_allowed", "unknown_type", "no_st
 _WAYS_OUT = {
     400: "Send multipart/form-data with one file per role, or a JSON object with `key`.",
     401: "Send the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+    403: "Ask from a program, or have the operator set an API key.",
     404: "See what there is: GET /openapi.json; for clips: mmpipe ls.",
     405: "See the methods of a path: GET /openapi.json.",
     413: "Send less: a smaller file or a shorter recording, or ask the operator for higher limits.",
     415: "Send video, audio, a picture or text in one of the formats that mmpipe reads.",
+    421: "Ask under 127.0.0.1 or localhost, or have the operator set an API key.",
     422: "Look at the file: it may be damaged, or hold none of what the model reads.",
     429: "Wait as long as Retry-After says, and send it again.",
     500: "Tell the operator the request id; the server's log has the rest.",

@@ -74,10 +74,12 @@ class ProblemDetails(BaseModel):
 _WHY = {
     400: "The form or the JSON cannot be parsed.",
     401: "The API key is missing or wrong.",
+    403: "A page of another site asked, and no API key is asked for.",
     404: "There is no such clip, corpus or path.",
     405: "The path has other methods.",
     413: "The upload, the recording or a picture in it is larger than the limits.",
     415: "The body is no form and no JSON, or a file is none of the formats that are read.",
+    421: "The Host header is none of this machine's own names, and no API key is asked for.",
     422: "The request is understood, but nothing in it can be answered about.",
     429: "All places are taken; Retry-After says when to come back.",
     500: "A fault of the server.",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mmpipe.serve.limits import ServeLimits
 from mmpipe.serve.meters import Meters
 from mmpipe.serve.predictor import Lost, NotFound, Predictor, Question, Said, Upload
 from mmpipe.serve.problems import Problem, unusable
+from mmpipe.serve.temporary import OwnFolder
 from mmpipe.serve.uploads import Quota, Share, receive_upload, upload_folder
 
 _LOG = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class Service:
         self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._admission = Admission(limits.workers, limits.queue)
         self._quota = Quota(limits.temporary_bytes)
-        self._folder = tempfile.TemporaryDirectory(prefix="mmpipe-serve-", dir=temporary)
+        self._folder = OwnFolder("serve", temporary)
         self.host = Host(self._batcher_of, self._readers)
-        self.is_stopping = False
+        self.is_stopping, self._stopped_s = False, 0.0
         self.meters.watch(lambda: self._admission.waiting, lambda: self.host.depth, lambda: self._quota.held_bytes)
 
     @property
@@ -62,7 +62,7 @@ class Service:
     async def take_over(self, predictor: Predictor) -> None:
         """Warm a version up, and let it answer from then on."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, predictor.warm_up)
+        await loop.run_in_executor(None, predictor.warm_up, self.host.lane is not None)
         await self.host.take_over(predictor)
         self.meters.show_version(predictor.model, predictor.version)
         self.meters.ready.set(1)
@@ -71,7 +71,7 @@ class Service:
         """Answer about the files of a form. Raise Problem."""
         with self._counted(), self._admission.place():
             async with self._bounded(), self._lane() as lane:
-                with upload_folder(Path(self._folder.name)) as folder, self._held() as quota:
+                with upload_folder(self._folder.path) as folder, self._held() as quota:
                     deadline_s = asyncio.get_running_loop().time() + self.limits.timeout_s
                     with self._timed("upload"):
                         files = await receive_upload(content_type, body, folder, self.limits, quota, self._suffixes)
@@ -83,20 +83,29 @@ class Service:
                         question = await self._read(lane, upload)
                 return await self._answered(lane, question)
 
-    async def answer_key(self, key: str, corpus: str | None) -> Reply:
-        """Answer about a clip of the store. Raise Problem."""
+    async def answer_key(self, asked: Callable[[], Awaitable[tuple[str, str | None]]]) -> Reply:
+        """Answer about a clip of the store; `asked` reads its key and corpus, within the time. Raise Problem."""
         with self._counted(), self._admission.place():
             async with self._bounded(), self._lane() as lane:
+                key, corpus = await asked()
                 with self._timed("read"):
                     find = partial(lane.predictor.find, key, corpus)
                     question = await asyncio.get_running_loop().run_in_executor(self._readers, find)
                 return await self._answered(lane, question)
 
+    def stop(self) -> None:
+        """Take nothing new from now on; a signal handler may call it."""
+        if not self.is_stopping:
+            self.is_stopping, self._stopped_s = True, time.monotonic()
+
     async def close(self) -> None:
-        """Answer what is under way, and let go of everything."""
-        self.is_stopping = True
+        """Answer what is under way, as long as the limits allow since the stop, and let go of everything."""
+        self.stop()
         self.meters.ready.set(0)
+        left_s = max(self._stopped_s + self.limits.drain_s - time.monotonic(), 0.0)
+        over = asyncio.get_running_loop().call_later(left_s, self.host.cancel)
         await self.host.close()
+        over.cancel()
         self._network.shutdown(wait=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._folder.cleanup()

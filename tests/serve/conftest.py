@@ -33,7 +33,7 @@ def serve(tmp_path: Path) -> Serve:
         service = Service(ServeLimits(**{"upload_bytes": 1 << 20, **limits}), SUFFIXES, tmp_path)
         app = make_app(lambda: service, api_key)
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://served") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             if is_ready:
                 await service.take_over(predictor)
             yield Served(client=client, service=service, predictor=predictor, folder=tmp_path)

@@ -9,13 +9,15 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import httpx
+import polars as pl
 import pytest
 from kill_models import MODEL
 
@@ -27,7 +29,7 @@ from mmpipe.registry.aliases import promote, read_aliases
 from mmpipe.registry.versions import Version, publish_version
 from mmpipe.serve.app import make_app
 from mmpipe.serve.limits import ServeLimits
-from mmpipe.serve.predictor import Upload, UploadedFile
+from mmpipe.serve.predictor import NotFound, Upload, UploadedFile
 from mmpipe.serve.service import Service
 from mmpipe.steps.ask.asking import Asking
 from mmpipe.steps.ask.network import ReleasedNetwork
@@ -36,6 +38,10 @@ from mmpipe.steps.serve.follow import Follower
 from mmpipe.steps.serve.released import ReleasedPredictor
 from mmpipe.steps.serve.server import ServeSettings, make_follower, require_guarded, serve_model, suffixes_by_role
 from mmpipe.steps.serve.stored_clips import StoredClips
+from mmpipe.store.layout import StoreLayout
+from mmpipe.store.schema import read_schema
+from mmpipe.store.spine import read_spine
+from mmpipe.types import FeatureSchema
 
 sys.path.append(str(Path(__file__).parent.parent / "media"))
 
@@ -60,7 +66,7 @@ async def serving(
     follower = make_follower(config, settings, folder)
     await follower.begin(service)
     transport = httpx.ASGITransport(make_app(lambda: service))
-    async with httpx.AsyncClient(transport=transport, base_url="http://served", timeout=60) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as client:
         yield client, service, follower
     await service.close()
     assert list((folder / "uploads").rglob("*")) == []
@@ -95,6 +101,26 @@ def test_uploads_and_keys_are_answered_as_the_batch_answers(winning: TrainedStor
             assert outside.status_code == 404
 
     asyncio.run(run())
+
+
+def test_a_clip_whose_features_were_made_otherwise_is_not_answered_about(winning: TrainedStore) -> None:
+    layout = StoreLayout(winning.config.store)
+    lineage = json.loads(find_askable(winning.config, MODEL).read("lineage.json"))
+    corpus, prints = lineage["corpus"], lineage["fingerprints"]
+    schemas = {name: read_schema(layout.dataset(corpus, name)) for name in prints}
+    live = read_spine(layout, corpus).filter(~pl.col("superseded"))
+    key = live["key"][0]
+
+    def clips(schemas: Mapping[str, FeatureSchema], prints: Mapping[str, str]) -> StoredClips:
+        return StoredClips(layout, winning.config.corpora, schemas, prints, corpus)
+
+    assert clips(schemas, prints).find(key, None).values
+    feature = min(prints)
+    with pytest.raises(NotFound, match=f"left out.* {feature} was made otherwise"):
+        clips(schemas, {**prints, feature: "other"}).find(key, None)
+    wider = {**schemas, feature: replace(schemas[feature], dim=schemas[feature].dim * 2)}
+    with pytest.raises(NotFound, match="numbers, and the model reads"):
+        clips(wider, prints).find(key, None)
 
 
 def hostile_uploads(count: int) -> Iterator[tuple[str, str, bytes]]:

@@ -50,6 +50,7 @@ class AskReply:
 
     clips: tuple[AskedClip, ...] = ()
     drops: tuple[Drop, ...] = ()
+    failure: str = ""  # code of what kept the whole call from coming to anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Every step is the one that a night takes, so what is asked now has the features 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -63,11 +64,11 @@ def ask_media(work: AskWork, report: Report, poisoned: Poisoned) -> bytes:
 
 
 def warm_up(work: AskWork, report: Report, poisoned: Poisoned) -> bytes:
-    """Load what the features need; the worker keeps it."""
+    """Load what the features need, which the worker keeps; say which worker it was."""
     parts, meter = Parts(report, poisoned), ShardMeter()
     for feature in work.features:
         hold_feature(work, feature, parts, meter)
-    return b""
+    return str(os.getpid()).encode()
 
 
 def _accept(work: AskWork, report: Report, poisoned: Poisoned) -> list[Acceptance]:

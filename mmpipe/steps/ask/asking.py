@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ from mmpipe.steps.workers.picture_pool import picture_specs
 from mmpipe.steps.workers.workers import devices_beside, num_workers, pictures_beside, shared_engine
 from mmpipe.types import Drop, FeatureSchema
 
+_LOG = logging.getLogger(__name__)
 ASK = "mmpipe.steps.ask.ask_worker:ask_media"
 WARM_UP = "mmpipe.steps.ask.ask_worker:warm_up"
+_WARM_UPS_PER_WORKER = 4  # tries, where a worker that is warm may take the item again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +50,26 @@ class Asking:
     encoders: str
     pictures: str
 
-    def warm_up(self, staging: Path) -> None:
-        """Start every worker and have it load what the features need."""
-        works = [self.work(staging, staging, ()) for _ in range(self.workers)]
+    def warm_up(self, staging: Path, one_by_one: bool = False) -> None:
+        """Start every worker and have it load what the features need.
+
+        `one_by_one` leaves the other workers to those who ask meanwhile. Who takes an item cannot be chosen: it is
+        tried a bounded number of times, and a worker that was busy all the while is warmed by its first question.
+        """
+        work = self.work(staging, staging, ())
+        if not one_by_one:
+            self._warm([work] * self.workers)
+            return
+        warm: set[bytes] = set()
+        for _ in range(_WARM_UPS_PER_WORKER * self.workers):
+            if len(warm) == self.workers:
+                break
+            warm |= self._warm([work])
+
+    def _warm(self, works: Sequence[AskWork]) -> set[bytes]:
+        """Return which workers loaded what the features need."""
         items = [WorkItem(name=f"warm-up {n}", payload=work, timeout_s=600.0) for n, work in enumerate(works)]
-        for outcome in self.engine.run(WARM_UP, items):
-            _require_result(outcome)
+        return {_require_result(outcome) for outcome in self.engine.run(WARM_UP, items)}
 
     def ask(
         self,
@@ -128,12 +145,25 @@ def _reply_of(outcome: Outcome, work: AskWork) -> AskReply:
         return unpack_reply(_require_result(outcome))
     if failure.code in _RAISED:
         raise _RAISED[failure.code](failure.detail)
-    return AskReply(
-        drops=tuple(
-            Drop(stage="extract", code=failure.code, detail=failure.detail, source_id=stem.source_id)
-            for stem in work.stems
-        )
-    )
+    if is_fault(failure.code):
+        _LOG.error("a worker failed on %s: %s", ", ".join(stem.source_id for stem in work.stems), failure.detail)
+    detail = _short(failure.detail)
+    drops = (Drop(stage="extract", code=failure.code, detail=detail, source_id=stem.source_id) for stem in work.stems)
+    return AskReply(drops=tuple(drops), failure=failure.code)
+
+
+def is_fault(code: str) -> bool:
+    """Say whether a call failed by what is ours, and not by the media that it was about."""
+    return bool(code) and code not in _OF_THE_MEDIA
+
+
+def _short(detail: str) -> str:
+    """Return the last line: of a traceback the others are code and paths, which the log has."""
+    return (detail.strip().splitlines() or [""])[-1][:_MOST_TOLD]
+
+
+_MOST_TOLD = 300  # characters of a reason
+_OF_THE_MEDIA = frozenset({"SampleError", "worker_killed", "timeout", "memory"})
 
 
 _RAISED: Mapping[str, Callable[[str], Exception]] = {"ConfigError": ConfigError, "TransientError": TransientError}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmpipe.config import CorpusConfig
@@ -14,6 +15,7 @@ from mmpipe.sources.listing import Listing, list_corpus
 from mmpipe.sources.stems import AssetFiles, group_files
 from mmpipe.sources.suffixes import split_suffix
 from mmpipe.steps.ask.answers import Unanswered
+from mmpipe.types import Drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +25,36 @@ class Recordings:
     root: Path
     stems: tuple[AssetFiles, ...]
     unusable: tuple[Unanswered, ...]
+    beside: tuple[Unanswered, ...] = ()  # no media, and nobody named it: told, but no recording that failed
+    prefix: str = ""  # of every source, where several folders are asked about
 
 
-def find_recordings(paths: Sequence[Path], source: CorpusConfig) -> list[Recordings]:
-    """Return what files (with those of the same stem) and whole folders come to, by folder."""
+def find_recordings(
+    paths: Sequence[Path], source: CorpusConfig, exclude: frozenset[Path] = frozenset()
+) -> list[Recordings]:
+    """Return what files (with those of the same stem) and whole folders come to, by folder; but not `exclude`."""
     folders, files = _sort_paths(paths)
-    found = [_recordings(list_corpus(folder), folder, source, None) for folder in folders]
+    found = [_recordings(list_corpus(folder, exclude), folder, source, None) for folder in folders]
     found += [
-        _recordings(pick_files(list_corpus(folder, recursive=False), names), folder, source, names)
+        _recordings(pick_files(list_corpus(folder, exclude, recursive=False), names), folder, source, names)
         for folder, names in sorted(files.items())
     ]
-    return found
+    return _told_apart(found)
+
+
+def _is_beside(drop: Drop, names: frozenset[str] | None) -> bool:
+    """Say whether it only lies there: no media by its name, and nobody asked about it."""
+    return drop.code == "unknown_type" and drop.file not in (names or ())
+
+
+def _told_apart(found: list[Recordings]) -> list[Recordings]:
+    """Give each of several folders a prefix: its way from the nearest folder that holds them all."""
+    if len(found) < 2:
+        return found
+    common = os.path.commonpath([part.root for part in found])
+    ways = [os.path.relpath(part.root, common) for part in found]
+    prefixes = ["" if way == os.curdir else f"{escape_name(way)}/" for way in ways]
+    return [replace(part, prefix=prefix) for part, prefix in zip(found, prefixes, strict=True)]
 
 
 def pick_files(listing: Listing, names: frozenset[str]) -> Listing:
@@ -48,13 +69,20 @@ def pick_files(listing: Listing, names: frozenset[str]) -> Listing:
 
 def _recordings(listing: Listing, root: Path, source: CorpusConfig, names: frozenset[str] | None) -> Recordings:
     grouping = group_files(listing.files, source.arrays.suffixes)
-    unusable = [Unanswered.of(drop) for drop in (*listing.drops, *grouping.drops) if not drop.kept]
+    drops = [drop for drop in (*listing.drops, *grouping.drops) if not drop.kept]
+    beside = [drop for drop in drops if _is_beside(drop, names)]
+    unusable = [Unanswered.of(drop) for drop in drops if not _is_beside(drop, names)]
     unusable += [
         Unanswered(source=entry.name, code="filtered", detail=f"left out by rule: {entry.reason}")
         for entry in listing.filtered
         if names is not None  # of a folder, what is no media by its name was never asked about
     ]
-    return Recordings(root=root, stems=grouping.assets, unusable=tuple(unusable))
+    return Recordings(
+        root=root,
+        stems=grouping.assets,
+        unusable=tuple(unusable),
+        beside=tuple(Unanswered.of(drop) for drop in beside),
+    )
 
 
 def _sort_paths(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, frozenset[str]]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmpipe.config import Goal
+from mmpipe.errors import StoreError
 from mmpipe.evaluate.temperature import at_temperature
 from mmpipe.registry.versions import Version, local_version
 from mmpipe.steps.ask.answers import Answer, Unanswered
@@ -98,10 +99,19 @@ class HeldClips:
 
 def _gather_one(clips: Sequence[AskedClip], name: str, schema: FeatureSchema) -> ModalityBatch:
     found = [clip.values.get(name) for clip in clips]
-    values = [None if value is None else value.reshape(-1, schema.dim) for value in found]
+    values = [None if value is None else _steps_of(value, name, schema.dim) for value in found]
     lengths_B = np.array([0 if value is None else len(value) for value in values])
     x_BTD = np.zeros((len(clips), int(lengths_B.max(initial=1)), schema.dim), schema.dtype)
     for row, value in enumerate(values):
         if value is not None:
             x_BTD[row, : len(value)] = value
     return ModalityBatch(x_BTD=x_BTD, mask_BT=np.arange(x_BTD.shape[1]) < lengths_B[:, None])
+
+
+def _steps_of(value: np.ndarray, name: str, dim: int) -> np.ndarray:
+    """Return a value as [T, D]; another D would be read as other steps without anybody noticing."""
+    if value.ndim not in (1, 2) or value.shape[-1] != dim:
+        raise StoreError(
+            f"a value of {name} has the shape {list(value.shape)}, and the model reads {dim} numbers a step"
+        )
+    return value[None] if value.ndim == 1 else value

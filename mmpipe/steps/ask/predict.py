@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mmpipe.registry.taint import read_taint
 from mmpipe.registry.versions import Version
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.steps.ask.answers import Answer, Unanswered
+from mmpipe.steps.ask.ask_work import AskReply, AskWork
 from mmpipe.steps.ask.asking import Asking, inputs_of, open_asking
 from mmpipe.steps.ask.listed import Recordings, find_recordings
 from mmpipe.steps.ask.network import ReleasedNetwork, load_network
@@ -77,24 +78,32 @@ class PredictReport:
 
 
 def predict_files(
-    config: Config, paths: Sequence[Path], reference: str, progress: Progress = SILENT, take: Take | None = None
+    config: Config,
+    paths: Sequence[Path],
+    reference: str,
+    progress: Progress = SILENT,
+    take: Take | None = None,
+    exclude: frozenset[Path] = frozenset(),
 ) -> PredictReport:
     """Answer for every clip of raw files and folders; a file's sidecars of the same stem belong to it.
 
     `reference` is NAME (what is in production) or NAME@VERSION. With `take`, rows are handed on as they come, and none
-    is held. ConfigError: an installed extractor differs from the one that the model was trained with.
+    is held; `exclude` names files that are not asked about, as that of the answers. ConfigError: an installed
+    extractor differs from the one that the model was trained with.
     """
     version = find_askable(config, reference)
     told = _Told(take=take)
     with tempfile.TemporaryDirectory(prefix="mmpipe-predict-") as folder:
         staging = Path(folder)
         asked = asked_config(version, config, staging, staging)
-        found = find_recordings(paths, asked.corpora[CORPUS])
+        found = find_recordings(paths, asked.corpora[CORPUS], exclude)
         progress.start("predict", sum(len(part.stems) for part in found))
         with open_asking(asked, inputs_of(version)) as asking:
             network = load_network(version, asking.schemas)
             for part in found:
+                told.prefix = part.prefix
                 told.refuse(part.unusable)
+                told.mention(part.beside)
                 for stems in _windows(part, asking.workers * _STEMS_PER_WORKER):
                     told.add(stems, _answer(asking, network, part.root, staging, stems, progress))
     return PredictReport(
@@ -137,12 +146,18 @@ class _Told:
     clips: int = 0
     recordings: int = 0
     failed: int = 0
+    prefix: str = ""  # of the sources that are told
 
     def refuse(self, rows: Sequence[Unanswered]) -> None:
         """Tell what cannot be asked about; what is left out by rule was never meant to be data."""
         bad = sum(row.code != "filtered" for row in rows)
         self.recordings += bad
         self.failed += bad
+        for row in rows:
+            self._tell(row)
+
+    def mention(self, rows: Sequence[Unanswered]) -> None:
+        """Tell what is no recording at all."""
         for row in rows:
             self._tell(row)
 
@@ -155,6 +170,8 @@ class _Told:
             self._tell(row)
 
     def _tell(self, row: Answer | Unanswered) -> None:
+        if self.prefix:
+            row = replace(row, source=self.prefix + row.source)
         if isinstance(row, Answer):
             self.clips += 1
         else:
@@ -184,13 +201,26 @@ def _answer(
     calls = {str(start): stems[start : start + size] for start in range(0, len(stems), size)}
     works = {name: asking.work(root, staging, group) for name, group in calls.items()}
     rows: list[tuple[str, float, Answer | Unanswered]] = []
-    for name, reply in asking.ask(works):
+    for name, reply in _replies(asking, root, staging, works):
         answers, lost = network.answer(reply.clips)
         lost += [Unanswered.of(drop) for drop in reply.drops if not drop.kept]
         rows += [(answer.source, answer.start_s, answer) for answer in answers]
         rows += [(row.source, -1.0, row) for row in lost]
         progress.advance("predict", len(calls[name]))
     return [row for *_, row in sorted(rows, key=lambda entry: entry[:2])]
+
+
+def _replies(asking: Asking, root: Path, staging: Path, works: Mapping[str, AskWork]) -> Iterator[tuple[str, AskReply]]:
+    """Yield what came of each call; one that came to nothing is made again, recording by recording."""
+    for name, reply in asking.ask(works):
+        stems = works[name].stems
+        if not reply.failure or len(stems) == 1:
+            yield name, reply
+            continue
+        alone = {stem.source_id: asking.work(root, staging, (stem,)) for stem in stems}
+        told = [again for _, again in asking.ask(alone)]
+        clips = tuple(clip for again in told for clip in again.clips)
+        yield name, AskReply(clips=clips, drops=tuple(drop for again in told for drop in again.drops))
 
 
 def _short(value: object) -> object:

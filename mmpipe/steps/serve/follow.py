@@ -28,7 +28,7 @@ class Follower:
         """Load the first version; raise what keeps it from being loaded."""
         loop = asyncio.get_running_loop()
         label = await loop.run_in_executor(None, self.label_now)
-        await service.take_over(await loop.run_in_executor(None, self.load, label))
+        await _take_over(service, await loop.run_in_executor(None, self.load, label))
 
     async def follow(self, service: Service) -> None:
         """Look again and again, until cancelled; what cannot be loaded leaves the old version in service."""
@@ -50,12 +50,7 @@ class Follower:
         if loop.time() - self._refused.get(label, -_TRY_AGAIN_S) < _TRY_AGAIN_S:
             return
         try:
-            predictor = await loop.run_in_executor(None, self.load, label)
-            try:
-                await service.take_over(predictor)
-            except BaseException:
-                await loop.run_in_executor(None, predictor.close)
-                raise
+            await _take_over(service, await loop.run_in_executor(None, self.load, label))
         except Exception as error:  # noqa: BLE001 - whatever it is, the old version goes on
             self._refused[label] = loop.time()
             service.meters.swaps.labels("failed").inc()
@@ -63,3 +58,12 @@ class Follower:
             return
         service.meters.swaps.labels("done").inc()
         _LOG.warning("%s answers from now on", label)
+
+
+async def _take_over(service: Service, predictor: Predictor) -> None:
+    """Bring a version into service, or close it: whoever warms it up then is cancelled."""
+    try:
+        await service.take_over(predictor)
+    except BaseException:
+        await asyncio.get_running_loop().run_in_executor(None, predictor.close)
+        raise

@@ -17,12 +17,13 @@ from mmpipe.sources.listing import list_corpus
 from mmpipe.sources.stems import AssetFiles
 from mmpipe.steps.ask.answers import Answer
 from mmpipe.steps.ask.ask_work import AskedClip
-from mmpipe.steps.ask.asking import Asking, inputs_of, open_asking
+from mmpipe.steps.ask.asking import Asking, inputs_of, is_fault, open_asking
 from mmpipe.steps.ask.network import NO_INPUT, ReleasedNetwork, load_network
 from mmpipe.steps.ask.settings import CORPUS, asked_config
+from mmpipe.steps.ground.text_origin import SIDECAR
 from mmpipe.steps.serve.stored_clips import StoredClips
 from mmpipe.store.layout import StoreLayout
-from mmpipe.types import Drop
+from mmpipe.types import Drop, Modality
 
 _UPLOAD = "upload"
 _SECONDS_AT_LEAST = 0.5  # for a worker, whatever was left: less would kill warm ones for nothing
@@ -47,9 +48,9 @@ class ReleasedPredictor:
         self.model, self.version = version.name, version.label
         self._asking, self._network, self._stored, self._stack = asking, network, stored, stack
 
-    def warm_up(self) -> None:
+    def warm_up(self, beside_another: bool = False) -> None:
         """Start every worker, have it load what the features need, and let the network answer once."""
-        self._asking.warm_up(Path("/nonexistent"))
+        self._asking.warm_up(Path("/nonexistent"), one_by_one=beside_another)
         self._network.warm_up()
 
     def read(self, upload: Upload) -> Question:
@@ -70,10 +71,21 @@ class ReleasedPredictor:
                 {_UPLOAD: work}, max(deadline_s - time.monotonic(), _SECONDS_AT_LEAST), hold_to_time
             )
         )
+        if is_fault(reply.failure):
+            raise RuntimeError(f"a worker failed on an upload: {reply.failure}")
         clips = tuple(clip for clip in reply.clips if clip.values)
-        lost = [_lost_of(drop) for drop in reply.drops if not drop.kept]
+        lost = self._unread(upload)
+        lost += [_lost_of(drop) for drop in reply.drops if not drop.kept]
         lost += [_without_input(clip) for clip in reply.clips if not clip.values]
         return Question(body=clips, clips=len(clips), lost=tuple(lost))
+
+    def _unread(self, upload: Upload) -> list[Lost]:
+        """Return the text of an upload where the model's own came from speech alone."""
+        if SIDECAR in self._asking.source.text.sources:
+            return []
+        detail = "the model's text comes from speech, which is heard in the sound: a text that is sent is not read"
+        texts = [file for file in upload.files if file.role == Modality.TEXT]
+        return [Lost(source=file.path.name, code="text_not_read", detail=detail) for file in texts]
 
     def find(self, key: str, corpus: str | None) -> Question:
         """Return the stored features of a clip. Raise NotFound."""
@@ -89,6 +101,10 @@ class ReleasedPredictor:
         rest = iter(answers)
         return [Said(clips=tuple(_told(rest, len(clips)))) for clips in asked]
 
+    def cancel(self) -> None:
+        """Kill the workers of the process: what they read comes to nothing."""
+        self._asking.engine.cancel()
+
     def close(self) -> None:
         """Let go of the workers; the last version ends them."""
         self._stack.close()
@@ -103,8 +119,9 @@ def open_released(
     with ExitStack() as stack:
         asking = stack.enter_context(open_asking(asked, inputs_of(version)))
         network = load_network(version, asking.schemas)
-        corpus = str(json.loads(version.read("lineage.json")).get("corpus", ""))
-        stored = StoredClips(layout, config.corpora, tuple(asking.schemas), corpus)
+        lineage = json.loads(version.read("lineage.json"))
+        corpus = str(lineage.get("corpus", ""))
+        stored = StoredClips(layout, config.corpora, asking.schemas, lineage["fingerprints"], corpus)
         return ReleasedPredictor(version, asking, network, stored, stack.pop_all())
     raise AssertionError("the block returns")
 

@@ -7,11 +7,12 @@ import importlib.util
 import ipaddress
 import logging
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from mmpipe.config import Config
@@ -19,6 +20,7 @@ from mmpipe.errors import ConfigError
 from mmpipe.registry.aliases import ALIASES, parse_reference, read_aliases
 from mmpipe.registry.versions import Version
 from mmpipe.serve.limits import ServeLimits
+from mmpipe.serve.temporary import OwnFolder
 from mmpipe.sources.suffixes import MODALITY_OF_SUFFIX, TABLES
 from mmpipe.steps.ask.predict import find_askable
 from mmpipe.steps.ask.settings import asked_config
@@ -55,8 +57,7 @@ def serve_model(config: Config, settings: ServeSettings, say: Callable[[str], No
     require_packages()
     require_guarded(settings.host, settings.api_key)
     version = find_askable(config, settings.reference)
-    with tempfile.TemporaryDirectory(prefix="mmpipe-asked-") as folder:
-        staging = Path(folder)
+    with OwnFolder("asked") as staging:
         asked_config(version, config, staging, staging)  # refuses at once what cannot be asked here
         _run(config, settings, version, staging, say)
 
@@ -100,10 +101,13 @@ def make_follower(config: Config, settings: ServeSettings, staging: Path) -> Fol
     named = parse_reference(settings.reference)
     models = StoreLayout(config.store).models
 
-    def label_now() -> str:
-        if named.ref in ALIASES:
-            return read_aliases(models, named.name).names[named.ref]
+    @cache
+    def fixed_label() -> str:
+        """Return what is no alias, once: to find it is to check the digest of every file."""
         return find_askable(config, settings.reference).label
+
+    def label_now() -> str:
+        return read_aliases(models, named.name).names[named.ref] if named.ref in ALIASES else fixed_label()
 
     def load(label: str) -> ReleasedPredictor:
         limits = UploadLimits(
@@ -131,7 +135,7 @@ def _run(config: Config, settings: ServeSettings, version: Version, staging: Pat
         task = asyncio.create_task(_live(follower, service))
         task.add_done_callback(ended)
         yield
-        service.is_stopping = True
+        service.stop()
         task.cancel()
         await asyncio.wait([task])
 
@@ -141,7 +145,15 @@ def _run(config: Config, settings: ServeSettings, version: Version, staging: Pat
             server.should_exit = True
 
     app = make_app(lambda: Service(settings.limits, suffixes_by_role()), settings.api_key, life)
-    server = uvicorn.Server(
+
+    class Server(uvicorn.Server):
+        """Says by /readyz that it stops as soon as it is told to."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.service.stop()
+            super().handle_exit(sig, frame)
+
+    server = Server(
         uvicorn.Config(
             app,
             log_config=None,
@@ -155,6 +167,8 @@ def _run(config: Config, settings: ServeSettings, version: Version, staging: Pat
     )
     with listen(settings.host, settings.port) as listening:
         say(f"{version.name}@{version.label} at {address_of(listening)}; /readyz says when it is warm")
+        if not settings.api_key:
+            say("no API key is asked for: every process and user of this machine may ask")
         try:
             server.run([listening])
         except KeyboardInterrupt:
