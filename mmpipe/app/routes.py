@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -14,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mmpipe.app.access import Access
 from mmpipe.app.guard import REPORT_POLICY, Guard
@@ -130,7 +132,25 @@ def _preview(site: Site, request: Request) -> Response:
     kind = PreviewKind(wanted)
     path = site.preview(_corpus(request), _part(request, "key"), _word(request, "dt"), kind)
     # It answers a part of the file where the player asks for one, so that it can seek.
-    return FileResponse(path, media_type=_MEDIA.get(kind, "image/jpeg"))
+    return _PreviewFile(request, path, _MEDIA.get(kind, "image/jpeg"))
+
+
+class _PreviewFile(FileResponse):
+    """A preview; one that was removed as soon as it was found is asked for again."""
+
+    def __init__(self, request: Request, path: Path, media_type: str) -> None:
+        super().__init__(path, media_type=media_type)
+        self._request = request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self.stat_result = os.stat(self.path)
+            self.set_stat_headers(self.stat_result)
+        except FileNotFoundError:
+            error = BusyError("This preview was removed to make room, or as something was forgotten. Ask again.")
+            await _fault(self._request, error)(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
 
 
 def _report(site: Site, request: Request) -> Response:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmpipe.cli import names
-from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath
+from mmpipe.cli.options import DEFAULT_CONFIG, AsJson, ConfigPath, Wait
 from mmpipe.cli.show import Bars, plain, print_json, print_rows
 from mmpipe.config import Config, Goal, load_config
 from mmpipe.errors import ConfigError
@@ -18,6 +18,7 @@ from mmpipe.types import Split
 if TYPE_CHECKING:
     from mmpipe.steps.search.query import Query
 
+WAIT_MINUTES = 2.0  # for who makes the index: a person sits and waits
 LONGEST_TEXT = 60  # characters of a clip's text or labels in a table
 
 
@@ -58,6 +59,7 @@ def search(
         bool,
         typer.Option("--check", help="Ask with every test clip; compare with the evaluation (exit 1)."),
     ] = False,
+    wait: Wait = WAIT_MINUTES,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -70,14 +72,14 @@ def search(
     if check:
         if asked:
             raise typer.BadParameter("--check asks with the clips that the release was tested on, and nothing else")
-        _check(settings, reference, as_json)
+        _check(settings, reference, 60 * wait, as_json)
         return
     if among is None:
         raise typer.BadParameter("say what to look through, as in --in video")
     if len(asked) != 1:
         raise typer.BadParameter("ask one thing: --text, --audio, --video, --image, --array or --clip")
     query = Query(text=text, audio=audio, video=video, image=image, array=array, clip=clip)
-    _search(settings, reference, query, among, count, corpus, split, _pairs(where or []), exact, as_json)
+    _search(settings, reference, query, among, count, corpus, split, _pairs(where or []), exact, 60 * wait, as_json)
 
 
 def _search(
@@ -90,6 +92,7 @@ def _search(
     split: Split | None,
     where: dict[str, str],
     exact: bool,
+    wait_s: float,
     as_json: bool,
 ) -> None:
     from mmpipe.registry.aliases import WITHHELD
@@ -106,6 +109,7 @@ def _search(
             split=split,
             where=where,
             exact=exact,
+            wait_s=wait_s,
             tell=_say,
             progress=bars,
         )
@@ -122,10 +126,10 @@ def _search(
         _say(f"not asked with {line}")
 
 
-def _check(settings: Config, reference: str, as_json: bool) -> None:
+def _check(settings: Config, reference: str, wait_s: float, as_json: bool) -> None:
     from mmpipe.steps.search.check import check_search
 
-    made = check_search(settings, reference, tell=_say)
+    made = check_search(settings, reference, wait_s=wait_s, tell=_say)
     if as_json:
         print_json(asdict(made) | {"holds": made.holds})
     else:

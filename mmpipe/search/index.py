@@ -4,8 +4,10 @@ _indexes/CORPUS/<digest>/   the digest is over what decides the vectors: release
     manifest.json           what it was made from, and the sha256 of each file
     vectors.npy keys.npy    row n of both is one clip
     graph.json graph.usearch   where one was asked for; made later, and named last
+    checked.json            receipt of files whose bytes were checked; see receipt.py
 
-A folder never changes but for the graph that it gains. All of it can be made again from shards and release.
+A folder never changes but for the graph and the receipt that it gains. All of it can be made again from shards and
+release.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +37,7 @@ from mmpipe.io import (
 )
 from mmpipe.search.graph import Graph, GraphShape, build_graph
 from mmpipe.search.manifest import FORMAT, MANIFEST_NAME, WAY_OUT, IndexIdentity, IndexManifest, Part
+from mmpipe.search.receipt import file_faults, unchecked_faults
 
 VECTORS_NAME, KEYS_NAME = "vectors.npy", "keys.npy"
 GRAPH_NOTE, GRAPH_NAME = "graph.json", "graph.usearch"
@@ -60,12 +63,15 @@ class SearchIndex:
 
 
 def open_index(folder: Path) -> SearchIndex:
-    """Open an index with every byte checked; raise StoreError where it is not what its manifest says."""
+    """Open an index whose bytes were checked, now or before; StoreError: it is not what its manifest says, or gone."""
     manifest = IndexManifest.read(folder)
-    for fault in _file_faults(folder, manifest.sha256):
+    for fault in unchecked_faults(folder, manifest.sha256):
         raise StoreError(f"{fault}. {WAY_OUT}.")
-    keys_N = np.load(folder / KEYS_NAME, allow_pickle=False)
-    vectors_ND = np.load(folder / VECTORS_NAME, mmap_mode="r", allow_pickle=False)
+    try:
+        keys_N = np.load(folder / KEYS_NAME, allow_pickle=False)
+        vectors_ND = np.load(folder / VECTORS_NAME, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:  # removed while it was opened
+        raise StoreError(f"{folder} cannot be read: {error}. {WAY_OUT}.") from error
     if vectors_ND.shape != (manifest.rows, manifest.dim) or keys_N.shape != (manifest.rows,):
         raise StoreError(f"{folder} holds {vectors_ND.shape}, not ({manifest.rows}, {manifest.dim}). {WAY_OUT}.")
     with suppress(FileNotFoundError):
@@ -80,8 +86,12 @@ def write_index(
     rows: Sequence[int],
     keys_N: np.ndarray,
     vectors_ND: np.ndarray,
+    before_naming: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Make an index durable and put it in place by one rename; `rows` counts the clips of each part."""
+    """Make an index durable and put it in place by one rename; `rows` counts the clips of each part.
+
+    What `before_naming` raises leaves nothing behind.
+    """
     target = root / identity.corpus / identity.digest
     folder = staging / f"{_PREFIX}{uuid.uuid4().hex}"
     try:
@@ -103,6 +113,7 @@ def write_index(
         )
         write_durable(folder / MANIFEST_NAME, canonical_json(asdict(manifest)))
         sync_directory(folder)
+        before_naming()
         make_durable_directory(target.parent)
         shutil.rmtree(target, ignore_errors=True)  # a damaged one: whole ones are never made again
         folder.rename(target)
@@ -113,14 +124,13 @@ def write_index(
 
 
 def open_graph(index: SearchIndex, shape: GraphShape) -> Graph | None:
-    """Return the graph that an index has, of this shape and with every byte checked; None: there is none."""
+    """Return the graph that an index has, of this shape, its bytes checked now or before; None: there is none."""
     note = _read_note(index.folder)
     if note is None or note.get("links") != shape.links:
         return None
-    path = index.folder / GRAPH_NAME
-    if not path.is_file() or sha256_file(path) != note.get("sha256"):
+    if unchecked_faults(index.folder, {GRAPH_NAME: str(note.get("sha256", ""))}):
         return None
-    return Graph(path, index.vectors_ND, index.keys_N, shape)
+    return Graph(index.folder / GRAPH_NAME, index.vectors_ND, index.keys_N, shape)
 
 
 def add_graph(index: SearchIndex, shape: GraphShape) -> None:
@@ -138,6 +148,17 @@ def add_graph(index: SearchIndex, shape: GraphShape) -> None:
     finally:
         path.unlink(missing_ok=True)
         note.unlink(missing_ok=True)
+
+
+def list_strays(folder: Path) -> list[Path]:
+    """Return the files of unfinished work in an index: somebody is at it, or was killed at it."""
+    return sorted(folder.glob(".*"))
+
+
+def drop_strays(folder: Path) -> None:
+    """Remove the files of unfinished work in an index; for whoever has the right to work on it."""
+    for path in list_strays(folder):
+        remove_file(path)
 
 
 def list_indexes(root: Path, corpus: str | None = None) -> list[Path]:
@@ -185,16 +206,7 @@ def index_faults(folder: Path) -> list[str]:
     sums = dict(manifest.sha256)
     if note := _read_note(folder):
         sums[GRAPH_NAME] = str(note.get("sha256", ""))
-    return [f"{fault}. {WAY_OUT}." for fault in _file_faults(folder, sums)]
-
-
-def _file_faults(folder: Path, sums: Mapping[str, str]) -> Iterator[str]:
-    for name, sha256 in sorted(sums.items()):
-        path = folder / name
-        if not path.is_file():
-            yield f"{path} is missing"
-        elif sha256_file(path) != sha256:
-            yield f"{path} has other content than its manifest says"
+    return [f"{fault}. {WAY_OUT}." for fault in file_faults(folder, sums)]
 
 
 def _read_note(folder: Path) -> dict[str, Any] | None:

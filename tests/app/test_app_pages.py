@@ -258,3 +258,21 @@ def test_a_damaged_version_hides_no_other(shown: Shown, tmp_path: Path) -> None:
         assert "mmpipe verify" in shown.client.get("/models/event/2").text
     finally:
         (folder / "verdict.json").write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["aliases.json", "events.jsonl"])
+@pytest.mark.parametrize("damaged", [b"{\n", b"[3]\n"])
+def test_damaged_aliases_or_moves_hide_nothing_else(shown: Shown, name: str, damaged: bytes) -> None:
+    path = shown.layout.models / "event" / name
+    whole = path.read_bytes()
+    path.write_bytes(damaged)
+    try:
+        (model,) = shown.json("/models")["models"]
+        assert len(model["versions"]) == 2 and len(model["faults"]) == 1 and str(path) in model["faults"][0]
+        page = shown.client.get("/models")
+        assert page.status_code == 200 and "damaged" in page.text and name in page.text
+        (card,) = shown.json("/")["models"]
+        assert card["versions"] == 2 and bool(card["fault"]) == (name == "aliases.json")
+        assert shown.client.get("/").status_code == 200
+    finally:
+        path.write_bytes(whole)

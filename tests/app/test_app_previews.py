@@ -12,6 +12,7 @@ from shown_app import CORPUS, Shown
 
 from mmpipe.app.site import BusyError
 from mmpipe.steps.app.previews import PreviewShelf
+from mmpipe.steps.app.store_site import StoreSite
 
 BASE = f"/corpora/{CORPUS}"
 
@@ -105,6 +106,42 @@ def test_what_was_forgotten_empties_the_shelf(shelf: PreviewShelf) -> None:
     assert path.exists()
     shelf.empty_on_change("street", ("before", "after"))
     assert not path.exists()
+
+
+def test_one_under_way_is_not_put_after_the_emptying(shelf: PreviewShelf, tmp_path: Path) -> None:
+    epoch = shelf.empty_on_change("street", ("before",))
+
+    def make() -> bytes:
+        shelf.empty_on_change("street", ("before", "after"))
+        return b"of a person"
+
+    with pytest.raises(BusyError, match="forgotten"):
+        shelf.get("a", make, epoch)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    with pytest.raises(BusyError, match="forgotten"):  # asked for before, looked up after
+        shelf.get("b", lambda: b"of a person", epoch)
+    later = shelf.empty_on_change("street", ("before", "after"))
+    assert shelf.get("a", lambda: b"of another", later).read_bytes() == b"of another"
+
+
+@pytest.mark.parametrize("next_page", ["/", "/models", f"{BASE}/samples", f"{BASE}/previews/nobody/clip.mp4"])
+def test_what_was_forgotten_goes_with_the_next_request_of_any_page(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, next_page: str
+) -> None:
+    shelf = PreviewShelf()
+    monkeypatch.setenv("MMPIPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(shown.site._previews, "_shelf", shelf)
+    path = shelf.get("a", lambda: b"of a person", shelf.empty_on_change(CORPUS, ("before",)))
+    shown.client.get(next_page)
+    assert not path.exists()
+
+
+def test_a_preview_that_was_just_removed_is_asked_for_again(
+    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StoreSite, "preview", lambda *asked: tmp_path / "gone")
+    answer = shown.client.get(f"{BASE}/previews/any/clip.mp4")
+    assert answer.status_code == 503 and answer.headers["retry-after"] and "Ask again" in answer.text
 
 
 def test_more_than_can_be_made_is_told_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

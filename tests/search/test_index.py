@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,17 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmpipe.errors import ConfigError, StoreError
+from mmpipe.errors import ConfigError, StoreError, TransientError
+from mmpipe.io import sha256_file
+from mmpipe.search import index as index_module
+from mmpipe.search import receipt
 from mmpipe.search.graph import GraphShape
 from mmpipe.search.index import (
     GRAPH_NAME,
     SearchIndex,
     add_graph,
     drop_index,
+    drop_strays,
     find_like,
     holds_any,
     index_faults,
     list_indexes,
+    list_strays,
     list_unfinished,
     open_graph,
     open_index,
@@ -29,6 +35,7 @@ from mmpipe.search.index import (
 )
 from mmpipe.search.manifest import IndexIdentity
 from mmpipe.search.nearest import nearest
+from mmpipe.search.receipt import RECEIPT_NAME
 
 SHAPE = GraphShape(links=8, reach=64)
 IDENTITY = IndexIdentity(
@@ -79,6 +86,95 @@ def test_another_byte_or_a_lost_file_is_seen(tmp_path: Path, name: str) -> None:
             open_index(path.parent)
 
 
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of files whose bytes are read to be checked."""
+    names: list[str] = []
+
+    def note(path: Path) -> str:
+        names.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr(receipt, "sha256_file", note)
+    return names
+
+
+@pytest.fixture
+def hashed(read: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of files whose bytes are read, where a receipt counts at once."""
+    monkeypatch.setattr(receipt, "STILL_NS", -1)
+    return read
+
+
+def test_bytes_that_were_checked_are_not_read_again_but_by_verify(tmp_path: Path, hashed: list[str]) -> None:
+    folder = make(tmp_path).folder
+    assert hashed == ["keys.npy", "vectors.npy"]
+    hashed.clear()
+    open_index(folder)
+    assert hashed == []
+    assert index_faults(folder) == [] and hashed == ["keys.npy", "vectors.npy"]
+    hashed.clear()
+    os.utime(folder / "keys.npy")
+    open_index(folder)
+    assert hashed == ["keys.npy"]
+    for damaged in (b"{", b"[]", b'{"keys.npy": 3}'):
+        hashed.clear()
+        (folder / RECEIPT_NAME).write_bytes(damaged)
+        open_index(folder)
+        assert hashed == ["keys.npy", "vectors.npy"]
+
+
+def test_a_changed_file_is_seen_though_it_has_a_receipt(tmp_path: Path, hashed: list[str]) -> None:
+    path = make(tmp_path).folder / "vectors.npy"
+    stamp, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:-1] + b"?")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    for _ in range(2):  # what is wrong gets no receipt
+        with pytest.raises(StoreError, match="other content"):
+            open_index(path.parent)
+
+
+def test_a_receipt_of_what_was_just_written_counts_for_nothing(tmp_path: Path, read: list[str]) -> None:
+    folder = make(tmp_path).folder
+    read.clear()
+    open_index(folder)
+    assert read == ["keys.npy", "vectors.npy"] and (folder / RECEIPT_NAME).exists()
+
+
+def test_one_that_is_removed_while_it_is_opened_is_damaged_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path).folder
+
+    def remove(folder: Path, sums: object) -> list[str]:
+        shutil.rmtree(folder)
+        return []
+
+    monkeypatch.setattr(index_module, "unchecked_faults", remove)
+    with pytest.raises(StoreError, match="cannot be read"):
+        open_index(folder)
+
+
+def test_what_is_refused_before_it_has_its_name_leaves_nothing(tmp_path: Path) -> None:
+    def refuse() -> None:
+        assert list_unfinished(tmp_path / "_staging")  # forget sees it already
+        raise TransientError("clips were forgotten")
+
+    keys_N, vectors_ND = np.array([b"a"]), np.eye(1, 4, dtype=np.float32)
+    with pytest.raises(TransientError):
+        write_index(tmp_path, tmp_path / "_staging", IDENTITY, (1, 0), keys_N, vectors_ND, refuse)
+    assert not list_indexes(tmp_path) and not list((tmp_path / "_staging").iterdir())
+
+
+def test_files_of_a_killed_search_are_known_and_removed(tmp_path: Path) -> None:
+    folder = make(tmp_path).folder
+    stray = folder / f".0123.{GRAPH_NAME}"
+    stray.write_bytes(b"half")
+    assert list_strays(folder) == [stray]
+    drop_strays(folder)
+    assert not list_strays(folder) and index_faults(folder) == []
+
+
 def test_it_says_of_whom_it_has_a_vector(tmp_path: Path) -> None:
     folder = make(tmp_path).folder
     assert holds_any(folder, frozenset({"key-3", "nobody"})) and not holds_any(folder, frozenset({"key-33"}))
@@ -123,7 +219,8 @@ def test_without_usearch_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest
     index = make(tmp_path)
     with pytest.raises(ConfigError, match=r"mmpipe\[ann\].*--exact"):
         add_graph(index, SHAPE)
-    assert sorted(path.name for path in index.folder.iterdir()) == ["keys.npy", "manifest.json", "vectors.npy"]
+    left = sorted(path.name for path in index.folder.iterdir())
+    assert left == [RECEIPT_NAME, "keys.npy", "manifest.json", "vectors.npy"]
 
 
 def killed_at(count: int, work: Callable[[], object]) -> bool:

@@ -45,6 +45,7 @@ class Model:
     aliases: dict[str, str]
     versions: tuple[VersionCard, ...]
     moves: tuple[AliasMove, ...]
+    faults: tuple[str, ...] = ()  # why its aliases, or the log of their moves, cannot be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ class ModelCard:
     newest: str
     status: str  # of the newest
     aliases: dict[str, str] = field(default_factory=dict)  # alias -> version; those that point somewhere
+    fault: str = ""  # why its aliases cannot be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmpipe.app.site import NotHereError
 from mmpipe.app.values.models import AliasMove, Check, Model, ModelList, ModelVersion, VersionCard
-from mmpipe.errors import ConfigError, MmpipeError
+from mmpipe.errors import ConfigError, MmpipeError, StoreError
 from mmpipe.registry.aliases import find_version, read_aliases, read_events
 from mmpipe.registry.taint import read_taint
 from mmpipe.registry.versions import Version, list_models, list_versions_loosely
@@ -24,8 +24,8 @@ def read_models(layout: StoreLayout) -> ModelList:
 
 
 def read_model(layout: StoreLayout, name: str) -> Model:
-    """Return a model, newest versions and moves first; a damaged version says so, beside the others."""
-    aliases = read_aliases(layout.models, name).names
+    """Return a model, newest versions and moves first; what of it is damaged says so, and hides nothing else."""
+    aliases, moves, faults = _moved(layout, name)
     versions = [
         _guarded(layout, name, path.name, open_version, aliases)
         for path, open_version in list_versions_loosely(layout.models, name)
@@ -34,7 +34,8 @@ def read_model(layout: StoreLayout, name: str) -> Model:
         name=name,
         aliases=aliases,
         versions=tuple(reversed(versions)),
-        moves=tuple(_move(event) for event in reversed(read_events(layout.models, name))),
+        moves=moves,
+        faults=faults,
     )
 
 
@@ -69,6 +70,23 @@ def read_version(layout: StoreLayout, name: str, label: str) -> ModelVersion:
         files=version.files(),
         redacted="Something was forgotten out of this version since: it has new sums." if version.redaction else "",
     )
+
+
+def _moved(layout: StoreLayout, name: str) -> tuple[dict[str, str], tuple[AliasMove, ...], tuple[str, ...]]:
+    """Return where the aliases of a model point, their moves, and why one of both cannot be read."""
+    aliases: dict[str, str] = {}
+    moves: tuple[AliasMove, ...] = ()
+    faults = []
+    try:
+        aliases = read_aliases(layout.models, name).names
+    except StoreError as error:
+        faults.append(str(error))
+    try:
+        moves = tuple(_move(event) for event in reversed(read_events(layout.models, name)))
+    except (StoreError, ValueError, KeyError, TypeError) as error:
+        path = layout.models / name / "events.jsonl"
+        faults.append(f"{path} is damaged: {error}. It is the log of moves: put it back from a copy of the store.")
+    return aliases, moves, tuple(faults)
 
 
 def _guarded(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmpipe.app.values.datasets import DatasetList
 from mmpipe.app.values.matrix import Ledger, count_states
 from mmpipe.app.values.overview import CorpusCard, ModelCard
-from mmpipe.errors import MmpipeError
+from mmpipe.errors import MmpipeError, StoreError
 from mmpipe.registry.aliases import read_aliases
 from mmpipe.registry.versions import list_models, list_versions_loosely
 from mmpipe.store.atwork import find_writer
@@ -32,20 +32,25 @@ def corpus_card(layout: StoreLayout, datasets: DatasetList, ledger: Ledger, faul
 
 
 def model_card(layout: StoreLayout, name: str) -> ModelCard:
-    """Return a model in a few words."""
+    """Return a model in a few words; one that is damaged hides no other."""
     versions = list(list_versions_loosely(layout.models, name))
     newest, open_newest = versions[-1]
     try:
         status = open_newest().status
     except (MmpipeError, ValueError, KeyError):
         status = "damaged"
-    aliases = read_aliases(layout.models, name).names
+    aliases, fault = {}, ""
+    try:
+        aliases = read_aliases(layout.models, name).names
+    except StoreError as error:
+        status, fault = "damaged", str(error)
     return ModelCard(
         name=name,
         versions=len(versions),
         newest=newest.name,
         status=status,
         aliases={alias: label for alias, label in aliases.items() if label},
+        fault=fault,
     )
 
 

@@ -38,7 +38,8 @@ _STILLS = (PreviewKind.STILL, PreviewKind.SPECTRUM)
 class PreviewShelf:
     """A folder of previews that lives as long as the app; what was not asked for longest goes first.
 
-    It ends with the app, and is emptied when something is forgotten: no copy of raw media outlives either.
+    It ends with the app, and is emptied when somebody looks after something was forgotten. Each emptying begins an
+    epoch: what somebody asked for before it is not put after it.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES, most_waiting: int = MOST_WAITING) -> None:
@@ -48,10 +49,21 @@ class PreviewShelf:
         self._making: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._marks: dict[str, object] = {}
+        self._epoch = 0
 
-    def get(self, name: str, make: Callable[[], bytes]) -> Path:
-        """Return the file of a name; it is made once, whoever asks at the same time. BusyError: too many are made."""
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """Return the corpora of which a preview was asked for."""
         with self._lock:
+            return tuple(self._marks)
+
+    def get(self, name: str, make: Callable[[], bytes], epoch: int = 0) -> Path:
+        """Return the file of a name; it is made once, whoever asks at the same time.
+
+        BusyError: too many are made, or the shelf was emptied since the epoch in which it was asked for.
+        """
+        with self._lock:
+            self._require_epoch(epoch)
             path = self._place(name)
             if path.exists():
                 os.utime(path)
@@ -64,20 +76,21 @@ class PreviewShelf:
         try:
             with making:
                 if not path.exists():
-                    self._put(path, make())
+                    self._put(path, make(), epoch)
                 return path
         finally:
             with self._lock:
                 self._making.pop(name, None)
 
-    def empty_on_change(self, corpus: str, mark: object) -> None:
-        """Remove all when what was forgotten of a corpus is not what it was."""
+    def empty_on_change(self, corpus: str, mark: object) -> int:
+        """Remove all when what was forgotten of a corpus is not what it was; return the epoch."""
         with self._lock:
-            if self._marks.setdefault(corpus, mark) == mark:
-                return
-            self._marks[corpus] = mark
-            for path in self._files():
-                path.unlink(missing_ok=True)
+            if self._marks.setdefault(corpus, mark) != mark:
+                self._marks[corpus] = mark
+                self._epoch += 1
+                for path in self._files():
+                    path.unlink(missing_ok=True)
+            return self._epoch
 
     def close(self) -> None:
         """Remove the folder."""
@@ -94,12 +107,17 @@ class PreviewShelf:
             self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
         return self._folder / name
 
-    def _put(self, path: Path, data: bytes) -> None:
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-        with self._lock:
+    def _put(self, path: Path, data: bytes, epoch: int) -> None:
+        with self._lock:  # one write of a few megabytes, and no emptying in between
+            self._require_epoch(epoch)
+            temporary = path.with_suffix(".part")
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
             self._shrink(keep=path)
+
+    def _require_epoch(self, epoch: int) -> None:
+        if self._epoch != epoch:
+            raise BusyError("Something was forgotten while this preview was made. Ask again for what is still there.")
 
     def _shrink(self, keep: Path) -> None:
         found = []
@@ -134,13 +152,15 @@ class PreviewMaker:
         """Return where previews are kept."""
         return self._shelf
 
-    def make(self, config: Config, corpus: str, root: Path, clip: Clip, stream: Stream, kind: PreviewKind) -> Path:
-        """Return the file of a preview. SampleError: the clip cannot be shown; BusyError: too many are being made."""
+    def make(
+        self, config: Config, corpus: str, root: Path, clip: Clip, stream: Stream, kind: PreviewKind, epoch: int
+    ) -> Path:
+        """Return the file of a preview. SampleError: the clip cannot be shown; BusyError as of the shelf."""
         showing = Showing.STILL if kind in _STILLS else Showing.CUT
         work = ShowWork(root=root, clips=((clip, stream),), showing=showing, limits=config.corpora[corpus].limits)
         told = f"{corpus}\n{stream.file_sha256}\n{stream.track}\n{clip.start_ns}\n{clip.end_ns}\n{kind}"
         name = hashlib.sha256(told.encode()).hexdigest()
-        return self._shelf.get(name, lambda: self._run(config, work))
+        return self._shelf.get(name, lambda: self._run(config, work), epoch)
 
     def _run(self, config: Config, work: ShowWork) -> bytes:
         ((clip, stream),) = work.clips

@@ -8,7 +8,7 @@ from typing import Self
 
 import polars as pl
 
-from mmpipe.app.site import NotHereError
+from mmpipe.app.site import BusyError, NotHereError
 from mmpipe.app.values.clips import ClipPage, PreviewKind, Samples, SamplesAsk
 from mmpipe.app.values.datasets import Dataset, DatasetList
 from mmpipe.app.values.matrix import Ledger, Matrix, MatrixAsk, cut_matrix
@@ -61,6 +61,7 @@ class StoreSite:
             layout = open_store(config.store)
         except ConfigError as error:
             return Overview(store=str(config.store), notice=str(error))
+        self._drop_forgotten(layout)
         return Overview(
             store=str(config.store),
             layout_version=layout_version(layout),
@@ -108,6 +109,8 @@ class StoreSite:
     def preview(self, corpus: str, key: str, dt: str, kind: PreviewKind) -> Path:
         """Return a file with the preview of a clip that is in the store now."""
         config, layout = self._open(corpus)
+        # Before anything is looked up: who asks for a clip that was forgotten is told so, and its preview goes too.
+        epoch = self._previews.shelf.empty_on_change(corpus, _forgotten(layout, corpus))
         if corpus not in config.corpora:
             raise NotHereError(f"The config does not say where the raw media of {corpus} are: no preview can be made.")
         row = find_row(config, layout, corpus, key, dt)
@@ -115,10 +118,12 @@ class StoreSite:
         stream = stream_of(asset, kind) if asset else None
         if stream is None:
             raise NotHereError(f"clip {key} has no track to make a preview clip.{kind} from.")
-        self._previews.shelf.empty_on_change(corpus, _forgotten(layout, corpus))
         clip = Clip(**{name: row[name] for name in ("key", "asset_id", "start_ns", "end_ns")})
         root = media_root(layout, corpus, config.corpora[corpus])
-        return self._previews.make(config, corpus, root, clip, stream, kind)
+        path = self._previews.make(config, corpus, root, clip, stream, kind, epoch)
+        if self._previews.shelf.empty_on_change(corpus, _forgotten(layout, corpus)) != epoch:
+            raise BusyError("Something was forgotten while this preview was made. Ask again for what is still there.")
+        return path
 
     def models(self) -> ModelList:
         """Return every published model."""
@@ -149,7 +154,15 @@ class StoreSite:
     def _layout(self) -> StoreLayout:
         """Return the store; one that is not there yet holds nothing."""
         layout = StoreLayout(self._load().store)
-        return open_store(layout.root) if layout.format_file.exists() else layout
+        if layout.format_file.exists():
+            layout = open_store(layout.root)
+        self._drop_forgotten(layout)
+        return layout
+
+    def _drop_forgotten(self, layout: StoreLayout) -> None:
+        """Remove the previews after something was forgotten, whatever page is asked for."""
+        for corpus in self._previews.shelf.corpora:
+            self._previews.shelf.empty_on_change(corpus, _forgotten(layout, corpus))
 
     def _open(self, corpus: str) -> tuple[Config, StoreLayout]:
         """Return the config and the store, after the name of a corpus was held against what there is."""

@@ -196,7 +196,8 @@ def list_reports(layout: StoreLayout, corpus: str) -> list[Path]:
 def indexes_of(layout: StoreLayout, order: ForgetOrder) -> list[Path]:
     """Return the indexes of searches that hold a clip of it."""
     keys = frozenset(order.keys)
-    found = (*list_indexes(layout.indexes, order.corpus), *list_unfinished(layout.staging))
+    # Those under way first: one that is named between the two looks is then seen by the second.
+    found = (*list_unfinished(layout.staging), *list_indexes(layout.indexes, order.corpus))
     return [path for path in found if holds_any(path, keys)]
 
 

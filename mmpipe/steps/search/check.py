@@ -16,7 +16,7 @@ from mmpipe.evaluate.answers.matches import SIDES, MatchAnswers
 from mmpipe.evaluate.measures.retrieval import CUTOFFS
 from mmpipe.search.index import SearchIndex
 from mmpipe.search.nearest import nearest
-from mmpipe.steps.search.library import Tell, bring_up, bring_up_graph, open_library
+from mmpipe.steps.search.library import WAIT_S, Tell, bring_up, bring_up_graph, open_library
 from mmpipe.steps.search.space import Space, open_space
 
 _FOLDS = "folds"
@@ -52,7 +52,9 @@ class CheckReport:
         return [{"measure": one.name, "evaluation": one.evaluation, "search": one.search} for one in self.measures]
 
 
-def check_search(config: Config, reference: str, *, graph: bool = False, tell: Tell = lambda line: None) -> CheckReport:
+def check_search(
+    config: Config, reference: str, *, graph: bool = False, wait_s: float = WAIT_S, tell: Tell = lambda line: None
+) -> CheckReport:
     """Ask with each clip that a release was tested on, both ways, and compare with what its evaluation says.
 
     With `graph` also count how many of the first ten the graph leads to. ConfigError: the release was judged by folds,
@@ -65,10 +67,12 @@ def check_search(config: Config, reference: str, *, graph: bool = False, tell: T
     for column in (0, 1):
         view = space.side(column)
         library = open_library(config, space, space.corpus, view, tell)
-        index = bring_up(space, library, view, tell)
+        index = bring_up(space, library, view, tell, wait_s)
         indexes.append(index)
         if graph:
-            recalls += _recalls(bring_up_graph(library, index, config.search, tell), index, _rows(index, said.keys))
+            recalls += _recalls(
+                bring_up_graph(library, index, config.search, tell, wait_s), index, _rows(index, said.keys)
+            )
     places_N2 = np.stack([_places(said, indexes[0], indexes[1]), _places(said, indexes[1], indexes[0])], axis=1)
     return CheckReport(
         model=space.name,

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from mmpipe.config import CONFIG_NAME, load_config
+from mmpipe.errors import ConfigError
 from mmpipe.steps.search.query import Query
 from mmpipe.steps.search.search import SearchReport, search_clips
 from mmpipe.types import Split
@@ -46,7 +47,14 @@ def find_clips(
         among,
         count=count,
         corpus=corpus,
-        split=None if split is None else Split(split),
+        split=None if split is None else _split_of(split),
         where=where,
         exact=exact,
     )
+
+
+def _split_of(name: str) -> Split:
+    try:
+        return Split(name)
+    except ValueError as error:
+        raise ConfigError(f"no split is called {name!r}; there are: {', '.join(Split)}") from error

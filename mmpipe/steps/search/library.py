@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +12,21 @@ import polars as pl
 
 from mmpipe.batches.aligned import AlignedReader
 from mmpipe.config import Config, SearchConfig
-from mmpipe.errors import ConfigError, StoreError, TransientError
+from mmpipe.errors import ConfigError, MmpipeError, StoreError, TransientError
 from mmpipe.search.graph import Graph, GraphShape
 from mmpipe.search.index import (
     SearchIndex,
     add_graph,
     drop_index,
+    drop_strays,
     find_like,
+    list_strays,
     open_graph,
     open_index,
     write_index,
 )
 from mmpipe.search.manifest import IndexIdentity, keys_digest
+from mmpipe.steps.plan.patience import Patience, do_when_free
 from mmpipe.steps.search.space import Space, View
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.lease import Lease
@@ -34,6 +38,8 @@ from mmpipe.types import digest_of
 from mmpipe.words import counted
 
 Tell = Callable[[str], None]  # takes a line for a person
+WAIT_S = 120.0  # for somebody else who makes the index
+Heads = Mapping[str, Mapping[str, Manifest]]  # of features by partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,15 +59,10 @@ def open_library(config: Config, space: Space, corpus: str, view: View, tell: Te
     """
     layout = StoreLayout(config.store)
     for feature in view.features:
-        _require_fit(layout, space, corpus, feature)
+        require_fit(layout, space, corpus, feature)
     snapshot = take_snapshot(layout, corpus, view.features)
-    heads = {
-        feature: {
-            entry.partition: pinned_manifest(layout.dataset(corpus, feature), entry) for entry in snapshot.of(feature)
-        }
-        for feature in view.features
-    }
-    fitting = _fitting(space, corpus, heads, snapshot.partitions, tell)
+    heads = pinned_heads(layout, snapshot, view.features)
+    fitting = fitting_partitions(space, corpus, heads, snapshot.partitions, tell)
     live = read_pinned_spine(layout, snapshot).filter(~pl.col("superseded") & pl.col("partition").is_in(fitting))
     spine = live.sort("partition", "shard", "ordinal")
     identity = IndexIdentity(
@@ -75,27 +76,56 @@ def open_library(config: Config, space: Space, corpus: str, view: View, tell: Te
     return Library(layout=layout, snapshot=snapshot, spine=spine, identity=identity)
 
 
-def bring_up(space: Space, library: Library, view: View, tell: Tell) -> SearchIndex:
+def bring_up(space: Space, library: Library, view: View, tell: Tell, wait_s: float = WAIT_S) -> SearchIndex:
     """Return the index of these very clips: the one that is there, or one made now, of which shards were kept.
 
-    HeldError: somebody else is making it.
+    HeldError: somebody else has been making it for as long as one waits.
     """
+    identity = library.identity
+    folder = library.layout.indexes / identity.corpus / identity.digest
+
+    def find_or_make() -> SearchIndex:
+        if index := _open(folder):
+            _tidy(library, folder)
+            return index
+        with _right(library):
+            return _bring_up_alone(space, library, view, folder, tell)
+
+    return do_when_free(find_or_make, Patience(seconds=wait_s, tell=tell))
+
+
+def _bring_up_alone(space: Space, library: Library, view: View, folder: Path, tell: Tell) -> SearchIndex:
+    """Return the index, made now unless somebody made it meanwhile; the right to make it is held."""
     layout, identity = library.layout, library.identity
-    folder = layout.indexes / identity.corpus / identity.digest
-    if index := _open(folder):
-        return index
-    with Lease.acquire(layout, f"search-{identity.corpus}"):
-        index = _open(folder)  # somebody may have made it meanwhile
-        if index is None:
-            if folder.is_dir():
-                tell(f"{folder} is damaged; it is made again now")
-                drop_index(folder, layout.staging)
-            _make(space, library, view, tell)
-            index = open_index(folder)
-        _require_unforgotten(library, folder)
-        for old in find_like(layout.indexes, identity):
-            drop_index(old, layout.staging)
+    index = _open(folder)
+    if index is None:
+        if folder.is_dir():
+            tell(f"{folder} is damaged; it is made again now")
+            drop_index(folder, layout.staging)
+        _make(space, library, view, tell)
+        index = _open(folder)
+    try:
+        _require_unforgotten(library)
+    except TransientError:
+        drop_index(folder, layout.staging)
+        raise
+    if index is None:
+        raise TransientError(f"the index {folder} was removed as soon as it was made. Run the same again.")
+    for old in find_like(layout.indexes, identity):
+        drop_index(old, layout.staging)
     return index
+
+
+def _right(library: Library) -> Lease:
+    """Return the right to change the indexes of a corpus; HeldError: somebody else has it."""
+    return Lease.acquire(library.layout, f"search-{library.identity.corpus}")
+
+
+def _tidy(library: Library, folder: Path) -> None:
+    """Remove what a killed search left in an index that is asked, and so never becomes garbage."""
+    if list_strays(folder):
+        with suppress(MmpipeError, OSError), _right(library):  # held: it may be theirs; forbidden: it is for others
+            drop_strays(folder)
 
 
 def _open(folder: Path) -> SearchIndex | None:
@@ -106,23 +136,49 @@ def _open(folder: Path) -> SearchIndex | None:
         return None
 
 
-def bring_up_graph(library: Library, index: SearchIndex, search: SearchConfig, tell: Tell) -> Graph:
-    """Return the graph over an index, made now where there is none."""
+def bring_up_graph(
+    library: Library, index: SearchIndex, search: SearchConfig, tell: Tell, wait_s: float = WAIT_S
+) -> Graph:
+    """Return the graph over an index, made now where there is none; HeldError as of `bring_up`."""
     shape = GraphShape(links=search.graph_links, reach=search.graph_reach)
-    if graph := open_graph(index, shape):
-        return graph
-    with Lease.acquire(library.layout, f"search-{library.identity.corpus}"):
-        graph = open_graph(index, shape)
-        if graph is None:
-            tell(f"linking {counted(index.manifest.rows, 'clip')} to a graph; it is kept")
-            add_graph(index, shape)
+
+    def find_or_make() -> Graph | None:
+        if graph := open_graph(index, shape):
+            return graph
+        with _right(library):
             graph = open_graph(index, shape)
+            if graph is None:
+                tell(f"linking {counted(index.manifest.rows, 'clip')} to a graph; it is kept")
+                drop_strays(index.folder)
+                add_graph(index, shape)
+                graph = open_graph(index, shape)
+        return graph
+
+    changed = f"the index {index.folder}, or its graph, was changed meanwhile. Run the same again."
+    try:
+        graph = do_when_free(find_or_make, Patience(seconds=wait_s, tell=tell))
+    except (OSError, RuntimeError) as error:  # of the system, or of usearch
+        if index.folder.is_dir():
+            raise
+        raise TransientError(changed) from error
     if graph is None:
-        raise TransientError(f"the graph of {index.folder} was changed meanwhile. Run the same again.")
+        raise TransientError(changed)
     return graph
 
 
-def _require_fit(layout: StoreLayout, space: Space, corpus: str, feature: str) -> None:
+def pinned_heads(layout: StoreLayout, snapshot: Snapshot, features: Iterable[str]) -> Heads:
+    """Return the manifests of features that a snapshot pins."""
+    return {
+        feature: {
+            entry.partition: pinned_manifest(layout.dataset(snapshot.corpus, feature), entry)
+            for entry in snapshot.of(feature)
+        }
+        for feature in features
+    }
+
+
+def require_fit(layout: StoreLayout, space: Space, corpus: str, feature: str) -> None:
+    """Raise ConfigError where a corpus lacks a feature that is embedded, or has it in another size."""
     dataset = layout.dataset(corpus, feature)
     if not dataset.partitions():
         known = ", ".join(layout.feature_names(corpus)) or "none"
@@ -137,14 +193,10 @@ def _require_fit(layout: StoreLayout, space: Space, corpus: str, feature: str) -
         )
 
 
-def _fitting(
-    space: Space,
-    corpus: str,
-    heads: Mapping[str, Mapping[str, Manifest]],
-    partitions: tuple[str, ...],
-    tell: Tell,
+def fitting_partitions(
+    space: Space, corpus: str, heads: Heads, partitions: Sequence[str], tell: Tell = lambda line: None
 ) -> list[str]:
-    """Return the partitions in which every feature is made as the release learnt from it."""
+    """Return the partitions in which every feature is made as the release learnt from it; ConfigError: in none."""
     wrong = {
         partition: feature
         for feature, manifests in heads.items()
@@ -164,7 +216,7 @@ def _fitting(
     return fitting
 
 
-def _parts(spine: pl.DataFrame, heads: Mapping[str, Mapping[str, Manifest]]) -> list[tuple[str, int, str]]:
+def _parts(spine: pl.DataFrame, heads: Heads) -> list[tuple[str, int, str]]:
     """Return every shard with a digest of what its vectors are made from: its live clips, and the features' bytes."""
     sums = {
         (feature, partition, shard.number): file.sha256
@@ -209,6 +261,7 @@ def _make(space: Space, library: Library, view: View, tell: Tell) -> None:
         rows,
         np.concatenate(keys) if keys else np.empty(0, "S1"),
         np.concatenate(vectors) if vectors else np.empty((0, identity.dim), np.float32),
+        before_naming=lambda: _require_unforgotten(library),
     )
 
 
@@ -249,13 +302,13 @@ def _embed(
     return found
 
 
-def _require_unforgotten(library: Library, folder: Path) -> None:
-    """Take an index back where something was forgotten while it was made: `forget` looks for indexes after the spine.
+def _require_unforgotten(library: Library) -> None:
+    """Raise TransientError where something was forgotten while an index was made.
 
-    So one that is made meanwhile is seen by forget or sees it.
+    `forget` looks for indexes after the spine, so one that is made meanwhile is seen by forget or sees it. Asked before
+    an index has its name, so that a kill leaves none behind, and once more when it has.
     """
     corpus = library.identity.corpus
     left = read_spine(library.layout, corpus).select("key")
     if library.spine.join(left, on="key", how="anti").height:
-        drop_index(folder, library.layout.staging)
         raise TransientError(f"clips of {corpus} were forgotten meanwhile. Nothing is lost: run the same again.")

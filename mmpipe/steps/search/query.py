@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from mmpipe.steps.ask.listed import find_recordings
 from mmpipe.steps.ask.network import HeldClips
 from mmpipe.steps.ask.settings import CORPUS, asked_config
 from mmpipe.steps.ground.progress import SILENT, Progress
+from mmpipe.steps.ground.text_origin import SIDECAR
+from mmpipe.steps.search.library import fitting_partitions, pinned_heads, require_fit
 from mmpipe.steps.search.space import Space, View
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.snapshot import take_snapshot
@@ -143,8 +146,13 @@ def _words(space: Space, view: View) -> str:
 
 
 def _whole(asked: Config) -> Config:
-    """Return settings that cut nothing: rules by sounds, shots or cues are about recordings, and these are words."""
-    source = asked.corpora[CORPUS].model_copy(update={"clips": ClipsConfig()})
+    """Return settings for words that somebody typed: nothing cuts them, and nothing but they says what was said.
+
+    Rules by sounds, shots or cues are about recordings; so is a model that learnt from speech and hears no sound here.
+    """
+    known = asked.corpora[CORPUS]
+    text = known.text.model_copy(update={"sources": (SIDECAR,), "asr": None})
+    source = known.model_copy(update={"clips": ClipsConfig(), "text": text})
     return asked.model_copy(update={"corpora": {CORPUS: source}})
 
 
@@ -154,11 +162,15 @@ def _embed_clip(config: Config, space: Space, key: str, corpus: str, target: Vie
     spine = read_spine(layout, corpus).filter((pl.col("key") == key) & ~pl.col("superseded"))
     if not spine.height:
         raise ConfigError(f"{corpus!r} has no clip {key!r}. See what it has: mmpipe show {key} --corpus {corpus}")
+    dates = sorted(spine["partition"].unique().to_list())
     for view in (space.side(1 - target.column), space.side(target.column)):
-        features = tuple(name for name in view.features if layout.dataset(corpus, name).partitions())
+        features = _features_on(layout, corpus, view, dates)
         if not features:
             continue
-        snapshot = take_snapshot(layout, corpus, features, spine["partition"].unique().to_list())
+        for feature in features:
+            require_fit(layout, space, corpus, feature)
+        snapshot = take_snapshot(layout, corpus, features, dates)
+        fitting_partitions(space, corpus, pinned_heads(layout, snapshot, features), dates)
         reader = AlignedReader(layout, snapshot, features, spine)
         if any(reader.lengths(name)[0] > 0 for name in features):
             row = spine.row(0, named=True)
@@ -166,3 +178,8 @@ def _embed_clip(config: Config, space: Space, key: str, corpus: str, target: Vie
             part = AskedPart(source=row["source_id"], key=key, start_s=start_s, end_s=end_s)
             return Asked(parts=(part,), vectors_QD=space.embed(reader, np.arange(1), view), view=view)
     raise ConfigError(f"the clip {key} has none of what {space.name} embeds: {', '.join(sorted(space.modalities))}")
+
+
+def _features_on(layout: StoreLayout, corpus: str, view: View, dates: Sequence[str]) -> tuple[str, ...]:
+    """Return the features of a view that were extracted on one of these dates."""
+    return tuple(name for name in view.features if set(dates).intersection(layout.dataset(corpus, name).partitions()))

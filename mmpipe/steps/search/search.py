@@ -19,7 +19,7 @@ from mmpipe.search.index import SearchIndex
 from mmpipe.search.nearest import Nearest, nearest
 from mmpipe.steps.goals.column import column_values
 from mmpipe.steps.ground.progress import SILENT, Progress
-from mmpipe.steps.search.library import Library, Tell, bring_up, bring_up_graph, open_library
+from mmpipe.steps.search.library import WAIT_S, Library, Tell, bring_up, bring_up_graph, open_library
 from mmpipe.steps.search.query import Asked, AskedPart, Query, embed_query
 from mmpipe.steps.search.space import Space, View, open_space
 from mmpipe.store.assets import read_assets
@@ -95,6 +95,7 @@ def search_clips(
     split: Split | None = None,
     where: Mapping[str, str] | None = None,
     exact: bool = False,
+    wait_s: float = WAIT_S,
     tell: Tell = lambda line: None,
     progress: Progress = SILENT,
 ) -> SearchReport:
@@ -103,19 +104,22 @@ def search_clips(
     `reference` is NAME (what is in production) or NAME@VERSION of a release with goal = "retrieve". Without `corpus`
     the one that it learnt from is searched; `split` and `where` (column of the labels -> value) leave only some of its
     clips. Above `search.exact_up_to` clips a graph is followed, unless `exact` or a filter says otherwise. Lines for a
-    person go to `tell`: an index that is made, dates that are left out. Raise ConfigError for what cannot be asked.
+    person go to `tell`: an index that is made, dates that are left out. Raise ConfigError for what cannot be asked, and
+    HeldError where somebody else has been making the index for `wait_s`.
     """
+    if count < 1:
+        raise ConfigError(f"a search finds at least one clip, and count is {count}")
     space = open_space(config, reference)
     corpus = corpus or space.corpus
     view = space.view(among, against=_facing(space, query))
     library = open_library(config, space, corpus, view, tell)
     asked = embed_query(config, space, query, view, corpus, progress)
-    index = bring_up(space, library, view, tell)
+    index = bring_up(space, library, view, tell, wait_s)
     if not index.manifest.rows:
         raise ConfigError(f"no clip of {corpus!r} has {view.name}: there is nothing to find. See: mmpipe status")
     rows = _chosen(library, index, split, where or {}, asked, view)
     uses_graph = rows is None and not exact and index.manifest.rows > config.search.exact_up_to
-    lists = _look_up(config, library, index, asked, count, rows, uses_graph, tell)
+    lists = _look_up(config, library, index, asked, count, rows, uses_graph, tell, wait_s)
     return SearchReport(
         model=space.name,
         status=space.version.status,
@@ -180,10 +184,11 @@ def _look_up(
     rows: np.ndarray | None,
     uses_graph: bool,
     tell: Tell,
+    wait_s: float,
 ) -> list[Nearest]:
     if not uses_graph:
         return nearest(asked.vectors_QD, index.vectors_ND, index.keys_N, count, rows)
-    graph = bring_up_graph(library, index, config.search, tell)
+    graph = bring_up_graph(library, index, config.search, tell, wait_s)
     return [graph.nearest(query_D, count) for query_D in asked.vectors_QD]
 
 

@@ -82,12 +82,13 @@ class Space:
         named = [self._named(part.strip(), wanted) for part in wanted.split("+")]
         features = {feature for found in named for feature in found}
         sides = {column: features.intersection(self.side(column).features) for column in (0, 1)}
-        if sides[0] and sides[1] and against is not None:
+        # Narrowed to the side that faces, where each word still means something there: none is left out unsaid.
+        if sides[0] and sides[1] and against is not None and all(sides[1 - against.column] & set(of) for of in named):
             features, sides[against.column] = sides[1 - against.column], set()
         if sides[0] and sides[1]:
             raise ConfigError(
                 f"{self.name} has {wanted} on both sides: {', '.join(sorted(features))}. Name a feature instead of a "
-                "modality"
+                "modality, or one side alone"
             )
         return View(features=tuple(sorted(features)), column=0 if sides[0] else 1)
 

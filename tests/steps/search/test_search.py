@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,18 +15,24 @@ import pytest
 from kill_corpus import CORPUS, DT
 from search_project import MODEL, SOUND, TEXT, WORDS, Project
 
+from mmpipe.config import SpeechModelConfig, TextConfig
 from mmpipe.errors import ConfigError, GateRefused, TransientError
 from mmpipe.registry.versions import list_versions, publish_version
 from mmpipe.search.index import index_faults, list_indexes, open_index
 from mmpipe.steps.ask.predict import predict_files
+from mmpipe.steps.ask.settings import CORPUS as ASKED
+from mmpipe.steps.extract.extract import extract_plan
+from mmpipe.steps.ingest.ingest import ingest_corpus
 from mmpipe.steps.keep.forget import forget
 from mmpipe.steps.keep.gc import collect_garbage, file_system_time
 from mmpipe.steps.keep.repair import repair_store
 from mmpipe.steps.keep.verify import find_faults
+from mmpipe.steps.plan.plan import plan_corpus
 from mmpipe.steps.search.check import CheckedMeasure, CheckReport, check_search
 from mmpipe.steps.search.find import find_clips
-from mmpipe.steps.search.query import Query
+from mmpipe.steps.search.query import Query, _whole, embed_query
 from mmpipe.steps.search.search import SearchReport, search_clips
+from mmpipe.steps.search.space import open_space
 from mmpipe.store.layout import StoreLayout
 from mmpipe.store.lease import Lease
 from mmpipe.store.spine import read_spine
@@ -114,6 +121,10 @@ def test_programs_search_by_one_typed_call(project: Project) -> None:
     assert json.loads(json.dumps(found.as_json()))["found"][0]["key"] == found.found[0].key
     with pytest.raises(ConfigError, match="asks one thing"):
         find_clips(FIRST, "text", clip="a", text="b", config=folder / "mmpipe.toml")
+    with pytest.raises(ConfigError, match="count is -1"):
+        find_clips(FIRST, "text", clip="a", count=-1, config=folder / "mmpipe.toml")
+    with pytest.raises(ConfigError, match="'x'; there are: train"):
+        find_clips(FIRST, "text", clip="a", split="x", config=folder / "mmpipe.toml")
 
 
 # --------------------------------------------------------------------------- the figures
@@ -241,6 +252,37 @@ def test_figures_are_not_compared_where_a_tested_clip_is_superseded(copied: Proj
         check_search(copied.config(), FIRST)
 
 
+def test_what_a_killed_search_left_in_an_index_is_removed_unless_somebody_is_at_it(copied: Project) -> None:
+    config, query = copied.config(), Query(clip=key_of(copied, "clip-05"))
+    search_clips(config, FIRST, query, "text")
+    stray = index_of(copied, f"{TEXT}@1") / ".0123.graph.usearch"
+    stray.write_bytes(b"half a graph")
+    with Lease.acquire(StoreLayout(config.store), f"search-{CORPUS}"):
+        assert search_clips(config, FIRST, query, "text", wait_s=0).found and stray.exists()
+    assert search_clips(config, FIRST, query, "text").found and not stray.exists()
+
+
+def test_a_clip_asks_by_what_it_has_on_its_own_date_and_as_it_was_learnt(copied: Project) -> None:
+    config, key = copied.config(), key_of(copied, "clip-05")
+    copied.add(40, 50)
+    ingest_corpus(config, CORPUS, "2026-11-21")
+    extract_plan(config, plan_corpus(config, CORPUS, features=(TEXT,)))
+    late = search_clips(config, FIRST, Query(clip=key_of(copied, "clip-45")), "text", count=50)
+    assert late.asked_by == late.among == f"{TEXT}@1"  # it has no sound yet
+    space = open_space(config, FIRST)
+    other = replace(space, fingerprints={**space.fingerprints, f"{SOUND}@1": "0" * 64})
+    with pytest.raises(ConfigError, match=f"{SOUND}@1 of {CORPUS} was made otherwise"):
+        embed_query(config, other, Query(clip=key), space.view("text"), CORPUS)
+
+
+def test_what_is_typed_is_a_text_though_the_corpus_hears_its_own(project: Project) -> None:
+    config = project.config()
+    source = config.corpora[CORPUS]
+    text = TextConfig(sources=("asr",), asr=SpeechModelConfig(model="a/b", revision="0" * 40))
+    asked = _whole(config.model_copy(update={"corpora": {ASKED: source.model_copy(update={"text": text})}}))
+    assert asked.corpora[ASKED].text == TextConfig(sources=("sidecar",))
+
+
 def test_what_nobody_asks_is_garbage_and_what_is_asked_is_not(copied: Project) -> None:
     config, layout = copied.config(), StoreLayout(copied.config().store)
     search_clips(config, FIRST, Query(clip=key_of(copied, "clip-05")), "text")
@@ -258,8 +300,16 @@ def test_two_do_not_make_one_index_at_once(copied: Project) -> None:
     shutil.rmtree(layout.indexes, ignore_errors=True)
     query = Query(clip=key_of(copied, "clip-05"))
     with Lease.acquire(layout, f"search-{CORPUS}"), pytest.raises(TransientError, match="search"):
-        search_clips(copied.config(), FIRST, query, "text")
-    assert search_clips(copied.config(), FIRST, query, "text").clips == 40
+        search_clips(copied.config(), FIRST, query, "text", wait_s=0)
+    lease, told = Lease.acquire(layout, f"search-{CORPUS}"), []
+
+    def release_when_waited_for(line: str) -> None:
+        told.append(line)
+        if line.startswith("waiting"):
+            lease.release()
+
+    assert search_clips(copied.config(), FIRST, query, "text", tell=release_when_waited_for).clips == 40
+    assert told[0].startswith("waiting") and "shards to embed" in told[1]
     assert all(not index_faults(folder) for folder in list_indexes(layout.indexes))
 
 

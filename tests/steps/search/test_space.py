@@ -48,6 +48,9 @@ def test_what_is_on_both_sides_is_the_one_that_faces_the_other_or_must_be_named(
     space = space_of((VOICE,))
     assert space.view("audio", against=space.side(0)).features == (SOUND,)
     assert space.view("audio", against=space.side(1)).features == (VOICE,)
+    with pytest.raises(ConfigError, match="on both sides"):  # text faces nothing there, and is not left out unsaid
+        space.view("audio+text", against=space.side(1))
+    assert space.view("audio+text", against=space.side(0)).features == (SOUND, WORDS)
     for word in ("audio", "audio+text"):
         with pytest.raises(ConfigError, match=r"on both sides: .*Name a feature"):
             space.view(word)
