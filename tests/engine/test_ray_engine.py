@@ -305,7 +305,10 @@ items = [WorkItem(name=str(number), payload=[("a", "fine")], timeout_s=60) for n
 with RayEngine(RaySettings(address={ray_nodes.client_address!r}), {MEMORY_BYTES}) as engine:
     print(sorted(outcome.name for outcome in engine.run({WORK!r}, items) if outcome.result is not None))
 """
-    done = subprocess.run(driver(code), capture_output=True, text=True, timeout=200)
+    for _ in range(3):  # on a busy machine Ray may give up on a client's own server: an error that says to try again
+        done = subprocess.run(driver(code), capture_output=True, text=True, timeout=90)
+        if "TransientError" not in done.stderr:
+            break
     assert done.stdout == "['0', '1', '2', '3']\n", done.stderr
 
 
